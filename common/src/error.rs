@@ -1,0 +1,216 @@
+//! What can go wrong, in words that name the object, the cause and what to do; and the exit codes.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit codes. 0 is done; 130 and 143 follow a second SIGINT or SIGTERM.
+pub mod exit {
+    /// Part of the work failed: some submissions were accepted, some not.
+    pub const PARTLY: u8 = 1;
+    /// Usage, or invalid input.
+    pub const USAGE: u8 = 2;
+    /// Trouble with IPC, a peer, or a file.
+    pub const TROUBLE: u8 = 3;
+    /// A verification failed (xtask only).
+    pub const VERIFY: u8 = 4;
+}
+
+/// Every error that a process of ours ends with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The instance's directory.
+    #[error("{}: {source}; give a directory that exists and that you may write, with --dir", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log cannot be opened, or should not be.
+    #[error("{}: {why}", path.display())]
+    LogRefused {
+        /// Which.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The log's path names another file than the session's, or none.
+    #[error(
+        "sistem.log was renamed, removed or replaced while its session is unfinished; put it back and start \
+         again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
+    )]
+    LogReplaced,
+    /// The log is shorter than what was written to it.
+    #[error(
+        "sistem.log has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
+         and start again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
+    )]
+    LogTruncated {
+        /// Bytes that it has.
+        len: u64,
+        /// Bytes that it should have.
+        written: u64,
+    },
+    /// Somebody else's bytes are in the log.
+    #[error(
+        "another program wrote to sistem.log from byte {at} on; take that out (`truncate -s {at} sistem.log`) and \
+         start again, or set the session aside with `loadbalancer --fresh N`. Nothing was written over"
+    )]
+    LogForeign {
+        /// Where these bytes begin.
+        at: u64,
+    },
+    /// Writing the log failed; what was begun has been taken back.
+    #[error("sistem.log: {0}; make room (or raise the file size limit, ulimit -f) and start again")]
+    LogWrite(io::Error),
+    /// Any other trouble with the log.
+    #[error("sistem.log: {0}")]
+    Log(io::Error),
+    /// The log cannot be continued, since its last session breaks the order.
+    #[error(
+        "sistem.log cannot be read back: {why}; mend it (`cargo xtask verify` shows the line), or set it aside \
+         with `loadbalancer --fresh N`"
+    )]
+    LogUnreadable {
+        /// What is wrong where.
+        why: String,
+    },
+    /// A call on an IPC object failed.
+    #[error("{object}: {call}: {source}{}", hint(source))]
+    Ipc {
+        /// Which object.
+        object: String,
+        /// Which system call.
+        call: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// All keys that this directory may use are taken by others.
+    #[error(
+        "all {tries} keys for the {object} of this directory are used by other programs; see `ipcs`"
+    )]
+    KeysTaken {
+        /// Which kind of object.
+        object: &'static str,
+        /// Keys tried.
+        tries: u32,
+    },
+    /// Shared memory holds what none of our processes writes.
+    #[error(
+        "the ledger (shared memory) is damaged: {0}; remove it (`ipcs -m`, `ipcrm -m ID`) and start again: \
+         the session is then rebuilt from sistem.log"
+    )]
+    Damaged(&'static str),
+    /// The segment was removed by somebody else.
+    #[error(
+        "the ledger (shared memory) was removed by another program; start again: the session is then \
+         rebuilt from sistem.log"
+    )]
+    LedgerRemoved,
+    /// The session ended while somebody still wanted something of it.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// Another live process has the role.
+    #[error("{0} is already running in this directory")]
+    RoleTaken(String),
+    /// The unfinished session has another number of workers.
+    #[error(
+        "the unfinished session in this directory is shared by {session} worker(s), not {asked}: finish it with \
+         `loadbalancer {session}`, or set it aside with `loadbalancer --fresh {asked}`"
+    )]
+    OtherWorkers {
+        /// The session's.
+        session: u32,
+        /// The command's.
+        asked: u32,
+    },
+    /// A worker number beyond the session's.
+    #[error("worker {worker} is not needed: this session is shared by workers 1 to {workers}")]
+    NoSuchWorker {
+        /// Its number.
+        worker: u32,
+        /// The session's.
+        workers: u32,
+    },
+    /// A queue is too small for any frame.
+    #[error(
+        "the message queue takes only {bytes_max} bytes and a frame needs {needed}; raise kernel.msgmnb and kernel.msgmax"
+    )]
+    QueueTooSmall {
+        /// Its limit.
+        bytes_max: u64,
+        /// The smallest frame.
+        needed: usize,
+    },
+    /// A worker cannot be started, or does not stay.
+    #[error("worker {worker}: {why}")]
+    Worker {
+        /// Its number.
+        worker: u32,
+        /// What happened.
+        why: String,
+    },
+    /// Anything else that the system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::ENOSPC) => {
+            "; the system has no more IPC objects of this kind: remove unused ones (`ipcs`, `ipcrm`) or raise \
+             kernel.shmmni / kernel.msgmni"
+        }
+        Some(libc::ENOMEM) => "; the system has no memory left for it",
+        _ => "",
+    }
+}
+
+/// For mapping errors of the system: `.map_err(Error::system("fork"))`.
+impl Error {
+    /// An error of a call that is about none of our objects.
+    pub fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System { what, source: source.into() }
+    }
+
+    /// The file system is full, or the user's quota on it is used up: waiting may help.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::LogWrite(source)
+            if matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)))
+    }
+
+    /// The exit code that tells the kind of trouble.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::OtherWorkers { .. } | Self::NoSuchWorker { .. } => exit::USAGE,
+            _ => exit::TROUBLE,
+        }
+    }
+}
+
+/// The exit code of a process that a signal made end.
+#[must_use]
+pub fn signal_exit_code(signal: Option<nix::sys::signal::Signal>) -> u8 {
+    // Signal numbers are below 65.
+    128 + signal.map_or(0, |signal| signal as i32 as u8)
+}
+
+/// The end of every `main`: prints the error, if any, and turns the outcome into an exit code.
+#[must_use]
+pub fn report(program: &str, outcome: Result<u8, Error>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

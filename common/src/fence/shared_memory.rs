@@ -1,0 +1,107 @@
+//! SysV shared memory (`shmget(2)`, `shmop(2)`, `shmctl(2)`).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+use super::{Permissions, check};
+use crate::layout::Layout;
+
+/// An attached segment that holds a [`Layout`]. Dropping it detaches; the segment lives on.
+#[derive(Debug)]
+pub struct Segment {
+    id: i32,
+    layout: NonNull<Layout>,
+}
+
+// SAFETY: Layout consists of atomics only, so it may be used from any thread.
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+/// What `IPC_STAT` tells of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentStat {
+    /// Owner and mode.
+    pub permissions: Permissions,
+    /// Its exact size in bytes.
+    pub size: usize,
+    /// It was removed, and lives only until the last process detaches (SHM_DEST).
+    pub removed: bool,
+}
+
+/// Makes a segment with this key, mode 0600 and filled with zeros; EEXIST when there is one.
+pub fn create(key: i32, size: usize) -> io::Result<i32> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+}
+
+/// The id of the segment with this key, of whatever size; ENOENT when there is none.
+pub fn find(key: i32) -> io::Result<i32> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::shmget(key, 0, 0) })
+}
+
+/// Owner, size and whether it was removed.
+pub fn stat(id: i32) -> io::Result<SegmentStat> {
+    let mut stat = MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: the buffer is a shmid_ds, which is what IPC_STAT fills.
+    check(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+    // SAFETY: zeroed is a valid shmid_ds, and the kernel filled it.
+    let stat = unsafe { stat.assume_init() };
+    Ok(SegmentStat {
+        permissions: Permissions::new(&stat.shm_perm),
+        size: stat.shm_segsz,
+        removed: u32::from(stat.shm_perm.mode) & SHM_DEST != 0,
+    })
+}
+
+/// Linux's flag in `shm_perm.mode` (`shmctl(2)`); the libc crate does not have it.
+const SHM_DEST: u32 = 0o1000;
+
+/// Removes a segment; the memory goes when the last process detaches.
+pub fn remove(id: i32) -> io::Result<()> {
+    // SAFETY: IPC_RMID ignores the buffer.
+    check(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
+}
+
+impl Segment {
+    /// Attaches a segment whose size the caller has compared with that of [`Layout`].
+    pub fn attach(id: i32) -> io::Result<Self> {
+        // SAFETY: with a null address the kernel picks one.
+        let address = unsafe { libc::shmat(id, ptr::null(), 0) };
+        if address.addr() == usize::MAX {
+            return Err(io::Error::last_os_error());
+        }
+        let layout =
+            NonNull::new(address.cast()).ok_or_else(|| io::Error::other("shmat gave 0"))?;
+        let segment = Self { id, layout };
+        // Ids are reused: only the size of what is attached now counts, and it cannot change.
+        if stat(id)?.size != size_of::<Layout>() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        Ok(segment)
+    }
+
+    /// The kernel's id for it.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// The memory. Other processes change it at any moment, which atomics allow.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        // SAFETY: attach checked that the mapping has the size of Layout; shmat aligns to pages;
+        // Layout is made of atomics, for which every bit pattern is valid; and the mapping stays
+        // until drop.
+        unsafe { self.layout.as_ref() }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: the address came from shmat, and no reference into it outlives self.
+        unsafe { libc::shmdt(self.layout.as_ptr().cast()) };
+    }
+}

@@ -1,0 +1,285 @@
+//! What travels through a message queue: a batch of messages for one worker.
+//!
+//! ```text
+//! offset  bytes  a frame
+//!      0      8  session     nonce of the session that it belongs to
+//!      8      8  first       the worker's own number of the first message in it
+//!     16         batches, one after the other to the frame's end, each:
+//!      +0      2  text_len    bytes of the whole text
+//!      +2      2  piece_at    where in the text this piece begins
+//!      +4      2  piece_len   bytes of this piece
+//!      +6      2  count       messages that carry this text; 0 unless the piece ends the text
+//!      +8         the piece, then the index of each message (4)
+//! ```
+//!
+//! Numbers are little-endian. A batch holds messages of one submission, which share their text: so it
+//! stands there once, followed by the index of every message that carries it. A text that does not fit
+//! into a frame (a queue may be as small as one small frame) comes in pieces.
+//!
+//! The type of the queue's message tells what it is: [`KIND_FRAME`], or [`KIND_FINISH`], which is a
+//! session nonce alone and asks the worker for its total.
+
+use crate::submission::TEXT_LEN_MAX;
+
+/// Message type of a frame.
+pub const KIND_FRAME: i64 = 1;
+/// Message type of the request to finish.
+pub const KIND_FINISH: i64 = 2;
+
+const HEAD_LEN: usize = 16;
+const BATCH_HEAD_LEN: usize = 8;
+const INDEX_LEN: usize = 4;
+/// The smallest frame that makes progress: one byte of a text, one index.
+pub const FRAME_LEN_MIN: usize = HEAD_LEN + BATCH_HEAD_LEN + 1 + INDEX_LEN;
+
+/// Why bytes from a queue are not a frame of this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// It ends before it is complete.
+    #[error("it is cut short")]
+    Short,
+    /// It belongs to another session, or to nobody.
+    #[error("it does not belong to this session")]
+    Stranger,
+    /// A text's pieces do not follow each other.
+    #[error("the pieces of its text do not fit together")]
+    Pieces,
+    /// A length that no frame of ours has.
+    #[error("its lengths contradict each other")]
+    Lengths,
+}
+
+/// Writes one frame.
+#[derive(Debug)]
+pub struct FrameWriter<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+/// What [`FrameWriter::push`] fitted into the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The text is in frames up to here; its whole length once it is complete.
+    pub text_at: usize,
+    /// So many of the messages.
+    pub messages: usize,
+}
+
+impl<'a> FrameWriter<'a> {
+    /// Begins a frame in `bytes`, all of which it may fill.
+    pub fn new(bytes: &'a mut [u8], session: u64, first: u64) -> Self {
+        bytes[..8].copy_from_slice(&session.to_le_bytes());
+        bytes[8..HEAD_LEN].copy_from_slice(&first.to_le_bytes());
+        Self { bytes, len: HEAD_LEN }
+    }
+
+    /// Adds messages that carry `text`: those of index `first`, `first + step`, …, up to `count` of
+    /// them. `text_at` bytes of the text are in earlier frames. Returns nothing if not even a piece
+    /// fits.
+    pub fn push(
+        &mut self,
+        text: &[u8],
+        text_at: usize,
+        first: u32,
+        step: u32,
+        count: u64,
+    ) -> Option<Pushed> {
+        let room = self.bytes.len().checked_sub(self.len + BATCH_HEAD_LEN)?;
+        let left = &text[text_at..];
+        let (piece, messages) = if left.len() + INDEX_LEN <= room {
+            let fitting = ((room - left.len()) / INDEX_LEN).min(u16::MAX.into());
+            (left, usize::try_from(count).map_or(fitting, |count| count.min(fitting)))
+        } else if self.len == HEAD_LEN {
+            // Not even alone: send a piece. The last byte is kept, so that the batch which ends the
+            // text has a message.
+            (&left[..room.min(left.len() - 1)], 0)
+        } else {
+            return None;
+        };
+        if piece.is_empty() {
+            return None;
+        }
+        for number in [text.len(), text_at, piece.len(), messages] {
+            // All are at most TEXT_LEN_MAX or u16::MAX.
+            self.put(&(number as u16).to_le_bytes());
+        }
+        self.put(piece);
+        let indices = &mut self.bytes[self.len..][..messages * INDEX_LEN];
+        let mut index = first;
+        for place in indices.chunks_exact_mut(INDEX_LEN) {
+            place.copy_from_slice(&index.to_le_bytes());
+            index = index.wrapping_add(step);
+        }
+        self.len += messages * INDEX_LEN;
+        Some(Pushed { text_at: text_at + piece.len(), messages })
+    }
+
+    fn put(&mut self, part: &[u8]) {
+        self.bytes[self.len..][..part.len()].copy_from_slice(part);
+        self.len += part.len();
+    }
+
+    /// Bytes written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no batch is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == HEAD_LEN
+    }
+}
+
+/// Reads frames, and puts a text that comes in pieces together.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    text: Vec<u8>,
+}
+
+impl FrameReader {
+    /// Checks a frame and hands out its batches: the worker's own number of the batch's first
+    /// message, the text, and an iterator over the messages' indices.
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        session: u64,
+        mut batch: impl FnMut(u64, &[u8], Indices<'_>),
+    ) -> Result<(), FrameError> {
+        let (head, mut rest) = bytes.split_at_checked(HEAD_LEN).ok_or(FrameError::Short)?;
+        let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        if word(0) != session {
+            return Err(FrameError::Stranger);
+        }
+        let mut own = word(8);
+        while !rest.is_empty() {
+            let (head, tail) = rest.split_at_checked(BATCH_HEAD_LEN).ok_or(FrameError::Short)?;
+            let half = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+            let (text_len, piece_at, piece_len, count) = (half(0), half(2), half(4), half(6));
+            let (piece, tail) = tail.split_at_checked(piece_len).ok_or(FrameError::Short)?;
+            let (indices, tail) =
+                tail.split_at_checked(count * INDEX_LEN).ok_or(FrameError::Short)?;
+            let ends_text = piece_at + piece_len == text_len;
+            if piece_len == 0
+                || text_len > TEXT_LEN_MAX
+                || piece_at + piece_len > text_len
+                || ends_text != (count > 0)
+            {
+                return Err(FrameError::Lengths);
+            }
+            if piece_at == 0 {
+                self.text.clear();
+            }
+            if self.text.len() != piece_at {
+                return Err(FrameError::Pieces);
+            }
+            self.text.extend_from_slice(piece);
+            if ends_text {
+                batch(own, &self.text, Indices { bytes: indices });
+                own = own.wrapping_add(count as u64);
+                self.text.clear();
+            }
+            rest = tail;
+        }
+        Ok(())
+    }
+}
+
+/// The indices of a batch's messages.
+#[derive(Clone, Debug)]
+pub struct Indices<'a> {
+    bytes: &'a [u8],
+}
+
+impl Iterator for Indices<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let (index, rest) = self.bytes.split_first_chunk::<INDEX_LEN>()?;
+        self.bytes = rest;
+        Some(u32::from_le_bytes(*index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let len = self.bytes.len() / INDEX_LEN;
+        (len, Some(len))
+    }
+}
+
+impl ExactSizeIterator for Indices<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the frame's size, a reader gets every message back, in order, with its text.
+        #[test]
+        fn messages_survive_the_queue(
+            submissions in proptest::collection::vec(("[a-z]{1,120}", 1..200u32), 1..8),
+            frame_len in FRAME_LEN_MIN..400,
+            step in 1..5u32,
+        ) {
+            let mut reader = FrameReader::default();
+            let mut received = Vec::new();
+            let mut sent = Vec::new();
+            let mut own = 0u64;
+            let mut frame = vec![0; frame_len];
+            let mut todo: Vec<(&[u8], usize, u32, u64)> = submissions
+                .iter().map(|(text, count)| (text.as_bytes(), 0, 1, u64::from(*count))).collect();
+            todo.reverse();
+            while !todo.is_empty() {
+                let mut writer = FrameWriter::new(&mut frame, 7, own);
+                while let Some((text, text_at, first, count)) = todo.pop() {
+                    let Some(pushed) = writer.push(text, text_at, first, step, count) else {
+                        todo.push((text, text_at, first, count));
+                        break;
+                    };
+                    for i in 0..pushed.messages as u32 {
+                        sent.push((own, text.to_vec(), first + i * step));
+                        own += 1;
+                    }
+                    let left = count - pushed.messages as u64;
+                    let first = first + pushed.messages as u32 * step;
+                    let text_at = if pushed.text_at == text.len() { 0 } else { pushed.text_at };
+                    if left > 0 {
+                        todo.push((text, text_at, first, left));
+                    }
+                }
+                prop_assert!(!writer.is_empty(), "no progress");
+                let len = writer.len();
+                reader.read(&frame[..len], 7, |first, text, indices| {
+                    for (i, index) in indices.enumerate() {
+                        received.push((first + i as u64, text.to_vec(), index));
+                    }
+                }).unwrap();
+            }
+            prop_assert_eq!(received, sent);
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300),
+                                                session in 0..2u64) {
+            let mut frame = session.to_le_bytes().to_vec();
+            frame.extend(bytes);
+            let mut reader = FrameReader::default();
+            let _ = reader.read(&frame, 1, |_, text, _| assert!(text.len() <= TEXT_LEN_MAX));
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_apart() {
+        let mut bytes = [0; 64];
+        let mut writer = FrameWriter::new(&mut bytes, 1, 0);
+        writer.push(b"x", 0, 1, 1, 1).unwrap();
+        let len = writer.len();
+        let read =
+            |bytes: &[u8], session| FrameReader::default().read(bytes, session, |_, _, _| ());
+        assert_eq!(read(&bytes[..len], 1), Ok(()));
+        assert_eq!(read(&bytes[..len], 2), Err(FrameError::Stranger));
+        assert_eq!(read(&bytes[..len - 1], 1), Err(FrameError::Short));
+        assert_eq!(read(&bytes[..7], 1), Err(FrameError::Short));
+    }
+}

@@ -1,0 +1,21 @@
+//! What the processes of Pipip's load balancer must agree on byte for byte.
+//!
+//! Read it in this order: [`submission`] and [`line`] are what goes in and what comes out;
+//! [`rotation`] says who gets which message; [`layout`] and [`ledger`] are the truth in shared memory;
+//! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
+//! begins and ends it all. [`fence`] alone contains `unsafe`.
+
+pub mod error;
+pub mod fence;
+pub mod frame;
+pub mod history;
+pub mod instance;
+pub mod journal;
+pub mod layout;
+pub mod ledger;
+pub mod line;
+pub mod render;
+pub mod replay;
+pub mod rotation;
+pub mod session;
+pub mod submission;

@@ -1,0 +1,336 @@
+//! The lines of `sistem.log`: how each is written and read. No other product file holds a piece of
+//! a line's text.
+//!
+//! | line | written for |
+//! |---|---|
+//! | `Message from client: <text>` | a submission, first of two |
+//! | `Message count: <count>` | the same submission, second of two |
+//! | `Received at lb: <text> (#message <i>)` | message i of its submission, 1-based |
+//! | `Worker<k>: message received` | a message that worker k executed |
+//! | `Worker <k>: <n> messages` | worker k's total |
+
+use std::fmt;
+use std::io::Write;
+use std::str::FromStr;
+
+use crate::rotation::WorkerId;
+use crate::submission::{COUNT_MAX, Submission};
+
+/// One line of the log, without its `\n`. Texts are borrowed from what it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A submission's text.
+    Client {
+        /// What each of its messages carries.
+        text: &'a str,
+    },
+    /// A submission's count.
+    Count {
+        /// How many messages it has.
+        count: u32,
+    },
+    /// The balancer received a message.
+    Received {
+        /// What it carries.
+        text: &'a str,
+        /// Its number within the submission, from 1.
+        index: u32,
+    },
+    /// A worker executed a message.
+    Executed {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// What a worker executed in the whole session.
+    Total {
+        /// Which worker.
+        worker: WorkerId,
+        /// How many messages.
+        messages: u64,
+    },
+}
+
+/// The line follows none of the five forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of the five kinds of line")]
+pub struct LineError;
+
+const CLIENT: &str = "Message from client: ";
+const COUNT: &str = "Message count: ";
+const RECEIVED: &str = "Received at lb: ";
+const RECEIVED_INDEX: &str = " (#message ";
+const RECEIVED_END: &str = ")";
+const WORKER: &str = "Worker";
+const EXECUTED_END: &str = ": message received";
+const TOTAL_MIDDLE: &str = ": ";
+const TOTAL_END: &str = " messages";
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client { text } => write!(f, "{CLIENT}{text}"),
+            Self::Count { count } => write!(f, "{COUNT}{count}"),
+            Self::Received { text, index } => {
+                write!(f, "{RECEIVED}{text}{RECEIVED_INDEX}{index}{RECEIVED_END}")
+            }
+            Self::Executed { worker } => write!(f, "{WORKER}{worker}{EXECUTED_END}"),
+            Self::Total { worker, messages } => {
+                write!(f, "{WORKER} {worker}{TOTAL_MIDDLE}{messages}{TOTAL_END}")
+            }
+        }
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Reads one line, given without its `\n`. Only what [`Display`](fmt::Display) writes is a line:
+    /// no other spacing, no leading zeros, no text that a client could not have submitted.
+    pub fn parse(line: &'a str) -> Result<Self, LineError> {
+        let parsed = if let Some(text) = line.strip_prefix(CLIENT) {
+            Self::Client { text: valid_text(text)? }
+        } else if let Some(count) = line.strip_prefix(COUNT) {
+            Self::Count { count: number(count, 1, COUNT_MAX)? }
+        } else if let Some(rest) = line.strip_prefix(RECEIVED) {
+            // The last marker counts: the text may hold one itself.
+            let (text, rest) = rest.rsplit_once(RECEIVED_INDEX).ok_or(LineError)?;
+            let index = rest.strip_suffix(RECEIVED_END).ok_or(LineError)?;
+            Self::Received { text: valid_text(text)?, index: number(index, 1, COUNT_MAX)? }
+        } else if let Some(rest) = line.strip_prefix(WORKER) {
+            match rest.strip_prefix(' ') {
+                Some(rest) => {
+                    let (worker, rest) = rest.split_once(TOTAL_MIDDLE).ok_or(LineError)?;
+                    let messages = rest.strip_suffix(TOTAL_END).ok_or(LineError)?;
+                    Self::Total { worker: id(worker)?, messages: number(messages, 0, u64::MAX)? }
+                }
+                None => Self::Executed {
+                    worker: id(rest.strip_suffix(EXECUTED_END).ok_or(LineError)?)?,
+                },
+            }
+        } else {
+            return Err(LineError);
+        };
+        Ok(parsed)
+    }
+}
+
+fn valid_text(text: &str) -> Result<&str, LineError> {
+    Submission::new(text.as_bytes(), 1).map(|_| text).map_err(|_| LineError)
+}
+
+fn id(digits: &str) -> Result<WorkerId, LineError> {
+    WorkerId::new(number(digits, 1, u32::MAX)?).map_err(|_| LineError)
+}
+
+fn number<T: FromStr + PartialOrd>(digits: &str, least: T, most: T) -> Result<T, LineError> {
+    let canonical = digits.bytes().all(|b| b.is_ascii_digit())
+        && (digits.len() == 1 || !digits.starts_with('0'));
+    let value: T = digits.parse().map_err(|_| LineError)?;
+    if canonical && value >= least && value <= most { Ok(value) } else { Err(LineError) }
+}
+
+/// Whether a `Message from client` line may begin with these bytes.
+#[must_use]
+pub fn begins_client(fragment: &[u8]) -> bool {
+    begins(CLIENT, fragment)
+}
+
+/// Whether a `Message count` line may begin with these bytes.
+#[must_use]
+pub fn begins_count(fragment: &[u8]) -> bool {
+    begins(COUNT, fragment)
+}
+
+fn begins(form: &str, fragment: &[u8]) -> bool {
+    form.as_bytes().starts_with(fragment) || fragment.starts_with(form.as_bytes())
+}
+
+/// Whether these bytes begin a total's line, judged quickly.
+#[must_use]
+pub fn is_total(line: &[u8]) -> bool {
+    line.strip_prefix(WORKER.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
+}
+
+/// Appends a submission's two lines.
+pub fn append_submission(bytes: &mut Vec<u8>, submission: &Submission) {
+    append(bytes, Line::Client { text: submission.text() });
+    append(bytes, Line::Count { count: submission.count() });
+}
+
+/// Appends one line and its `\n`.
+pub fn append(bytes: &mut Vec<u8>, line: Line<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = writeln!(bytes, "{line}");
+}
+
+/// Appends the `Received` lines of messages `first..=last`, as many as fit below `len_max` bytes but
+/// at least one, and returns the index of the last one appended.
+///
+/// The index is counted in decimal, in place: each line is the one before it, copied, with its last
+/// digits raised by one.
+pub fn append_received(
+    bytes: &mut Vec<u8>,
+    text: &str,
+    first: u32,
+    last: u32,
+    len_max: usize,
+) -> u32 {
+    const TAIL: usize = RECEIVED_END.len() + 1; // what stands behind the digits: `)` and `\n`
+    let mut index = first;
+    let mut line_start = bytes.len();
+    append(bytes, Line::Received { text, index });
+    while index < last {
+        let line_len = bytes.len() - line_start;
+        if bytes.len() + line_len + 1 > len_max {
+            break;
+        }
+        index += 1;
+        let previous = line_start;
+        line_start = bytes.len();
+        bytes.extend_from_within(previous..);
+        let mut digit = bytes.len() - TAIL - 1;
+        while bytes[digit] == b'9' {
+            bytes[digit] = b'0';
+            digit -= 1;
+        }
+        if bytes[digit].is_ascii_digit() {
+            bytes[digit] += 1;
+        } else {
+            // 9 became 10: one digit more than the line before it.
+            bytes.truncate(line_start);
+            append(bytes, Line::Received { text, index });
+        }
+    }
+    index
+}
+
+/// The `Executed` lines of workers 1..=N, pre-rendered, with the place where each begins.
+#[derive(Debug)]
+pub struct ExecutedLines {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl ExecutedLines {
+    /// Renders one turn of the rotation over `workers`.
+    #[must_use]
+    pub fn new(workers: crate::rotation::Workers) -> Self {
+        let mut bytes = Vec::new();
+        let mut starts = vec![0];
+        for worker in workers.ids() {
+            append(&mut bytes, Line::Executed { worker });
+            starts.push(bytes.len());
+        }
+        Self { bytes, starts }
+    }
+
+    /// Appends up to `count` lines, beginning with `worker`'s, as many as fit below `len_max` bytes
+    /// but at least one, and returns how many.
+    pub fn append(&self, bytes: &mut Vec<u8>, worker: WorkerId, count: u64, len_max: usize) -> u64 {
+        let turn = self.starts.len() - 1;
+        let mut at = worker.index();
+        let mut appended = 0;
+        while appended < count {
+            // Up to the end of this turn at once.
+            let lines = (turn - at).min(usize::try_from(count - appended).unwrap_or(usize::MAX));
+            let fitting = (at + 1..=at + lines)
+                .rev()
+                .find(|&end| bytes.len() + self.starts[end] - self.starts[at] <= len_max)
+                .unwrap_or(if appended == 0 { at + 1 } else { at });
+            bytes.extend_from_slice(&self.bytes[self.starts[at]..self.starts[fitting]]);
+            appended += (fitting - at) as u64;
+            if fitting < at + lines {
+                break;
+            }
+            at = (at + lines) % turn;
+        }
+        appended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rotation::{WORKERS_MAX, Workers};
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    fn worker(k: u32) -> WorkerId {
+        WorkerId::new(k).unwrap()
+    }
+
+    #[rstest]
+    #[case("Message from client: Halo A", Line::Client { text: "Halo A" })]
+    #[case("Message count: 10", Line::Count { count: 10 })]
+    #[case("Received at lb: Halo A (#message 1)", Line::Received { text: "Halo A", index: 1 })]
+    #[case("Received at lb: a (#message 1) (#message 2)", Line::Received { text: "a (#message 1)", index: 2 })]
+    #[case("Worker1: message received", Line::Executed { worker: worker(1) })]
+    #[case("Worker 3: 0 messages", Line::Total { worker: worker(3), messages: 0 })]
+    fn forms(#[case] text: &str, #[case] line: Line<'_>) {
+        assert_eq!(line.to_string(), text);
+        assert_eq!(Line::parse(text), Ok(line));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("Message from client: ")]
+    #[case("Message count: 0")]
+    #[case("Message count: 010")]
+    #[case("Message count: 1000000001")]
+    #[case("Received at lb: a (#message 0)")]
+    #[case("Received at lb: a (#message 1) ")]
+    #[case("Received at lb: a")]
+    #[case("Worker 1: message received")]
+    #[case("Worker1: 3 messages")]
+    #[case("Worker 1: 1 message")]
+    #[case("Worker0: message received")]
+    #[case("Worker257: message received")]
+    #[case("worker1: message received")]
+    #[case(" Worker1: message received")]
+    fn other_forms_are_refused(#[case] text: &str) {
+        assert_eq!(Line::parse(text), Err(LineError));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_a_panic(text in "\\PC{0,60}") {
+            if let Ok(line) = Line::parse(&text) {
+                prop_assert_eq!(line.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn counted_lines_equal_formatted_ones(text in "[ -~]{1,40}", first in 1..=COUNT_MAX - 1200,
+                                              count in 0..1200u32, len_max in 0..60_000usize) {
+            let (mut counted, mut formatted) = (Vec::new(), Vec::new());
+            let last = append_received(&mut counted, &text, first, first + count, len_max);
+            for index in first..=last {
+                append(&mut formatted, Line::Received { text: &text, index });
+            }
+            prop_assert_eq!(String::from_utf8(counted).unwrap(), String::from_utf8(formatted.clone()).unwrap());
+            prop_assert!(last == first || formatted.len() <= len_max);
+        }
+
+        #[test]
+        fn pre_rendered_lines_equal_formatted_ones(n in 1..=WORKERS_MAX, start in 0..1000u64,
+                                                   count in 1..2000u64, len_max in 0..40_000usize) {
+            let workers = Workers::new(n).unwrap();
+            let (mut copied, mut formatted) = (Vec::new(), Vec::new());
+            let appended = ExecutedLines::new(workers)
+                .append(&mut copied, workers.worker_of(start), count, len_max);
+            for message in start..start + appended {
+                append(&mut formatted, Line::Executed { worker: workers.worker_of(message) });
+            }
+            prop_assert_eq!(&copied, &formatted);
+            prop_assert!((1..=count).contains(&appended));
+            prop_assert!(appended == 1 || copied.len() <= len_max);
+        }
+    }
+
+    #[test]
+    fn counting_carries_into_a_new_digit() {
+        let mut bytes = Vec::new();
+        append_received(&mut bytes, "x", 98, 101, usize::MAX);
+        let lines: Vec<&str> = std::str::from_utf8(&bytes).unwrap().lines().collect();
+        assert_eq!(lines[2], "Received at lb: x (#message 100)");
+        assert_eq!(lines.len(), 4);
+    }
+}

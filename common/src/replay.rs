@@ -1,0 +1,457 @@
+//! The canonical order, as a machine that reads a log line by line and says what may come next.
+//! `cargo xtask verify` judges logs with it, and a session whose IPC objects are lost is rebuilt with
+//! it.
+//!
+//! Without its client lines, a session's log is a function of the submissions in their order: each
+//! one's `Received` lines 1..count, then its `Executed` lines in rotation; at the end the totals. A
+//! submission's two client lines stand together, anywhere before its first `Received` line.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::line::{self, Line};
+use crate::rotation::{WorkerId, Workers};
+use crate::submission::Submission;
+
+/// What a finished session came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Submissions accepted.
+    pub submissions: u64,
+    /// Messages of all submissions.
+    pub messages: u64,
+    /// Messages executed by each worker, from worker 1 on.
+    pub shares: Vec<u64>,
+}
+
+/// A line that must not stand where it stands, or at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is none of the five kinds of line.
+    NotALine,
+    /// Another line was due.
+    Unexpected {
+        /// What may stand there.
+        expected: String,
+    },
+    /// The log ends in the middle of a session.
+    Unfinished {
+        /// What should come next.
+        expected: String,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotALine => f.write_str("this is none of the five kinds of line"),
+            Self::Unexpected { expected } => write!(f, "expected {expected}"),
+            Self::Unfinished { expected } => {
+                write!(f, "the session is not finished; next should come {expected}")
+            }
+        }
+    }
+}
+
+/// Reads lines, and knows how far the current session has come.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// N, when it is prescribed for every session.
+    prescribed: Option<Workers>,
+    /// N of the current session, once it is known.
+    workers: Option<Workers>,
+    /// The text of a submission whose count line has not come yet.
+    text: Option<String>,
+    /// Submissions that are not written to their last line.
+    waiting: VecDeque<Submission>,
+    /// Lines of the first of them that have been read.
+    line: u64,
+    /// Messages of all submissions before it.
+    base: u64,
+    submissions: u64,
+    messages: u64,
+    totals: u32,
+}
+
+impl Replay {
+    /// Begins at the start of a log; N is prescribed, or found out from each session's lines.
+    #[must_use]
+    pub fn new(workers: Option<Workers>) -> Self {
+        Self { prescribed: workers, workers, ..Self::default() }
+    }
+
+    /// Reads one line, given without its `\n`. Returns the summary of the session that it ends or,
+    /// where N was not known, that its predecessor has ended.
+    pub fn push(&mut self, line: &[u8]) -> Result<Option<Summary>, Fault> {
+        let text = std::str::from_utf8(line).map_err(|_| Fault::NotALine)?;
+        self.push_line(Line::parse(text).map_err(|_| Fault::NotALine)?)
+    }
+
+    fn push_line(&mut self, line: Line<'_>) -> Result<Option<Summary>, Fault> {
+        let mut ended = None;
+        if matches!(line, Line::Client { .. }) {
+            ended = self.end_if_complete();
+        }
+        if !self.may_follow(line) {
+            return Err(Fault::Unexpected { expected: self.expected() });
+        }
+        match line {
+            Line::Client { text } => self.text = Some(text.to_owned()),
+            Line::Count { count } => {
+                let text = self.text.take().unwrap_or_default();
+                // Both parts were checked when the lines were parsed.
+                if let Ok(submission) = Submission::new(text.as_bytes(), count) {
+                    self.submissions += 1;
+                    self.messages += u64::from(count);
+                    self.waiting.push_back(submission);
+                }
+            }
+            Line::Received { .. } => self.line += 1,
+            Line::Executed { worker } => {
+                let executed = self.executed();
+                if self.workers.is_none() && worker.get() == 1 && executed > 0 {
+                    // The turn came round: now N is known. It is at most WORKERS_MAX, since no
+                    // greater worker number parses.
+                    self.workers = u32::try_from(executed).ok().and_then(|n| Workers::new(n).ok());
+                }
+                self.line += 1;
+                let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
+                if self.line == 2 * count {
+                    self.waiting.pop_front();
+                    self.base += count;
+                    self.line = 0;
+                }
+            }
+            Line::Total { .. } => {
+                self.totals += 1;
+                if self.workers.is_some() {
+                    ended = self.end_if_complete();
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The log ends here: it must not end inside a session.
+    pub fn finish(&mut self) -> Result<Option<Summary>, Fault> {
+        let ended = self.end_if_complete();
+        if ended.is_none() && self.is_begun() {
+            return Err(Fault::Unfinished { expected: self.expected() });
+        }
+        Ok(ended)
+    }
+
+    fn end_if_complete(&mut self) -> Option<Summary> {
+        let complete = match self.workers {
+            Some(workers) => self.totals == workers.get(),
+            // Without a full turn each of the first workers has one message, and may be the last.
+            None => u64::from(self.totals) >= self.base.max(1),
+        };
+        if !complete {
+            return None;
+        }
+        let workers = self.workers.or_else(|| Workers::new(self.totals).ok())?;
+        let summary = Summary {
+            submissions: self.submissions,
+            messages: self.messages,
+            shares: workers.ids().map(|k| workers.share(k, self.messages)).collect(),
+        };
+        *self = Self::new(self.prescribed);
+        Some(summary)
+    }
+
+    /// Messages executed: lines read for whole submissions, and for the current one.
+    fn executed(&self) -> u64 {
+        let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
+        self.base + self.line.saturating_sub(count)
+    }
+
+    fn may_follow(&self, line: Line<'_>) -> bool {
+        if self.text.is_some() {
+            return matches!(line, Line::Count { .. });
+        }
+        match line {
+            Line::Client { .. } => self.totals == 0,
+            Line::Count { .. } => false,
+            _ => self.due().is_some_and(|due| due.candidates().any(|due| due == line)),
+        }
+    }
+
+    /// The one line that may come next, client lines aside.
+    fn due(&self) -> Option<Due<'_>> {
+        let executed = self.executed();
+        if let Some(submission) = self.waiting.front() {
+            if self.line < u64::from(submission.count()) {
+                let index = u32::try_from(self.line + 1).unwrap_or(u32::MAX);
+                return Some(Due::Line(Line::Received { text: submission.text(), index }));
+            }
+            return Some(match self.workers {
+                Some(workers) => Due::Line(Line::Executed { worker: workers.worker_of(executed) }),
+                None => Due::Executed {
+                    next: u32::try_from(executed + 1).ok().and_then(|k| WorkerId::new(k).ok()),
+                    again: WorkerId::new(1).ok().filter(|_| executed > 0),
+                },
+            });
+        }
+        if self.submissions == 0 {
+            return None;
+        }
+        let worker = WorkerId::new(self.totals + 1).ok()?;
+        let messages = match self.workers {
+            Some(workers) if worker.get() > workers.get() => return None,
+            Some(workers) => workers.share(worker, executed),
+            None => u64::from(u64::from(worker.get()) <= executed),
+        };
+        Some(Due::Line(Line::Total { worker, messages }))
+    }
+
+    /// What may come next, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        if self.text.is_some() {
+            return "`Message count: …` of the line before".to_owned();
+        }
+        match self.due() {
+            None => "`Message from client: …`".to_owned(),
+            Some(due) if self.waiting.is_empty() && self.totals > 0 => due.to_string(),
+            Some(due) => format!("{due} (or a new submission's `Message from client: …`)"),
+        }
+    }
+
+    /// Whether a line that may come next begins with these bytes, as after a write that was cut short.
+    #[must_use]
+    pub fn may_begin_with(&self, fragment: &[u8]) -> bool {
+        if self.text.is_some() {
+            return line::begins_count(fragment);
+        }
+        let due = self.due().is_some_and(|due| {
+            due.candidates().any(|line| line.to_string().as_bytes().starts_with(fragment))
+        });
+        due || (self.totals == 0 && line::begins_client(fragment))
+    }
+
+    /// The first line of a submission was read, but not its second.
+    #[must_use]
+    pub fn is_inside_submission(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// Forgets the first line of a submission whose second never came.
+    pub fn forget_half_submission(&mut self) {
+        self.text = None;
+    }
+
+    /// A session has begun and has not ended.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.submissions > 0 || self.text.is_some()
+    }
+
+    /// How far the current session has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress<'_> {
+        Progress {
+            submissions: self.submissions,
+            messages: self.messages,
+            base: self.base,
+            line: self.line,
+            executed: self.executed(),
+            totals: self.totals,
+            workers: self.workers,
+            waiting: &self.waiting,
+        }
+    }
+}
+
+/// How far an unfinished session has come.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Submissions accepted.
+    pub submissions: u64,
+    /// Messages of all submissions.
+    pub messages: u64,
+    /// Messages of the submissions that are written to their last line.
+    pub base: u64,
+    /// Lines written of the first one that is not.
+    pub line: u64,
+    /// Messages executed, in rotation.
+    pub executed: u64,
+    /// Totals written.
+    pub totals: u32,
+    /// N, if the lines tell it.
+    pub workers: Option<Workers>,
+    /// Submissions that are not written to their last line.
+    pub waiting: &'a VecDeque<Submission>,
+}
+
+impl Progress<'_> {
+    /// Messages whose `Received` line stands, of those in the order of acceptance.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
+        self.base + self.line.min(count)
+    }
+
+    /// Messages executed by one worker.
+    #[must_use]
+    pub fn executed_by(&self, worker: WorkerId) -> u64 {
+        match self.workers {
+            Some(workers) if worker.get() > workers.get() => 0,
+            Some(workers) => workers.share(worker, self.executed),
+            // Without a full turn, each of the first workers has executed one.
+            None => u64::from(u64::from(worker.get()) <= self.executed),
+        }
+    }
+}
+
+/// A line that is due.
+enum Due<'a> {
+    Line(Line<'a>),
+    /// N is not known: the next worker's, or worker 1's again.
+    Executed {
+        next: Option<WorkerId>,
+        again: Option<WorkerId>,
+    },
+}
+
+impl<'a> Due<'a> {
+    fn candidates(&self) -> impl Iterator<Item = Line<'a>> {
+        let executed = |worker: &Option<WorkerId>| worker.map(|worker| Line::Executed { worker });
+        match self {
+            Self::Line(line) => [Some(*line), None],
+            Self::Executed { next, again } => [executed(next), executed(again)],
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+impl fmt::Display for Due<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, line) in self.candidates().enumerate() {
+            write!(f, "{}`{line}`", if i > 0 { " or " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const SAMPLE: &str = "\
+Message from client: Halo A
+Message count: 4
+Received at lb: Halo A (#message 1)
+Received at lb: Halo A (#message 2)
+Received at lb: Halo A (#message 3)
+Received at lb: Halo A (#message 4)
+Worker1: message received
+Worker2: message received
+Worker3: message received
+Worker1: message received
+Worker 1: 2 messages
+Worker 2: 1 messages
+Worker 3: 1 messages
+";
+
+    /// Reads a log; an error comes with the number of its line, from 1.
+    fn read(log: &str, workers: Option<u32>) -> Result<Vec<Summary>, (usize, Fault)> {
+        let mut replay = Replay::new(workers.map(|n| Workers::new(n).unwrap()));
+        let mut summaries = Vec::new();
+        let mut number = 0;
+        for line in log.lines() {
+            number += 1;
+            summaries.extend(replay.push(line.as_bytes()).map_err(|fault| (number, fault))?);
+        }
+        summaries.extend(replay.finish().map_err(|fault| (number + 1, fault))?);
+        Ok(summaries)
+    }
+
+    #[rstest]
+    #[case::found_out(None)]
+    #[case::prescribed(Some(3))]
+    fn the_sample_is_in_order(#[case] workers: Option<u32>) {
+        let summary = Summary { submissions: 1, messages: 4, shares: vec![2, 1, 1] };
+        assert_eq!(read(SAMPLE, workers), Ok(vec![summary.clone()]));
+        let twice = format!("{SAMPLE}{SAMPLE}");
+        assert_eq!(read(&twice, workers), Ok(vec![summary.clone(), summary]));
+    }
+
+    #[test]
+    fn fewer_messages_than_workers() {
+        let log = "Message from client: a\nMessage count: 1\nReceived at lb: a (#message 1)\n\
+                   Worker1: message received\nWorker 1: 1 messages\nWorker 2: 0 messages\n";
+        let summary = Summary { submissions: 1, messages: 1, shares: vec![1, 0] };
+        assert_eq!(read(log, None), Ok(vec![summary.clone()]));
+        assert_eq!(read(log, Some(2)), Ok(vec![summary]));
+        assert_eq!(read(log, Some(3)).unwrap_err().0, 7);
+        assert_eq!(read(log, Some(1)).unwrap_err().0, 6);
+    }
+
+    #[test]
+    fn a_later_client_may_come_between_any_two_lines() {
+        let lines: Vec<&str> = SAMPLE.lines().collect();
+        for at in [0, 2, 3, 6, 7, 10] {
+            let mut log = lines.clone();
+            log.splice(at..at, ["Message from client: b", "Message count: 1"]);
+            // Taken first when accepted first.
+            let own = ["Received at lb: b (#message 1)", "Worker2: message received"];
+            if at == 0 {
+                log.splice(4..4, [own[0], "Worker1: message received"]);
+                log.splice(
+                    10..14,
+                    [
+                        "Worker2: message received",
+                        "Worker3: message received",
+                        "Worker1: message received",
+                        "Worker2: message received",
+                    ],
+                );
+            } else {
+                log.splice(12..12, own);
+            }
+            let totals = log.len() - 3;
+            log.splice(
+                totals..,
+                ["Worker 1: 2 messages", "Worker 2: 2 messages", "Worker 3: 1 messages"],
+            );
+            assert!(read(&log.join("\n"), Some(3)).is_ok(), "{at}: {log:#?}");
+        }
+        // But not between a submission's own two lines, and not among the totals.
+        for at in [1, 11, 12] {
+            let mut log = lines.clone();
+            log.splice(at..at, ["Message from client: b", "Message count: 1"]);
+            assert_eq!(read(&log.join("\n"), None).unwrap_err().0, at + 1, "{log:#?}");
+        }
+    }
+
+    #[test]
+    fn every_line_left_out_doubled_or_swapped_is_found() {
+        let lines: Vec<&str> = SAMPLE.lines().collect();
+        for at in 0..lines.len() {
+            let mut without = lines.clone();
+            without.remove(at);
+            assert!(read(&without.join("\n"), Some(3)).is_err(), "line {at} left out");
+            let mut doubled = lines.clone();
+            doubled.insert(at, lines[at]);
+            assert!(read(&doubled.join("\n"), Some(3)).is_err(), "line {at} doubled");
+            if at > 0 {
+                let mut swapped = lines.clone();
+                swapped.swap(at - 1, at);
+                assert!(read(&swapped.join("\n"), Some(3)).is_err(), "line {at} swapped");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_wrong_line_and_what_was_expected_are_told() {
+        let log = SAMPLE.replace("Worker2: message", "Worker3: message");
+        let (number, fault) = read(&log, Some(3)).unwrap_err();
+        assert_eq!(number, 8);
+        assert!(fault.to_string().contains("`Worker2: message received`"), "{fault}");
+        let (number, fault) = read(&log[..200], Some(3)).unwrap_err();
+        assert_eq!((number, fault), (7, Fault::NotALine), "a torn last line");
+    }
+}

@@ -1,0 +1,219 @@
+//! A session's IPC objects: found, made, rebuilt from the log, and removed. Everything here runs
+//! under the log's lock.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::fence::message_queue::MessageQueue;
+use crate::fence::shared_memory::{self, Segment};
+use crate::history::{self, History};
+use crate::instance::{Instance, KEY_TRIES, KeyOf, Role, is_private};
+use crate::layout::{Layout, MAGIC, RING_LEN};
+use crate::ledger::{Cursors, Identity, Ledger};
+use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+
+/// What there was when a process came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No session: the ledger is new and empty.
+    Nothing,
+    /// A ledger.
+    Ledger,
+    /// No ledger, but an unfinished session in the log, from which it was rebuilt.
+    Log,
+    /// A ledger whose session had ended, left by a killed process and removed now; the ledger is
+    /// new and empty.
+    Remains,
+}
+
+/// Attaches the instance's ledger; makes it if there is none.
+pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
+    let identity = instance.identity()?;
+    let mut found = Found::Nothing;
+    if let Some(ledger) = find(instance, &identity)? {
+        if ledger.magic() != MAGIC {
+            // Its maker died before it was ready, or never ran: nobody uses it.
+            return begin(instance, ledger, &identity);
+        }
+        let at = ledger.cursors()?;
+        if !at.is_ended() {
+            // The length is checked only now that the log is known to be this session's.
+            if ledger.log() != identity.log {
+                return Err(Error::LogReplaced);
+            }
+            return Ok((ledger, Found::Ledger));
+        }
+        remove(instance, &ledger, &at)?;
+        found = Found::Remains;
+    }
+    let (ledger, begun) = begin(instance, create(instance)?, &identity)?;
+    Ok((ledger, if begun == Found::Log { begun } else { found }))
+}
+
+/// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
+/// ours was made.
+fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Error> {
+    for key in instance.keys(KeyOf::Segment) {
+        let Ok(id) = shared_memory::find(key) else { continue };
+        let Ok(stat) = shared_memory::stat(id) else { continue };
+        let fits = stat.size == size_of::<Layout>() && !stat.removed;
+        if !fits || !is_private(&stat.permissions) || stat.permissions.key != key {
+            continue;
+        }
+        let Ok(segment) = Segment::attach(id) else { continue };
+        let ledger = Ledger::new(segment);
+        let ours = ledger.magic() == MAGIC && ledger.directory() == identity.directory;
+        if ours || ledger.magic() == 0 {
+            return Ok(Some(ledger));
+        }
+    }
+    Ok(None)
+}
+
+fn create(instance: &Instance) -> Result<Ledger, Error> {
+    let object = || format!("ledger of {}", instance.path().display());
+    for key in instance.keys(KeyOf::Segment) {
+        match shared_memory::create(key, size_of::<Layout>()) {
+            Ok(id) => {
+                let attached = Segment::attach(id);
+                return attached.map(Ledger::new).map_err(|source| Error::Ipc {
+                    object: object(),
+                    call: "shmat",
+                    source,
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::Ipc { object: object(), call: "shmget", source }),
+        }
+    }
+    Err(Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES })
+}
+
+/// Lays out a ledger: of a new session, or of the one that the log holds unfinished.
+fn begin(
+    instance: &Instance,
+    ledger: Ledger,
+    identity: &Identity,
+) -> Result<(Ledger, Found), Error> {
+    // A nonce, not a secret: the standard library's hasher keys are random.
+    let session = RandomState::new().build_hasher().finish();
+    let rebuilt = rebuild(instance, &ledger, session, identity);
+    if rebuilt.is_err() {
+        // An empty ledger beside a log that cannot be continued must not stay.
+        let _ = shared_memory::remove(ledger.segment_id());
+    }
+    Ok((ledger, rebuilt?))
+}
+
+fn rebuild(
+    instance: &Instance,
+    ledger: &Ledger,
+    session: u64,
+    identity: &Identity,
+) -> Result<Found, Error> {
+    let log_len = instance.checked_log_len()?;
+    let History { replay, whole_len } = history::read(instance.log(), log_len)?;
+    // A half line at the end: the whole one is rendered again; and a submission of which not both
+    // lines stand was never confirmed to anyone.
+    if whole_len < log_len {
+        instance.log().set_len(whole_len).map_err(Error::Log)?;
+    }
+    let progress = replay.progress();
+    let mut cursors = Cursors {
+        log_len: whole_len,
+        submissions: progress.submissions,
+        messages: progress.messages,
+        base: progress.base,
+        line: progress.line,
+        totals: progress.totals.into(),
+        workers: progress.workers.map_or(0, |workers| workers.get().into()),
+        closing: u64::from(progress.totals > 0),
+        ..Cursors::default()
+    };
+    for submission in progress.waiting {
+        if cursors.tail + Ledger::record_len(submission) > RING_LEN {
+            let why = "it has more unfinished submissions than a ledger holds".to_owned();
+            return Err(Error::LogUnreadable { why });
+        }
+        ledger.write_submission(cursors.tail, submission);
+        cursors.tail += Ledger::record_len(submission);
+    }
+    ledger.lay_out(session, identity, &cursors);
+    ledger.set_received(progress.received());
+    for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
+        ledger.set_executed(worker, progress.executed_by(worker));
+    }
+    ledger.publish();
+    Ok(if replay.is_begun() { Found::Log } else { Found::Nothing })
+}
+
+/// Gives a worker's life an empty queue; whatever was on the way in an earlier one is gone with it.
+pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
+    remove_queues(instance, worker)?;
+    let object = || format!("message queue of worker {worker}");
+    for key in instance.keys(KeyOf::Queue(worker)) {
+        match MessageQueue::create(key) {
+            Ok(queue) => return Ok(queue),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(Error::Ipc { object: object(), call: "msgget", source }),
+        }
+    }
+    Err(Error::KeysTaken { object: "message queue", tries: KEY_TRIES })
+}
+
+/// Removes every queue under a worker's keys that can be ours. A stranger's is left alone.
+pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
+    for key in instance.keys(KeyOf::Queue(worker)) {
+        let Ok(queue) = MessageQueue::find(key) else { continue };
+        let Ok(stat) = queue.stat() else { continue };
+        if is_private(&stat.permissions) && stat.permissions.key == key {
+            match queue.remove().map_err(|e| (e.raw_os_error(), e)) {
+                Ok(()) | Err((Some(libc::EINVAL | libc::EIDRM), _)) => {}
+                Err((_, source)) => {
+                    let object = format!("message queue of worker {worker}");
+                    return Err(Error::Ipc { object, call: "msgctl", source });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
+/// knows that there may be queues.
+pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), Error> {
+    for worker in at.workers().into_iter().flat_map(Workers::ids) {
+        remove_queues(instance, worker)?;
+    }
+    shared_memory::remove(ledger.segment_id()).map_err(|source| Error::Ipc {
+        object: format!("ledger of {}", instance.path().display()),
+        call: "shmctl",
+        source,
+    })
+}
+
+/// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the
+/// log's new name, or nothing when there was no session.
+pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let instance = Instance::open(path)?;
+    instance.hold(Role::Balancer)?;
+    let identity = instance.identity()?;
+    if let Some(ledger) = find(&instance, &identity)? {
+        for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
+            remove_queues(&instance, worker)?;
+        }
+        shared_memory::remove(ledger.segment_id()).map_err(|source| Error::Ipc {
+            object: format!("ledger of {}", path.display()),
+            call: "shmctl",
+            source,
+        })?;
+    }
+    let log_len = instance.checked_log_len()?;
+    match history::read(instance.log(), log_len) {
+        Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len => Ok(None),
+        _ => instance.set_log_aside().map(Some),
+    }
+}
