@@ -1,0 +1,85 @@
+//! client - submit messages to the load balancer of a directory
+//!
+//! SYNOPSIS
+//!     client [--dir DIR] [--quiet] [--durable] [TEXT;COUNT]...
+//!
+//! DESCRIPTION
+//!     Submits each `TEXT;COUNT` through shared memory: COUNT messages that carry TEXT. Without
+//!     arguments it reads standard input, a submission a line, until its end. The load balancer may
+//!     come later. Prints `accepted TEXT;COUNT` for each one that is logged and not to be lost.
+//!
+//! EXIT STATUS
+//!     0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
+//!     trouble.
+#![forbid(unsafe_code)]
+
+mod feed;
+mod input;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::error::{Error, exit, report};
+use common::fence::signals;
+use common::instance::{Instance, Role};
+use common::submission::Submission;
+
+use feed::Feed;
+use input::Input;
+
+/// Submit messages to the load balancer of a directory.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The directory whose sistem.log and load balancer to use.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Do not print `accepted …` lines.
+    #[arg(long)]
+    quiet: bool,
+    /// Have each acceptance on the disk (fdatasync) before it is printed.
+    #[arg(long)]
+    durable: bool,
+    /// Submissions; without any they are read from standard input, one a line.
+    #[arg(value_name = "TEXT;COUNT")]
+    submissions: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    report("client", run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<u8, Error> {
+    signals::start_clean().map_err(Error::system("sigaction"))?;
+    // Arguments are judged before anything is touched; lines of standard input as they come.
+    let mut submissions = Vec::new();
+    for (i, argument) in args.submissions.iter().enumerate() {
+        match Submission::parse(argument.as_bytes()) {
+            Ok(submission) => submissions.push(submission),
+            Err(error) => {
+                eprintln!("client: argument {}: {error}; nothing was submitted", i + 1);
+                return Ok(exit::USAGE);
+            }
+        }
+    }
+    let instance = Instance::open(&args.dir)?;
+    // As long as this is held, a load balancer waits for more.
+    instance.hold(Role::Client)?;
+    let mut feed = Feed::new(instance, args.quiet, args.durable);
+    if !args.submissions.is_empty() {
+        feed.submit(&submissions)?;
+        feed.end()?;
+        return Ok(0);
+    }
+    let mut input = Input::new(std::io::stdin().lock());
+    while input.read_batch(&mut submissions)? {
+        feed.submit(&submissions)?;
+    }
+    feed.end()?;
+    Ok(match (input.accepted(), input.refused()) {
+        (_, 0) => 0,
+        (0, _) => exit::USAGE,
+        _ => exit::PARTLY,
+    })
+}

@@ -1,0 +1,171 @@
+//! The load balancer's loop: take, log, forward; and when nothing is left, the end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::error::{Error, signal_exit_code};
+use common::fence::{shared_memory, signals};
+use common::instance::Role;
+use common::journal::{Advance, Journal};
+use common::ledger::Cursors;
+use common::rotation::Workers;
+use common::session;
+
+use crate::crew::Crew;
+use crate::dispatch::Dispatch;
+
+/// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
+const TICK: Duration = Duration::from_secs(1);
+/// The sleep while somebody else holds the log's lock, or the disk is full.
+const RETRY: Duration = Duration::from_millis(10);
+/// How often the workers are looked after when there is no pause in the work.
+const TEND_WHEN_BUSY: Duration = Duration::from_millis(100);
+
+pub(crate) struct Balancer {
+    journal: Journal,
+    workers: Workers,
+    dispatch: Dispatch,
+    crew: Crew,
+    serve: bool,
+    told_no_room: bool,
+    tended: Option<Instant>,
+}
+
+impl Balancer {
+    pub(crate) fn new(
+        journal: Journal,
+        workers: Workers,
+        program: Option<PathBuf>,
+        serve: bool,
+    ) -> Result<Self, Error> {
+        let dispatch = Dispatch::new(workers, &journal.cursors()?);
+        let crew = Crew::new(workers, program);
+        Ok(Self { journal, workers, dispatch, crew, serve, told_no_room: false, tended: None })
+    }
+
+    /// Runs to the session's end, and returns the exit code.
+    pub(crate) fn run(mut self) -> Result<u8, Error> {
+        loop {
+            // Looked at before looking for work: a ring from here on ends the sleep below.
+            let seen = self.journal.ledger().doorbell().look();
+            let (requests, signal) = signals::requests();
+            if requests > 1 {
+                self.remove_queues()?;
+                eprintln!("loadbalancer: aborted; start it again to finish the session");
+                return Ok(signal_exit_code(signal));
+            }
+            let draining = requests == 1;
+
+            let mut at = self.journal.cursors()?;
+            let took = self.dispatch.take(self.journal.ledger(), &at)?;
+            let advanced = self.advance()?;
+            at = self.journal.cursors()?;
+            self.dispatch.renew_where_asked(self.journal.instance(), self.journal.ledger())?;
+            let sent = self.dispatch.send(self.journal.ledger(), &at)?;
+
+            let finishing = at.closing == 1 && at.all_logged();
+            let busy = took || sent || advanced == Advance::Wrote;
+            let mut look_again = None;
+            // While busy, looking after the workers each time would cost too much.
+            if !busy || self.tended.is_none_or(|then| then.elapsed() > TEND_WHEN_BUSY) {
+                look_again = self.tend(finishing)?;
+                self.tended = Some(Instant::now());
+            }
+            if finishing {
+                if at.totals == u64::from(self.workers.get()) {
+                    return self.end();
+                }
+                self.dispatch.send_finish(self.journal.ledger())?;
+            } else if at.all_logged() || draining {
+                if at.submissions == 0 {
+                    if draining {
+                        return self.end_unused();
+                    }
+                } else {
+                    self.close(draining)?;
+                }
+            }
+            if !busy && self.journal.cursors()? == at {
+                self.sleep(seen, advanced, look_again)?;
+            }
+        }
+    }
+
+    /// Writes one transaction of what is ready. A full disk is reported once, and waited for.
+    fn advance(&mut self) -> Result<Advance, Error> {
+        match self.journal.advance() {
+            Err(error) if error.is_no_room() => {
+                if !std::mem::replace(&mut self.told_no_room, true) {
+                    eprintln!("loadbalancer: {error}; waiting for room");
+                }
+                Ok(Advance::Busy)
+            }
+            Ok(Advance::Wrote) => {
+                self.told_no_room = false;
+                Ok(Advance::Wrote)
+            }
+            advanced => advanced,
+        }
+    }
+
+    fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
+        let ledger = self.journal.ledger();
+        if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+            self.remove_queues()?;
+            return Err(Error::LedgerRemoved);
+        }
+        self.crew.tend(self.journal.instance(), ledger, &mut self.dispatch, finishing)
+    }
+
+    /// Closes the session when it may end: at once when asked to drain; else, not serving, once no
+    /// client feeds any more.
+    fn close(&mut self, draining: bool) -> Result<(), Error> {
+        let serve = self.serve;
+        self.journal.ledger().set_watched();
+        self.journal.try_close(|instance, at: &Cursors| {
+            Ok(draining
+                || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))
+        })
+    }
+
+    fn sleep(
+        &mut self,
+        seen: u32,
+        advanced: Advance,
+        look_again: Option<Instant>,
+    ) -> Result<(), Error> {
+        if !self.dispatch.may_sleep(self.journal.ledger()) {
+            return Ok(());
+        }
+        let mut limit = if advanced == Advance::Busy { RETRY } else { TICK };
+        if let Some(look_again) = look_again {
+            limit = limit.min(look_again.saturating_duration_since(Instant::now()));
+        }
+        let start = Instant::now();
+        self.journal.ledger().doorbell().sleep(seen, limit)?;
+        self.dispatch.awake(self.journal.ledger());
+        if start.elapsed() >= TICK / 2 {
+            self.dispatch.retry_full();
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<u8, Error> {
+        self.crew.wait()?;
+        self.journal.sync_if_durable()?;
+        self.journal.remove_objects()?;
+        Ok(0)
+    }
+
+    /// No submission came. Workers started by hand may go on waiting in the ledger.
+    fn end_unused(mut self) -> Result<u8, Error> {
+        self.crew.dismiss()?;
+        self.remove_queues()?;
+        self.journal.remove_objects()?;
+        Ok(0)
+    }
+
+    fn remove_queues(&self) -> Result<(), Error> {
+        self.workers.ids().try_for_each(|k| session::remove_queues(self.journal.instance(), k))
+    }
+}

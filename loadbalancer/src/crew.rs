@@ -1,0 +1,254 @@
+//! The workers as processes: started, missed, reported, replaced.
+//!
+//! | seen | done |
+//! |---|---|
+//! | a spawned worker ends | reported; what was on its way is sent again to the next life, started at once |
+//! | … within a second and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
+//! | a spawned worker is stopped, or makes no progress with messages waiting, for 1 s | reported |
+//! | … for 3 s | killed and replaced |
+//! | a worker started by hand is missing | asked for, once |
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::error::Error;
+use common::instance::{Instance, Role};
+use common::ledger::Ledger;
+use common::rotation::{WorkerId, Workers};
+use nix::errno::Errno;
+
+use crate::dispatch::Dispatch;
+
+const FAST_DEATHS_MAX: u32 = 5;
+const FAST: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(100);
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+const KILL_AFTER: Duration = Duration::from_secs(3);
+/// How long workers may take to end after their totals are logged.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Crew {
+    members: Vec<Member>,
+    program: Option<PathBuf>,
+}
+
+struct Member {
+    worker: WorkerId,
+    child: Option<Child>,
+    started: Instant,
+    executed_at_start: u64,
+    fast_deaths: u32,
+    start_at: Option<Instant>,
+    /// Since when it stands still, and how many messages it had executed then.
+    still: Option<(Instant, u64)>,
+    told_still: bool,
+    told_missing: bool,
+    told_no_fork: bool,
+}
+
+/// The worker program beside this one.
+pub(crate) fn worker_program() -> Result<PathBuf, Error> {
+    let own = std::env::current_exe().map_err(Error::system("own program file"))?;
+    Ok(own.with_file_name("worker"))
+}
+
+impl Crew {
+    pub(crate) fn new(workers: Workers, program: Option<PathBuf>) -> Self {
+        let now = Instant::now();
+        let member = |worker| Member {
+            worker,
+            child: None,
+            started: now,
+            executed_at_start: 0,
+            fast_deaths: 0,
+            start_at: Some(now),
+            still: None,
+            told_still: false,
+            told_missing: false,
+            told_no_fork: false,
+        };
+        Self { members: workers.ids().map(member).collect(), program }
+    }
+
+    /// Looks after everyone. `finishing`: everything is logged, only totals are missing, so the dead
+    /// are not replaced. Returns when to look again at the latest.
+    pub(crate) fn tend(
+        &mut self,
+        instance: &Instance,
+        ledger: &Ledger,
+        dispatch: &mut Dispatch,
+        finishing: bool,
+    ) -> Result<Option<Instant>, Error> {
+        let mut next: Option<Instant> = None;
+        for member in &mut self.members {
+            member.reap(ledger, dispatch, finishing)?;
+            if member.child.is_some() {
+                member.watch_progress(ledger, dispatch);
+            } else if instance.is_held_by_another(Role::Worker(member.worker))? {
+                member.told_missing = false; // by hand
+            } else if finishing {
+                ledger.set_finished(member.worker);
+            } else if let Some(program) = &self.program {
+                let at = *member.start_at.get_or_insert_with(Instant::now);
+                if at <= Instant::now() {
+                    member.start(program, instance.path(), ledger)?;
+                }
+            } else if !std::mem::replace(&mut member.told_missing, true) {
+                eprintln!(
+                    "loadbalancer: waiting for worker {k}: start `worker {k}`",
+                    k = member.worker
+                );
+            }
+            next = [next, member.start_at].into_iter().flatten().min();
+        }
+        Ok(next)
+    }
+
+    /// Ends the workers that it started, when there is nothing for them to do.
+    pub(crate) fn dismiss(&mut self) -> Result<(), Error> {
+        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
+            child.kill().map_err(Error::system("kill"))?;
+            child.wait().map_err(Error::system("waitpid"))?;
+        }
+        Ok(())
+    }
+
+    /// After the totals: waits for the workers to end.
+    pub(crate) fn wait(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
+            while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
+                if start.elapsed() > END_PATIENCE {
+                    // Its total is logged: nothing is lost.
+                    child.kill().map_err(Error::system("kill"))?;
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    fn reap(
+        &mut self,
+        ledger: &Ledger,
+        dispatch: &mut Dispatch,
+        finishing: bool,
+    ) -> Result<(), Error> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let Some(status) = child.try_wait().map_err(Error::system("waitpid"))? else {
+            return Ok(());
+        };
+        let pid = child.id();
+        self.child = None;
+        self.still = None;
+        dispatch.lost(self.worker);
+        if finishing {
+            return Ok(());
+        }
+        let progress = ledger.executed(self.worker) > self.executed_at_start;
+        if self.started.elapsed() < FAST && !progress {
+            self.fast_deaths += 1;
+        } else {
+            self.fast_deaths = 0;
+        }
+        if self.fast_deaths >= FAST_DEATHS_MAX {
+            let why = format!(
+                "ended {FAST_DEATHS_MAX} times in a row as soon as it was started ({status}); see its messages \
+                 above. The session stays unfinished: start the load balancer again"
+            );
+            return Err(Error::Worker { worker: self.worker.get(), why });
+        }
+        eprintln!(
+            "loadbalancer: worker {} (process {pid}) ended: {status}; starting it again",
+            self.worker
+        );
+        let pause = if self.fast_deaths == 0 {
+            Duration::ZERO
+        } else {
+            PAUSE * (1 << (self.fast_deaths - 1))
+        };
+        self.start_at = Some(Instant::now() + pause);
+        Ok(())
+    }
+
+    fn start(&mut self, program: &Path, dir: &Path, ledger: &Ledger) -> Result<(), Error> {
+        let mut command = Command::new(program);
+        command
+            .arg("--dir")
+            .arg(dir)
+            .arg("--spawned-by")
+            .arg(std::process::id().to_string())
+            .arg(self.worker.to_string())
+            .stdin(Stdio::null());
+        // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        match command.spawn() {
+            Ok(child) => {
+                self.child = Some(child);
+                self.started = Instant::now();
+                self.executed_at_start = ledger.executed(self.worker);
+                self.start_at = None;
+                self.told_no_fork = false;
+                Ok(())
+            }
+            Err(error)
+                if matches!(errno(&error), Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE) =>
+            {
+                if !std::mem::replace(&mut self.told_no_fork, true) {
+                    eprintln!(
+                        "loadbalancer: cannot start worker {}: {error}; trying again",
+                        self.worker
+                    );
+                }
+                self.start_at = Some(Instant::now() + FAST);
+                Ok(())
+            }
+            Err(error) => Err(Error::Worker {
+                worker: self.worker.get(),
+                why: format!("cannot start {}: {error}", program.display()),
+            }),
+        }
+    }
+
+    fn watch_progress(&mut self, ledger: &Ledger, dispatch: &Dispatch) {
+        let Some(child) = &mut self.child else { return };
+        let executed = ledger.executed(self.worker);
+        let waiting = dispatch.in_flight(self.worker, ledger);
+        let stopped = is_stopped(child.id());
+        if !stopped && (waiting == 0 || self.still.is_some_and(|(_, then)| then != executed)) {
+            self.still = None;
+            self.told_still = false;
+        }
+        if !stopped && waiting == 0 {
+            return;
+        }
+        let (since, _) = *self.still.get_or_insert((Instant::now(), executed));
+        if since.elapsed() >= REPORT_AFTER && !std::mem::replace(&mut self.told_still, true) {
+            eprintln!(
+                "loadbalancer: worker {} (process {}) {}; it is replaced after {} s",
+                self.worker,
+                child.id(),
+                if stopped { "is stopped" } else { "makes no progress" },
+                KILL_AFTER.as_secs()
+            );
+        }
+        if since.elapsed() >= KILL_AFTER {
+            // Reaped and replaced at the next look. It fails only if the worker is gone already.
+            let _ = child.kill();
+        }
+    }
+}
+
+/// Whether a process is stopped by a signal (`proc_pid_stat(5)`).
+fn is_stopped(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}

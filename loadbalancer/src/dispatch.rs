@@ -1,0 +1,328 @@
+//! Forwards messages: which are taken, what each worker has been sent, and the frames to it.
+//!
+//! Each worker has a queue of its own, so a worker that stands still fills only that: the kernel's
+//! limit on a queue is the credit. Sending never blocks.
+
+use std::collections::VecDeque;
+use std::io;
+
+use common::error::Error;
+use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
+use common::frame::{FRAME_LEN_MIN, FrameWriter, KIND_FINISH, KIND_FRAME};
+use common::instance::Instance;
+use common::ledger::{Cursors, Ledger};
+use common::rotation::{WorkerId, Workers};
+use common::session;
+use nix::errno::Errno;
+
+/// Frames are about so long: four fill a queue of the default size (16 KiB), which measured best.
+const FRAME_LEN: usize = 4096;
+/// But a frame with a long text has room for so many messages.
+const MESSAGES_MIN: usize = 256;
+
+/// A submission in the ledger's ring that the balancer has taken.
+struct Taken {
+    position: u64,
+    base: u64,
+    count: u64,
+}
+
+/// The way to one worker.
+struct Outlet {
+    worker: WorkerId,
+    queue: Option<MessageQueue>,
+    /// Messages sent to this life of the worker, counted from the session's start.
+    sent: u64,
+    /// Bytes of the next message's text that are sent already.
+    text_at: usize,
+    /// The queue takes no longer message.
+    len_max: usize,
+    /// The queue was full when the worker had executed so many.
+    full_at: Option<u64>,
+    finish_sent: bool,
+}
+
+pub(crate) struct Dispatch {
+    workers: Workers,
+    taken: VecDeque<Taken>,
+    next_position: u64,
+    next_base: u64,
+    outlets: Vec<Outlet>,
+    message: Box<Message>,
+    msgmax: usize,
+}
+
+impl Dispatch {
+    pub(crate) fn new(workers: Workers, at: &Cursors) -> Self {
+        let outlet = |worker| Outlet {
+            worker,
+            queue: None,
+            sent: 0,
+            text_at: 0,
+            len_max: MESSAGE_LEN_MAX,
+            full_at: None,
+            finish_sent: false,
+        };
+        let msgmax = std::fs::read_to_string("/proc/sys/kernel/msgmax")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(MESSAGE_LEN_MAX);
+        Self {
+            workers,
+            taken: VecDeque::new(),
+            next_position: at.head,
+            next_base: at.base,
+            outlets: workers.ids().map(outlet).collect(),
+            message: Message::boxed(),
+            msgmax,
+        }
+    }
+
+    /// Takes what was accepted since the last look, and forgets what is logged to its last line.
+    /// From here on it counts as received. Returns whether there was anything.
+    pub(crate) fn take(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
+        while self.taken.front().is_some_and(|taken| taken.base + taken.count <= at.base) {
+            self.taken.pop_front();
+        }
+        let before = self.next_position;
+        while self.next_position < at.tail {
+            let submission = ledger.read_submission(self.next_position)?;
+            let count = submission.count().into();
+            self.taken.push_back(Taken {
+                position: self.next_position,
+                base: self.next_base,
+                count,
+            });
+            self.next_position += Ledger::record_len(&submission);
+            self.next_base += count;
+        }
+        if self.next_position > before {
+            ledger.set_received(self.next_base);
+        }
+        Ok(self.next_position > before)
+    }
+
+    /// Messages before this one may be forwarded. A message is logged before it is forwarded; only
+    /// while the log still waits for workers to execute an earlier submission are later ones sent
+    /// ahead, having been received in the ledger: their lines follow, in their order.
+    fn forward_limit(&self, ledger: &Ledger, at: &Cursors) -> u64 {
+        let count = ledger.peek_count(at.head);
+        if !at.all_logged() && at.line < count { at.base + at.line } else { self.next_base }
+    }
+
+    /// Gives every worker a fresh queue whose queue is missing or for an earlier life.
+    pub(crate) fn renew_where_asked(
+        &mut self,
+        instance: &Instance,
+        ledger: &Ledger,
+    ) -> Result<(), Error> {
+        for index in 0..self.outlets.len() {
+            let (generation, queue_generation) = ledger.generations(self.outlets[index].worker);
+            let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
+            if claimed || self.outlets[index].queue.is_none() {
+                self.renew(index, instance, ledger)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker is dead: what was on the way to it goes to its next life.
+    pub(crate) fn lost(&mut self, worker: WorkerId) {
+        self.outlets[worker.index()].queue = None;
+    }
+
+    fn renew(&mut self, index: usize, instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
+        let outlet = &mut self.outlets[index];
+        let queue = session::fresh_queue(instance, outlet.worker)?;
+        let (generation, queue_generation) = ledger.generations(outlet.worker);
+        let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
+        // For a life that waits for a queue; else for the next one, which then need not wait.
+        let new = if claimed { generation } else { generation.wrapping_add(1) };
+        ledger.set_queue(outlet.worker, new, queue.0);
+        outlet.queue = Some(queue);
+        outlet.sent = ledger.executed(outlet.worker);
+        outlet.text_at = 0;
+        outlet.len_max = MESSAGE_LEN_MAX.min(self.msgmax);
+        outlet.full_at = None;
+        outlet.finish_sent = false;
+        ledger.stage().ring();
+        Ok(())
+    }
+
+    /// Sends what may be sent and fits. Returns whether anything was.
+    pub(crate) fn send(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
+        let limit = self.forward_limit(ledger, at);
+        let mut any = false;
+        for index in 0..self.outlets.len() {
+            while self.send_frame(index, limit, ledger)? {
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    fn send_frame(&mut self, index: usize, limit: u64, ledger: &Ledger) -> Result<bool, Error> {
+        let Self { outlets, taken, message, workers, .. } = self;
+        let outlet = &mut outlets[index];
+        let Some(queue) = outlet.queue else { return Ok(false) };
+        let share = workers.share(outlet.worker, limit);
+        if outlet.sent >= share || outlet.full_at == Some(ledger.executed(outlet.worker)) {
+            return Ok(false);
+        }
+        let mut next = (outlet.sent, outlet.text_at);
+        let len = fill(message, ledger, taken, *workers, outlet, share, &mut next)?;
+        match queue.try_send(message, len).map_err(errno) {
+            Ok(()) => {
+                (outlet.sent, outlet.text_at) = next;
+                outlet.full_at = None;
+                Ok(true)
+            }
+            Err(Errno::EAGAIN) => {
+                outlet.full_at = Some(ledger.executed(outlet.worker));
+                match queue.stat() {
+                    // Full of nothing: it takes less than this frame. Try a smaller one.
+                    Ok(stat) if stat.messages == 0 => {
+                        outlet.full_at = None;
+                        shrink(outlet, stat.bytes_max, len)
+                    }
+                    _ => Ok(false),
+                }
+            }
+            Err(Errno::EINTR) => Ok(true),
+            // Removed by others: ask for a new one.
+            Err(Errno::EIDRM) => Ok(lose(outlet)),
+            Err(Errno::EINVAL) if queue.stat().is_err() => Ok(lose(outlet)),
+            // Longer than kernel.msgmax, which was lowered.
+            Err(Errno::EINVAL) => shrink(outlet, (len / 2) as u64, len),
+            Err(error) => Err(send_error(outlet.worker, error)),
+        }
+    }
+
+    /// Has each worker log its total. Returns whether a request was sent.
+    pub(crate) fn send_finish(&mut self, ledger: &Ledger) -> Result<bool, Error> {
+        let mut any = false;
+        for outlet in &mut self.outlets {
+            let Some(queue) = outlet.queue.filter(|_| !outlet.finish_sent) else { continue };
+            self.message.set_kind(KIND_FINISH);
+            self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
+            match queue.try_send(&self.message, 8).map_err(errno) {
+                Ok(()) => {
+                    outlet.finish_sent = true;
+                    any = true;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(Errno::EIDRM | Errno::EINVAL) => {
+                    lose(outlet);
+                }
+                Err(error) => return Err(send_error(outlet.worker, error)),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Before sleeping: has workers whose queue is full ring when half of what they have is
+    /// executed. Returns false if one is that far already.
+    pub(crate) fn may_sleep(&mut self, ledger: &Ledger) -> bool {
+        self.outlets.iter_mut().all(|outlet| {
+            let Some(executed) = outlet.full_at else { return true };
+            let wake_at = executed + (outlet.sent - executed).div_ceil(2);
+            ledger.set_wake_at(outlet.worker, wake_at);
+            ledger.executed(outlet.worker) < wake_at
+        })
+    }
+
+    /// After sleeping.
+    pub(crate) fn awake(&mut self, ledger: &Ledger) {
+        for outlet in &self.outlets {
+            if outlet.full_at.is_some() {
+                ledger.set_wake_at(outlet.worker, u64::MAX);
+            }
+        }
+    }
+
+    /// Tries full queues again, whatever their workers have done.
+    pub(crate) fn retry_full(&mut self) {
+        for outlet in &mut self.outlets {
+            outlet.full_at = None;
+        }
+    }
+
+    /// Messages on the way to a worker.
+    pub(crate) fn in_flight(&self, worker: WorkerId, ledger: &Ledger) -> u64 {
+        self.outlets[worker.index()].sent.saturating_sub(ledger.executed(worker))
+    }
+}
+
+/// Fills the message with a frame for one worker; `next` moves over what is in it.
+fn fill(
+    message: &mut Message,
+    ledger: &Ledger,
+    taken: &VecDeque<Taken>,
+    workers: Workers,
+    outlet: &Outlet,
+    share: u64,
+    next: &mut (u64, usize),
+) -> Result<usize, Error> {
+    message.set_kind(KIND_FRAME);
+    let (mut own, mut text_at) = *next;
+    let mut at =
+        taken.partition_point(|t| t.base + t.count <= workers.message_of(outlet.worker, own));
+    let mut writer: Option<FrameWriter<'_>> = None;
+    let mut bytes = Some(&mut message.bytes_mut()[..]);
+    while own < share {
+        let Some(submission) = taken.get(at) else { break };
+        let number = workers.message_of(outlet.worker, own);
+        if number >= submission.base + submission.count {
+            at += 1;
+            continue;
+        }
+        let record = ledger.read_submission(submission.position)?;
+        let text = record.text().as_bytes();
+        if let Some(bytes) = bytes.take() {
+            let long = 32 + text.len() + MESSAGES_MIN * 4;
+            let len = FRAME_LEN.max(long).min(outlet.len_max);
+            writer = Some(FrameWriter::new(&mut bytes[..len], ledger.session(), own));
+        }
+        let Some(writer) = &mut writer else { break };
+        let end = workers.share(outlet.worker, submission.base + submission.count).min(share);
+        // Within its submission a message has an index that fits: the count is a u32.
+        let index = (number - submission.base) as u32 + 1;
+        let Some(pushed) = writer.push(text, text_at, index, workers.get(), end - own) else {
+            break;
+        };
+        own += pushed.messages as u64;
+        text_at = if pushed.text_at == text.len() { 0 } else { pushed.text_at };
+        if own < end {
+            break; // full
+        }
+    }
+    *next = (own, text_at);
+    Ok(writer.map_or(0, |writer| writer.len()))
+}
+
+/// Marks an outlet's queue as gone.
+fn lose(outlet: &mut Outlet) -> bool {
+    outlet.queue = None;
+    true
+}
+
+fn shrink(outlet: &mut Outlet, bytes_max: u64, tried: usize) -> Result<bool, Error> {
+    let len_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(tried.saturating_sub(1));
+    if len_max < FRAME_LEN_MIN {
+        return Err(Error::QueueTooSmall { bytes_max, needed: FRAME_LEN_MIN });
+    }
+    outlet.len_max = len_max;
+    Ok(true)
+}
+
+fn send_error(worker: WorkerId, error: Errno) -> Error {
+    Error::Ipc {
+        object: format!("message queue of worker {worker}"),
+        call: "msgsnd",
+        source: error.into(),
+    }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,103 @@
+//! loadbalancer - log every submitted message and forward it round-robin to N workers
+//!
+//! SYNOPSIS
+//!     loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] N
+//!
+//! DESCRIPTION
+//!     Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
+//!     has each worker log its total, removes the IPC objects and ends: once at least one submission
+//!     has been processed, nothing is left and no client is still feeding. A session that a killed
+//!     load balancer left unfinished is finished first.
+//!
+//!     SIGINT or SIGTERM drain: what was accepted is still processed. A second one aborts: what is
+//!     unfinished stays for the next start.
+//!
+//! EXIT STATUS
+//!     0 done; 2 usage; 3 IPC, peer or file trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
+#![forbid(unsafe_code)]
+
+mod balance;
+mod crew;
+mod dispatch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::error::{Error, report};
+use common::fence::signals;
+use common::instance::{Instance, Role};
+use common::journal::Journal;
+use common::rotation::Workers;
+use common::session::{self, Found};
+
+use balance::Balancer;
+
+/// Log every submitted message and forward it round-robin to N workers.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The directory whose sistem.log and clients to use.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Run on until SIGINT or SIGTERM.
+    #[arg(long)]
+    serve: bool,
+    /// Wait for workers started by hand instead of starting them.
+    #[arg(long)]
+    no_spawn: bool,
+    /// Have received lines on the disk (fdatasync) before messages are forwarded, and the whole log
+    /// at the end.
+    #[arg(long)]
+    durable: bool,
+    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next free
+    /// number), its IPC objects are removed.
+    #[arg(long)]
+    fresh: bool,
+    /// The worker program to start, if not the one beside this program.
+    #[arg(long, value_name = "FILE")]
+    worker_program: Option<PathBuf>,
+    /// How many workers share the messages, from 1 to 256.
+    #[arg(value_name = "N")]
+    workers: Workers,
+}
+
+fn main() -> ExitCode {
+    report("loadbalancer", run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<u8, Error> {
+    signals::start_clean().map_err(Error::system("sigaction"))?;
+    signals::watch().map_err(Error::system("sigaction"))?;
+    if args.fresh
+        && let Some(name) = session::set_aside(&args.dir)?
+    {
+        eprintln!("loadbalancer: the unfinished session is now in {}", name.display());
+    }
+    let instance = Instance::open(&args.dir)?;
+    instance.hold(Role::Balancer)?;
+    let (mut journal, found) = Journal::open(instance)?;
+    match found {
+        Found::Nothing | Found::Ledger => {}
+        Found::Log => {
+            let at = journal.cursors()?;
+            eprintln!(
+                "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their \
+                 last line",
+                at.base, at.messages
+            );
+        }
+        Found::Remains => {
+            eprintln!("loadbalancer: the session was complete; removed what a killed process left");
+            journal.remove_objects()?;
+            return Ok(0);
+        }
+    }
+    journal.set_workers(args.workers)?;
+    if args.durable {
+        journal.set_durable()?;
+    }
+    let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
+    let spawn = (!args.no_spawn).then_some(program);
+    Balancer::new(journal, args.workers, spawn, args.serve)?.run()
+}

@@ -1,0 +1,226 @@
+//! A worker's life: get a queue, take frames from it, execute, count, log.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use common::error::Error;
+use common::fence::message_queue::{Message, MessageQueue};
+use common::fence::{shared_memory, signals};
+use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
+use common::journal::{Advance, Journal};
+use common::rotation::WorkerId;
+use nix::errno::Errno;
+
+use crate::execute::Executor;
+
+/// How often a worker without a queue looks whether the ledger is still there.
+const TICK: Duration = Duration::from_secs(1);
+/// Tries with a yield before a worker sleeps in its queue: a wake-up costs the balancer more.
+const TRIES: u32 = 3;
+/// With so many lines ready, a busy worker logs them; fewer are left to whoever is idle first.
+const READY_MANY: u64 = 8192;
+
+/// Why a worker ends.
+pub(crate) enum Ended {
+    /// Its total is logged, or will be by others.
+    Finished,
+    /// A signal; the exit code for it.
+    Signal(u8),
+}
+
+pub(crate) struct Server {
+    journal: Journal,
+    worker: WorkerId,
+    executor: Executor,
+    message: Box<Message>,
+    told_no_room: bool,
+}
+
+impl Server {
+    pub(crate) fn new(journal: Journal, worker: WorkerId, executor: Executor) -> Self {
+        Self { journal, worker, executor, message: Message::boxed(), told_no_room: false }
+    }
+
+    /// Begins a life, and waits until the balancer has a queue for it.
+    pub(crate) fn wait_for_queue(&mut self) -> Result<Result<MessageQueue, Ended>, Error> {
+        'ledger: loop {
+            let ledger = self.journal.ledger();
+            let generation = ledger.begin_generation(self.worker);
+            ledger.doorbell().ring();
+            loop {
+                let seen = ledger.stage().look();
+                if let Some(ended) = asked_to_end() {
+                    return Ok(Err(ended));
+                }
+                let at = ledger.cursors()?;
+                if at.is_ended() {
+                    return Ok(Err(Ended::Finished));
+                }
+                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get()) {
+                    let worker = self.worker.get();
+                    return Err(Error::NoSuchWorker { worker, workers: workers.get() });
+                }
+                if ledger.generations(self.worker).1 == generation {
+                    return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
+                }
+                if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+                    self.journal.reopen()?;
+                    continue 'ledger;
+                }
+                ledger.stage().sleep(seen, TICK)?;
+            }
+        }
+    }
+
+    /// Serves a queue until it is gone, frames are missing, or the worker ends.
+    pub(crate) fn serve(&mut self, queue: MessageQueue) -> Result<Option<Ended>, Error> {
+        let mut reader = FrameReader::default();
+        loop {
+            if let Some(ended) = asked_to_end() {
+                return Ok(Some(ended));
+            }
+            let received = match self.receive_soon(queue) {
+                Err(Errno::ENOMSG) => {
+                    self.log_ready()?;
+                    queue.receive(&mut self.message).map_err(errno)
+                }
+                received => received,
+            };
+            match received {
+                Ok(len) if self.message.kind() == KIND_FINISH && self.is_finish(len) => {
+                    self.journal.ledger().set_finished(self.worker);
+                    self.log_ready()?;
+                    self.journal.ledger().doorbell().ring();
+                    return Ok(Some(Ended::Finished));
+                }
+                Ok(len) => {
+                    if !self.execute_frame(&mut reader, len, queue)? {
+                        return Ok(None);
+                    }
+                    if self.journal.ready_lines()? >= READY_MANY {
+                        self.advance()?;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EIDRM | Errno::EINVAL) => return Ok(None),
+                Err(error) => {
+                    return Err(Error::Ipc {
+                        object: format!("message queue of worker {}", self.worker),
+                        call: "msgrcv",
+                        source: error.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn receive_soon(&mut self, queue: MessageQueue) -> Result<usize, Errno> {
+        for _ in 0..TRIES {
+            match queue.try_receive(&mut self.message).map_err(errno) {
+                Err(Errno::ENOMSG) => thread::yield_now(),
+                received => return received,
+            }
+        }
+        Err(Errno::ENOMSG)
+    }
+
+    fn is_finish(&self, len: usize) -> bool {
+        self.message.bytes()[..len] == self.journal.ledger().session().to_le_bytes()
+    }
+
+    /// Executes what is new in a frame, and counts it. Returns false if messages before it are
+    /// missing: another program took them out of the queue.
+    fn execute_frame(
+        &mut self,
+        reader: &mut FrameReader,
+        len: usize,
+        queue: MessageQueue,
+    ) -> Result<bool, Error> {
+        let ledger = self.journal.ledger();
+        let before = ledger.executed(self.worker);
+        let mut next = before;
+        let mut complete = true;
+        let mut executed = Ok(());
+        let executor = &mut self.executor;
+        let read = if self.message.kind() == KIND_FRAME {
+            reader.read(&self.message.bytes()[..len], ledger.session(), |own, text, indices| {
+                complete &= own <= next;
+                // Earlier ones are duplicates: sent again after a death.
+                let duplicates = usize::try_from(next.saturating_sub(own)).unwrap_or(usize::MAX);
+                for index in indices.skip(duplicates) {
+                    if complete && executed.is_ok() {
+                        executed = executor.execute(text, index);
+                        next += 1;
+                    }
+                }
+            })
+        } else {
+            Err(common::frame::FrameError::Stranger)
+        };
+        executed.map_err(Error::system("standard output"))?;
+        executor.flush()?;
+        if let Err(error) = read {
+            eprintln!(
+                "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
+                self.worker, queue.0
+            );
+            return Ok(true);
+        }
+        if next > before {
+            ledger.set_executed(self.worker, next);
+            if ledger.wants_wake(self.worker, next) {
+                ledger.doorbell().ring();
+            }
+        }
+        Ok(complete)
+    }
+
+    /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
+    /// again after letting it go; but a foreign program does not, so the balancer is told.
+    fn log_ready(&mut self) -> Result<(), Error> {
+        loop {
+            match self.advance()? {
+                Advance::Wrote => {}
+                Advance::Nothing => return Ok(()),
+                Advance::Busy => {
+                    self.journal.ledger().doorbell().ring();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// One transaction. A full disk is reported once; the balancer tries again and again.
+    fn advance(&mut self) -> Result<Advance, Error> {
+        match self.journal.advance() {
+            Err(error) if error.is_no_room() => {
+                if !std::mem::replace(&mut self.told_no_room, true) {
+                    eprintln!("worker {}: {error}", self.worker);
+                }
+                Ok(Advance::Busy)
+            }
+            Err(Error::SessionEnded) => Ok(Advance::Nothing),
+            advanced => advanced,
+        }
+    }
+
+    /// An idle worker that was the only one here leaves nothing behind.
+    pub(crate) fn leave(mut self) -> Result<(), Error> {
+        match self.journal.remove_objects() {
+            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+fn asked_to_end() -> Option<Ended> {
+    match signals::requests() {
+        (0, _) => None,
+        (_, signal) => Some(Ended::Signal(common::error::signal_exit_code(signal))),
+    }
+}
