@@ -1,0 +1,57 @@
+//! Where the product's programs are. `cargo test` builds only the tests, so they are built here.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Which build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// `cargo build`.
+    Dev,
+    /// `cargo build --release`.
+    Release,
+}
+
+/// The three programs.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    directory: PathBuf,
+}
+
+impl Binaries {
+    /// Builds them, once a process, if they are not up to date.
+    #[must_use]
+    pub fn build(profile: Profile) -> &'static Self {
+        static DEV: OnceLock<Binaries> = OnceLock::new();
+        static RELEASE: OnceLock<Binaries> = OnceLock::new();
+        match profile {
+            Profile::Dev => DEV.get_or_init(|| Self::build_now(profile)),
+            Profile::Release => RELEASE.get_or_init(|| Self::build_now(profile)),
+        }
+    }
+
+    fn build_now(profile: Profile) -> Self {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let mut directory = PathBuf::new();
+        for package in ["client", "worker", "loadbalancer"] {
+            let build =
+                escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
+            let build = if profile == Profile::Release { build.release() } else { build };
+            let built = build.run().unwrap_or_else(|error| panic!("building {package}: {error}"));
+            built.path().parent().expect("a program is in a directory").clone_into(&mut directory);
+        }
+        Self { directory }
+    }
+
+    /// Programs that were built elsewhere (all three in one directory).
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The path of `client`, `loadbalancer` or `worker`.
+    #[must_use]
+    pub fn path(&self, program: &str) -> PathBuf {
+        self.directory.join(program)
+    }
+}

@@ -1,0 +1,13 @@
+//! The process harness: a directory of its own for each test, the real binaries in it, waiting for
+//! readiness, and a failure report that holds everything needed.
+#![forbid(unsafe_code)]
+
+mod binaries;
+mod ipc;
+mod process;
+mod sandbox;
+
+pub use binaries::{Binaries, Profile};
+pub use ipc::IpcObject;
+pub use process::{Ended, Process};
+pub use sandbox::Sandbox;

@@ -1,0 +1,212 @@
+//! A directory of its own, the programs in it, and nothing left behind.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::binaries::{Binaries, Profile};
+use crate::ipc::IpcObject;
+use crate::process::{Ended, Process};
+
+/// How long anything may take that a test waits for. Generous: it only matters when a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A temp directory in which the product's programs run. Dropping it removes what they left.
+#[derive(Debug)]
+pub struct Sandbox {
+    root: tempfile::TempDir,
+    binaries: Binaries,
+    started: std::cell::Cell<u32>,
+    keep: bool,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new(Binaries::build(Profile::Dev))
+    }
+}
+
+impl Sandbox {
+    /// A new one, for these programs.
+    #[must_use]
+    pub fn new(binaries: &Binaries) -> Self {
+        let root = tempfile::Builder::new().prefix("pipip-").tempdir().expect("a temp directory");
+        // What programs print is kept outside of the directory they run in.
+        for sub in ["run", "out"] {
+            std::fs::create_dir(root.path().join(sub)).expect("a directory in a temp directory");
+        }
+        Self { root, binaries: binaries.clone(), started: 0.into(), keep: false }
+    }
+
+    /// Keeps the directory after the end.
+    pub fn keep(&mut self) {
+        self.keep = true;
+        self.root.disable_cleanup(true);
+    }
+
+    /// The directory that the programs run in.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.root.path().join("run")
+    }
+
+    /// `sistem.log` in it.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.dir().join("sistem.log")
+    }
+
+    /// What the log holds now; empty if there is none.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// A command for `client`, `loadbalancer` or `worker`, that runs in the directory.
+    #[must_use]
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(self.binaries.path(program));
+        command.args(args).current_dir(self.dir()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a program.
+    #[must_use]
+    pub fn start(&self, program: &str, args: &[&str]) -> Process {
+        self.start_command(self.command(program, args), &format!("{program} {}", args.join(" ")))
+    }
+
+    /// Starts a program that reads `input` from its standard input.
+    #[must_use]
+    pub fn start_with_input(&self, program: &str, args: &[&str], input: &[u8]) -> Process {
+        let path = self.out_path("stdin");
+        std::fs::write(&path, input).expect("writing a file in a temp directory");
+        let mut command = self.command(program, args);
+        command.stdin(File::open(path).expect("a file just written"));
+        self.start_command(command, &format!("{program} {} < …", args.join(" ")))
+    }
+
+    /// Starts any command, its output kept beside the directory.
+    #[must_use]
+    pub fn start_command(&self, mut command: Command, name: &str) -> Process {
+        let (stdout, stderr) = (self.out_path("stdout"), self.out_path("stderr"));
+        let create = |path: &Path| File::create(path).expect("a file in a temp directory");
+        command.stdout(create(&stdout)).stderr(create(&stderr));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        Process { name: name.to_owned(), child, stdout, stderr }
+    }
+
+    fn out_path(&self, stream: &str) -> PathBuf {
+        let number = self.started.replace(self.started.get() + 1);
+        self.root.path().join(format!("out/{number:04}.{stream}"))
+    }
+
+    /// Runs a program to its end.
+    #[must_use]
+    pub fn run(&self, program: &str, args: &[&str]) -> Ended {
+        let mut process = self.start(program, args);
+        self.end(&mut process)
+    }
+
+    /// Runs a program to its end, which must be exit code 0.
+    pub fn ok(&self, program: &str, args: &[&str]) -> Ended {
+        let ended = self.run(program, args);
+        self.assert_code(&ended, 0);
+        ended
+    }
+
+    /// Waits for a program's end.
+    pub fn end(&self, process: &mut Process) -> Ended {
+        process.wait(PATIENCE).unwrap_or_else(|| {
+            panic!("`{}` has not ended within {PATIENCE:?}{}", process.name, self.report())
+        })
+    }
+
+    /// A program must have ended with this exit code.
+    pub fn assert_code(&self, ended: &Ended, code: i32) {
+        assert_eq!(ended.status.code(), Some(code), "{ended:#?}{}", self.report());
+    }
+
+    /// Waits until a condition holds, instead of sleeping for a time that may be too short.
+    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "never happened: {what}{}", self.report());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// IPC objects of the directory's instance.
+    #[must_use]
+    pub fn ipc_objects(&self) -> Vec<IpcObject> {
+        IpcObject::of(&self.dir())
+    }
+
+    /// No IPC object, no process and no file but the log is left.
+    pub fn assert_clean(&self) {
+        assert_eq!(self.ipc_objects(), [], "IPC objects are left{}", self.report());
+        assert_eq!(self.processes(), [0; 0], "processes are left{}", self.report());
+        let files: Vec<_> = std::fs::read_dir(self.dir())
+            .expect("the directory")
+            .map(|entry| entry.expect("an entry").file_name())
+            .filter(|name| name != "sistem.log")
+            .collect();
+        assert!(files.is_empty(), "files are left: {files:?}{}", self.report());
+    }
+
+    /// Processes whose working directory is this one.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let dir = self.dir().canonicalize().expect("the directory");
+        let entries = std::fs::read_dir("/proc").expect("/proc");
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+            })
+            .collect()
+    }
+
+    /// Everything needed to understand a failure.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut report = format!("\n===== {}\n", self.dir().display());
+        let _ = writeln!(report, "IPC objects: {:?}", self.ipc_objects());
+        let _ = writeln!(report, "processes: {:?}", self.processes());
+        let mut files: Vec<PathBuf> = ["run", "out"]
+            .iter()
+            .filter_map(|sub| std::fs::read_dir(self.root.path().join(sub)).ok())
+            .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
+            .collect();
+        files.sort();
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            let _ = writeln!(report, "----- {} ({} bytes)", file.display(), bytes.len());
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]);
+            report.push_str(&text);
+            if bytes.len() > 4000 {
+                report.push_str("\n…\n");
+            }
+        }
+        report + "=====\n"
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        for pid in self.processes() {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        for object in self.ipc_objects() {
+            object.remove();
+        }
+    }
+}
