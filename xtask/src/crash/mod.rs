@@ -1,0 +1,40 @@
+//! `cargo xtask crash`: tools that could find us wrong.
+
+mod exhaustive;
+mod limits;
+mod mutants;
+mod random;
+mod removed;
+
+use std::process::ExitCode;
+
+/// Which of the tools to run; without any of them: the quick set of `--points` and `--removed`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    exhaustive: exhaustive::Args,
+    #[command(flatten)]
+    removed: removed::Args,
+    #[command(flatten)]
+    random: random::Args,
+    #[command(flatten)]
+    limits: limits::Args,
+    #[command(flatten)]
+    mutants: mutants::Args,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let runs = [
+        args.random.random.then(|| random::run(&args.random)),
+        args.limits.limits.then(|| limits::run(&args.limits)),
+        args.mutants.mutants.then(|| mutants::run(&args.mutants)),
+        args.removed.removed.then(|| removed::run(&args.removed)),
+    ];
+    let mut asked = runs.into_iter().flatten().peekable();
+    let passed = if asked.peek().is_some() {
+        asked.all(|passed| passed)
+    } else {
+        exhaustive::run(&args.exhaustive) & removed::run(&args.removed)
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::from(common::error::exit::VERIFY) }
+}

@@ -1,0 +1,13 @@
+//! To be written.
+
+/// To be written.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// To be written.
+    #[arg(long)]
+    pub(crate) mutants: bool,
+}
+
+pub(crate) fn run(_args: &Args) -> bool {
+    false
+}

@@ -1,0 +1,44 @@
+//! xtask - one button for each thing a person does with the workspace: `cargo xtask --help`
+#![forbid(unsafe_code)]
+
+mod bench;
+mod crash;
+mod e2e;
+mod inspect;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// One button for each thing a person does with the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the whole system in a temp directory and check its log.
+    E2e(e2e::Args),
+    /// Check any sistem.log, also one that another program wrote.
+    Verify(verify::Args),
+    /// Kill processes wherever they can be killed, and compare the log with an undisturbed one's.
+    Crash(crash::Args),
+    /// Measure speed, as ratios within one run.
+    Bench(bench::Args),
+    /// Print what a directory's ledger and queues hold.
+    Inspect(inspect::Args),
+}
+
+fn main() -> ExitCode {
+    match Args::parse().task {
+        Task::E2e(args) => e2e::run(&args),
+        Task::Verify(args) => verify::run(&args),
+        Task::Crash(args) => crash::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Inspect(args) => inspect::run(&args),
+    }
+}
