@@ -377,9 +377,21 @@ impl<'a> Transaction<'a> {
             .filter(|&worker| self.ledger.executed(worker) > 0)
             .last();
         match beyond {
-            None if free => self.put(Cursors { workers: asked, ..self.at }),
+            None if free => {
+                // Queues that an earlier load balancer made for more workers would be forgotten.
+                for worker in self.at.workers().into_iter().flat_map(Workers::ids) {
+                    if worker.get() > workers.get() {
+                        session::remove_queues(self.instance, worker)?;
+                    }
+                }
+                self.put(Cursors { workers: asked, ..self.at })
+            }
             _ => Err(Error::OtherWorkers {
-                session: beyond.map_or(self.at.workers as u32, crate::rotation::WorkerId::get),
+                // Rebuilt from the log, N may not be known, but who has executed something is.
+                session: match (self.at.workers, beyond) {
+                    (0, Some(beyond)) => beyond.get(),
+                    (workers, _) => workers as u32,
+                },
                 asked: workers.get(),
             }),
         }
