@@ -16,14 +16,23 @@ use crate::error::Error;
 use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::ledger::{Cursors, Ledger};
-use crate::render::{Limits, Renderer};
+use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::Workers;
 use crate::session::{self, Found};
 use crate::submission::Submission;
 
-/// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
-/// larger ones gain nothing, and hold the lock longer.
-const TRANSACTION_LEN: usize = 256 << 10;
+/// What [`Journal::ready`] found: the next line's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// No line is ready.
+    Nothing,
+    /// `Received` lines.
+    Received,
+    /// So many `Executed` lines of one submission.
+    Executed(u64),
+    /// A total.
+    Total,
+}
 
 /// What [`Journal::advance`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +80,7 @@ impl Journal {
         let lock = LogLock::wait(self.instance.log())?;
         self.ledger = session::attach(&self.instance)?.0;
         drop(lock);
+        self.renderer.forget();
         self.transact(|_| Ok(()))
     }
 
@@ -122,28 +132,40 @@ impl Journal {
         Ok(accepted)
     }
 
-    /// How many lines are ready to be written. Without the lock, so the answer may be old; but what
-    /// was ready before the last holder of the lock let it go is never overlooked.
-    pub fn ready_lines(&self) -> Result<u64, Error> {
+    /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
+    /// ready before the last holder of the lock let it go is never overlooked.
+    pub fn ready(&self) -> Result<Ready, Error> {
         let at = self.cursors()?;
+        let workers = at.workers();
         if at.all_logged() {
-            let next = at.workers().filter(|_| at.closing == 1).and_then(|workers| {
+            let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
                 workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
             });
-            return Ok(u64::from(next.is_some_and(|worker| self.ledger.is_finished(worker))));
+            return Ok(match next {
+                Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
+                _ => Ready::Nothing,
+            });
         }
         let count = self.ledger.peek_count(at.head);
-        let received = self.ledger.received().saturating_sub(at.base).min(count);
-        if at.line < count {
-            return Ok(received.saturating_sub(at.line));
-        }
-        let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        Ok((count + executed.saturating_sub(at.base)).saturating_sub(at.line))
+        let lines = |of: u64| {
+            (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
+        };
+        Ok(if at.line < count {
+            match lines(self.ledger.received()) {
+                0 => Ready::Nothing,
+                _ => Ready::Received,
+            }
+        } else {
+            match lines(workers.map_or(0, |workers| self.ledger.executed_frontier(workers))) {
+                0 => Ready::Nothing,
+                lines => Ready::Executed(lines),
+            }
+        })
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free.
     pub fn advance(&mut self) -> Result<Advance, Error> {
-        if self.ready_lines()? == 0 {
+        if self.ready()? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
         let Some(lock) = LogLock::try_take(self.instance.log())? else { return Ok(Advance::Busy) };
@@ -152,7 +174,12 @@ impl Journal {
         let before = transaction.at;
         transaction.append_ready()?;
         let after = transaction.at;
+        let wrote_received = transaction.wrote_received;
         drop(lock);
+        if wrote_received {
+            // More may be forwarded.
+            self.ledger.doorbell().ring();
+        }
         if after.head != before.head {
             self.ledger.space().ring();
             if after.all_logged() && self.ledger.is_watched() {
@@ -273,6 +300,7 @@ struct Transaction<'a> {
     renderer: &'a mut Renderer,
     durable: bool,
     at: Cursors,
+    wrote_received: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -298,7 +326,7 @@ impl<'a> Transaction<'a> {
         }
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
-        Ok(Self { instance, ledger, renderer, durable, at })
+        Ok(Self { instance, ledger, renderer, durable, at, wrote_received: false })
     }
 
     /// One transaction: the rendered bytes, and the cursors behind them.
@@ -314,6 +342,7 @@ impl<'a> Transaction<'a> {
         }
         self.ledger.finish();
         self.at = next;
+        self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
         Ok(())
     }
@@ -356,7 +385,8 @@ impl<'a> Transaction<'a> {
         if received > next.messages || executed > received {
             return Err(Error::Damaged("its counters say more than was accepted"));
         }
-        let limits = Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN };
+        let limits =
+            Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
         self.renderer.lines(self.ledger, &mut next, &limits)?;
         if next.all_logged() && next.closing == 1 {
             let ledger = self.ledger;
