@@ -398,9 +398,9 @@ impl Ledger {
         executed >= self.cell(worker).wake_at.load(Ordering::SeqCst)
     }
 
-    /// The balancer wants to be woken when all accepted messages are logged.
-    pub fn set_watched(&self) {
-        self.layout().watched.store(1, Ordering::SeqCst);
+    /// Whether the balancer wants to be woken when all accepted messages are logged.
+    pub fn set_watched(&self, watched: bool) {
+        self.layout().watched.store(watched.into(), Ordering::SeqCst);
     }
 
     /// Whether it does.

@@ -66,6 +66,8 @@ impl Balancer {
                 return Ok(signal_exit_code(signal));
             }
             let draining = requests == 1;
+            // Set before the look at the cursors: whoever logs the last line after it rings.
+            self.journal.ledger().set_watched(draining || !self.serve);
 
             let mut at = self.journal.cursors()?;
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
@@ -134,7 +136,6 @@ impl Balancer {
     /// client feeds any more.
     fn close(&mut self, draining: bool) -> Result<(), Error> {
         let serve = self.serve;
-        self.journal.ledger().set_watched();
         self.journal.try_close(|instance, at: &Cursors| {
             Ok(draining
                 || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))

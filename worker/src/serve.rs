@@ -47,7 +47,9 @@ impl Server {
         'ledger: loop {
             let ledger = self.journal.ledger();
             let generation = ledger.begin_generation(self.worker);
-            ledger.doorbell().ring();
+            if ledger.generations(self.worker).1 != generation {
+                ledger.doorbell().ring();
+            }
             loop {
                 let seen = ledger.stage().look();
                 if let Some(ended) = asked_to_end() {
