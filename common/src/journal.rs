@@ -21,6 +21,10 @@ use crate::rotation::Workers;
 use crate::session::{self, Found};
 use crate::submission::Submission;
 
+/// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
+/// a second while lines were written in bulk.
+const LEAVE_LOCK: Duration = Duration::from_micros(100);
+
 /// What [`Journal::ready`] found: the next line's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -67,7 +71,7 @@ pub struct Journal {
 impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
-        let lock = LogLock::wait(instance.log())?;
+        let lock = LogLock::wait(instance.log(), || ())?;
         let (ledger, found) = session::attach(&instance)?;
         drop(lock);
         let mut journal = Self { instance, ledger, renderer: Renderer::default(), durable: false };
@@ -77,7 +81,7 @@ impl Journal {
 
     /// The same for a process that outlives a session.
     pub fn reopen(&mut self) -> Result<(), Error> {
-        let lock = LogLock::wait(self.instance.log())?;
+        let lock = LogLock::wait(self.instance.log(), || ())?;
         self.ledger = session::attach(&self.instance)?.0;
         drop(lock);
         self.renderer.forget();
@@ -112,7 +116,7 @@ impl Journal {
         &mut self,
         action: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _lock = LogLock::wait(self.instance.log())?;
+        let _lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
         action(&mut Transaction::begin(
             &self.instance,
             &self.ledger,
@@ -176,6 +180,9 @@ impl Journal {
         let after = transaction.at;
         let wrote_received = transaction.wrote_received;
         drop(lock);
+        if self.ledger.is_lock_wanted() {
+            thread::sleep(LEAVE_LOCK);
+        }
         if wrote_received {
             // More may be forwarded.
             self.ledger.doorbell().ring();
@@ -255,22 +262,26 @@ impl<'a> LogLock<'a> {
 
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and signals are never slept over.
-    fn wait(log: &'a File) -> Result<Self, Error> {
+    fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
         const PAUSE_MAX: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut pause = Duration::from_micros(10);
+        let mut pause = LEAVE_LOCK / 2;
         let mut told = false;
         loop {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
             }
+            ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
                 eprintln!("waiting: {} has locked sistem.log", holder(log));
             }
             thread::sleep(pause);
-            pause = (2 * pause).min(PAUSE_MAX);
+            // Half of LEAVE_LOCK at first, so that it is not missed.
+            if start.elapsed() > 100 * LEAVE_LOCK {
+                pause = (2 * pause).min(PAUSE_MAX);
+            }
         }
     }
 }
