@@ -3,8 +3,9 @@
 //! which keeps out foreign programs that flock it too.
 //!
 //! Nobody waits for a turn to write one line. A worker counts what it has executed, and whoever gets
-//! the lock writes every line that is ready, of all workers (flat combining). After unlocking it looks
-//! again, so that no ready line is left behind.
+//! the lock writes every line that is ready, of all workers (flat combining). So that no ready line is
+//! left behind, a writer looks again after unlocking, and a worker that found the lock taken rings for
+//! the balancer, which tries again until it gets it.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -131,8 +132,6 @@ impl Journal {
         if matches!(accepted, Accept::Accepted(1..)) {
             self.ledger.doorbell().ring();
         }
-        // Others may have found the lock taken meanwhile.
-        while self.advance()? == Advance::Wrote {}
         Ok(accepted)
     }
 
