@@ -3,8 +3,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
@@ -33,7 +34,7 @@ pub enum Found {
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
     let mut found = Found::Nothing;
-    if let Some(ledger) = find(instance, &identity)? {
+    if let Some(ledger) = find(instance, &identity) {
         if ledger.magic() != MAGIC {
             // Its maker died before it was ready, or never ran: nobody uses it.
             return begin(instance, ledger, &identity);
@@ -55,7 +56,8 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
 
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
 /// ours was made.
-fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Error> {
+fn find(instance: &Instance, identity: &Identity) -> Option<Ledger> {
+    let mut unfinished = None;
     for key in instance.keys(KeyOf::Segment) {
         let Ok(id) = shared_memory::find(key) else { continue };
         let Ok(stat) = shared_memory::stat(id) else { continue };
@@ -65,12 +67,15 @@ fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Erro
         }
         let Ok(segment) = Segment::attach(id) else { continue };
         let ledger = Ledger::new(segment);
-        let ours = ledger.magic() == MAGIC && ledger.directory() == identity.directory;
-        if ours || ledger.magic() == 0 {
-            return Ok(Some(ledger));
+        match ledger.magic() {
+            MAGIC if ledger.directory() == identity.directory => return Some(ledger),
+            0 => {
+                unfinished.get_or_insert(ledger);
+            }
+            _ => {}
         }
     }
-    Ok(None)
+    unfinished
 }
 
 fn create(instance: &Instance) -> Result<Ledger, Error> {
@@ -85,7 +90,7 @@ fn create(instance: &Instance) -> Result<Ledger, Error> {
                     source,
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "shmget", source }),
         }
     }
@@ -157,7 +162,7 @@ pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue
     for key in instance.keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
             Ok(queue) => return Ok(queue),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "msgget", source }),
         }
     }
@@ -170,9 +175,10 @@ pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error>
         let Ok(queue) = MessageQueue::find(key) else { continue };
         let Ok(stat) = queue.stat() else { continue };
         if is_private(&stat.permissions) && stat.permissions.key == key {
-            match queue.remove().map_err(|e| (e.raw_os_error(), e)) {
-                Ok(()) | Err((Some(libc::EINVAL | libc::EIDRM), _)) => {}
-                Err((_, source)) => {
+            match queue.remove() {
+                // Or somebody else was quicker.
+                Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
+                Err(source) => {
                     let object = format!("message queue of worker {worker}");
                     return Err(Error::Ipc { object, call: "msgctl", source });
                 }
@@ -201,7 +207,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(path)?;
     instance.hold(Role::Balancer)?;
     let identity = instance.identity()?;
-    if let Some(ledger) = find(&instance, &identity)? {
+    if let Some(ledger) = find(&instance, &identity) {
         for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
             remove_queues(&instance, worker)?;
         }

@@ -4,7 +4,6 @@
 //! limit on a queue is the credit. Sending never blocks.
 
 use std::collections::VecDeque;
-use std::io;
 
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
@@ -183,7 +182,7 @@ impl Dispatch {
         }
         let mut next = (outlet.sent, outlet.text_at);
         let len = fill(message, ledger, taken, *workers, outlet, share, &mut next)?;
-        match queue.try_send(message, len).map_err(errno) {
+        match queue.try_send(message, len) {
             Ok(()) => {
                 (outlet.sent, outlet.text_at) = next;
                 outlet.full_at = None;
@@ -217,7 +216,7 @@ impl Dispatch {
             let Some(queue) = outlet.queue.filter(|_| !outlet.finish_sent) else { continue };
             self.message.set_kind(KIND_FINISH);
             self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
-            match queue.try_send(&self.message, 8).map_err(errno) {
+            match queue.try_send(&self.message, 8) {
                 Ok(()) => {
                     outlet.finish_sent = true;
                     any = true;
@@ -333,10 +332,6 @@ fn send_error(worker: WorkerId, error: Errno) -> Error {
     Error::Ipc {
         object: format!("message queue of worker {worker}"),
         call: "msgsnd",
-        source: error.into(),
+        source: error,
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
