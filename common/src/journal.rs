@@ -295,6 +295,8 @@ impl<'a> Transaction<'a> {
             append(instance.log(), &renderer.bytes()[done..], durable).map_err(Error::LogWrite)?;
             ledger.finish();
             log_len = to.log_len;
+            // The next transaction begins with nothing: these bytes are in the log now.
+            renderer.clear();
         }
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
