@@ -332,6 +332,8 @@ impl<'a> Transaction<'a> {
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
             write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
             log_len = to.log_len;
+            // The next transaction begins with nothing: these bytes are in the log now.
+            renderer.clear();
         }
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
