@@ -4,6 +4,7 @@
 //! who may use which object, and what its bytes mean, is decided by the callers.
 #![allow(unsafe_code)]
 
+pub mod foreign;
 pub mod futex;
 pub mod message_queue;
 pub mod shared_memory;
