@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Instance, KEY_TRIES, KeyOf, Role, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, Role, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::{Cursors, Identity, Ledger};
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
@@ -33,7 +33,7 @@ pub enum Found {
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
     let mut found = Found::Nothing;
-    if let Some(ledger) = find(instance, &identity)? {
+    if let Some(ledger) = find(instance.directory()) {
         if ledger.magic() != MAGIC {
             // Its maker died before it was ready, or never ran: nobody uses it.
             return begin(instance, ledger, &identity);
@@ -53,10 +53,13 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     Ok((ledger, if begun == Found::Log { begun } else { found }))
 }
 
+/// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
+///
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
 /// ours was made.
-fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Error> {
-    for key in instance.keys(KeyOf::Segment) {
+#[must_use]
+pub fn find(directory: &Directory) -> Option<Ledger> {
+    for key in directory.keys(KeyOf::Segment) {
         let Ok(id) = shared_memory::find(key) else { continue };
         let Ok(stat) = shared_memory::stat(id) else { continue };
         let fits = stat.size == size_of::<Layout>() && !stat.removed;
@@ -65,12 +68,12 @@ fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Erro
         }
         let Ok(segment) = Segment::attach(id) else { continue };
         let ledger = Ledger::new(segment);
-        let ours = ledger.magic() == MAGIC && ledger.directory() == identity.directory;
+        let ours = ledger.magic() == MAGIC && ledger.directory() == directory.id();
         if ours || ledger.magic() == 0 {
-            return Ok(Some(ledger));
+            return Some(ledger);
         }
     }
-    Ok(None)
+    None
 }
 
 fn create(instance: &Instance) -> Result<Ledger, Error> {
@@ -200,8 +203,7 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(path)?;
     instance.hold(Role::Balancer)?;
-    let identity = instance.identity()?;
-    if let Some(ledger) = find(&instance, &identity)? {
+    if let Some(ledger) = find(instance.directory()) {
         for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
             remove_queues(&instance, worker)?;
         }
