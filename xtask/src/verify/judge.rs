@@ -7,6 +7,7 @@ use common::replay::{Fault as ReplayFault, Replay, Summary};
 use common::rotation::Workers;
 
 use super::account::Account;
+use super::lines::parse;
 use super::verdict::{Fault, Kind, Session, Verdict};
 
 pub(super) struct Judge {
@@ -211,10 +212,6 @@ impl Judge {
             ..session
         });
     }
-}
-
-fn parse(line: &[u8]) -> Option<Line<'_>> {
-    std::str::from_utf8(line).ok().and_then(|line| Line::parse(line).ok())
 }
 
 fn expected_by(fault: &ReplayFault) -> String {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use common::line::Line;
+
 /// So much of a line is kept. Every line of the grammar is shorter, so one that was cut here is none.
 const KEPT_LEN_MAX: usize = 8192;
 
@@ -45,6 +47,11 @@ pub(crate) fn for_each(
 fn keep(partial: &mut Vec<u8>, part: &[u8]) {
     let room = KEPT_LEN_MAX - partial.len();
     partial.extend_from_slice(&part[..part.len().min(room)]);
+}
+
+/// A line of the log's grammar, if it is one.
+pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
+    std::str::from_utf8(line).ok().and_then(|line| Line::parse(line).ok())
 }
 
 #[cfg(test)]

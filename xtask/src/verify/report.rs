@@ -1,6 +1,7 @@
 //! The verdict for people.
 
-use std::fmt::Write as _;
+use std::cmp::Ordering;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use super::verdict::{Fault, Session, Span, Tally, Verdict, WorkerTally};
@@ -118,48 +119,47 @@ fn describe_tally(out: &mut String, tally: &Tally) {
         );
     }
     for span in tally.received.first.iter().take(SHOWN_MAX) {
-        let _ = writeln!(out, "    {}", describe_span(span));
+        let _ = writeln!(out, "    {span}");
     }
     more(out, tally.received.count);
     for worker in tally.workers.iter().filter(|worker| !worker.is_right()).take(SHOWN_MAX) {
-        let _ = writeln!(out, "    {}", describe_worker(worker));
+        let _ = writeln!(out, "    {worker}");
     }
     more(out, tally.workers.iter().filter(|worker| !worker.is_right()).count() as u64);
 }
 
-fn describe_span(span: &Span) -> String {
-    let Span { first, last, missing, surplus, .. } = span;
-    let text = shortened(&span.text);
-    let which = if first == last {
-        format!("#message {first}")
-    } else {
-        format!("#message {first} to {last}")
-    };
-    let each = if first == last { "" } else { " each" };
-    if *missing > 0 {
-        format!("received, `{text}` {which}: {} missing{each}", counted(*missing, "line"))
-    } else {
-        format!("received, `{text}` {which}: {} too many{each}", counted(*surplus, "line"))
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, first, last, missing, surplus } = self;
+        write!(f, "received, `{}` #message {first}", shortened(text))?;
+        let each = if first == last { "" } else { " each" };
+        if first != last {
+            write!(f, " to {last}")?;
+        }
+        if *missing > 0 {
+            write!(f, ": {} missing{each}", counted(*missing, "line"))
+        } else {
+            write!(f, ": {} too many{each}", counted(*surplus, "line"))
+        }
     }
 }
 
-fn describe_worker(worker: &WorkerTally) -> String {
-    let WorkerTally { worker: k, expected, executed, total, totals } = worker;
-    let deviation = match executed.cmp(expected) {
-        std::cmp::Ordering::Less => format!(" ({} missing)", grouped(expected - executed)),
-        std::cmp::Ordering::Equal => String::new(),
-        std::cmp::Ordering::Greater => format!(" ({} too many)", grouped(executed - expected)),
-    };
-    let total = match (total, totals) {
-        (None, _) => "its total is missing".to_owned(),
-        (Some(total), 1) => format!("its total says {}", grouped(*total)),
-        (Some(total), totals) => {
-            format!("its total stands {totals} times and says {}", grouped(*total))
+impl fmt::Display for WorkerTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, expected, executed, total, totals } = self;
+        write!(f, "worker {worker}: executed {}", grouped(*executed))?;
+        match executed.cmp(expected) {
+            Ordering::Less => write!(f, " ({} missing)", grouped(expected - executed))?,
+            Ordering::Equal => {}
+            Ordering::Greater => write!(f, " ({} too many)", grouped(executed - expected))?,
         }
-    };
-    format!(
-        "worker {k}: executed {}{deviation}, its share is {}, {total}",
-        grouped(*executed),
-        grouped(*expected)
-    )
+        write!(f, ", its share is {}, ", grouped(*expected))?;
+        match (total, totals) {
+            (None, _) => f.write_str("its total is missing"),
+            (Some(total), 1) => write!(f, "its total says {}", grouped(*total)),
+            (Some(total), totals) => {
+                write!(f, "its total stands {totals} times and says {}", grouped(*total))
+            }
+        }
+    }
 }
