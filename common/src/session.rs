@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Instance, KEY_TRIES, KeyOf, Role, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, Role, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::{Cursors, Identity, Ledger};
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
@@ -34,7 +34,7 @@ pub enum Found {
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
     let mut found = Found::Nothing;
-    if let Some(ledger) = find(instance, &identity) {
+    if let Some(ledger) = find(instance.directory()) {
         if ledger.magic() != MAGIC {
             // Its maker died before it was ready, or never ran: nobody uses it.
             return begin(instance, ledger, &identity);
@@ -54,11 +54,14 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     Ok((ledger, if begun == Found::Log { begun } else { found }))
 }
 
+/// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
+///
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
 /// ours was made.
-fn find(instance: &Instance, identity: &Identity) -> Option<Ledger> {
+#[must_use]
+pub fn find(directory: &Directory) -> Option<Ledger> {
     let mut unfinished = None;
-    for key in instance.keys(KeyOf::Segment) {
+    for key in directory.keys(KeyOf::Segment) {
         let Ok(id) = shared_memory::find(key) else { continue };
         let Ok(stat) = shared_memory::stat(id) else { continue };
         let fits = stat.size == size_of::<Layout>() && !stat.removed;
@@ -68,7 +71,7 @@ fn find(instance: &Instance, identity: &Identity) -> Option<Ledger> {
         let Ok(segment) = Segment::attach(id) else { continue };
         let ledger = Ledger::new(segment);
         match ledger.magic() {
-            MAGIC if ledger.directory() == identity.directory => return Some(ledger),
+            MAGIC if ledger.directory() == directory.id() => return Some(ledger),
             0 => {
                 unfinished.get_or_insert(ledger);
             }
@@ -206,8 +209,7 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(path)?;
     instance.hold(Role::Balancer)?;
-    let identity = instance.identity()?;
-    if let Some(ledger) = find(&instance, &identity) {
+    if let Some(ledger) = find(instance.directory()) {
         for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
             remove_queues(&instance, worker)?;
         }

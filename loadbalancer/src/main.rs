@@ -36,7 +36,6 @@ use balance::Balancer;
 /// Log every submitted message and forward it round-robin to N workers.
 #[derive(Parser)]
 #[command(version)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Args {
     /// The directory whose sistem.log and clients to use.
     #[arg(long, default_value = ".")]
