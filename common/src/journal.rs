@@ -16,14 +16,27 @@ use crate::error::Error;
 use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::ledger::{Cursors, Ledger};
-use crate::render::{Limits, Renderer};
+use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::Workers;
 use crate::session::{self, Found};
 use crate::submission::Submission;
 
-/// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
-/// larger ones gain nothing, and hold the lock longer.
-const TRANSACTION_LEN: usize = 256 << 10;
+/// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
+/// a second while lines were written in bulk.
+const LEAVE_LOCK: Duration = Duration::from_micros(100);
+
+/// What [`Journal::ready`] found: the next line's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// No line is ready.
+    Nothing,
+    /// `Received` lines.
+    Received,
+    /// So many `Executed` lines of one submission.
+    Executed(u64),
+    /// A total.
+    Total,
+}
 
 /// What [`Journal::advance`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +71,7 @@ pub struct Journal {
 impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
-        let lock = LogLock::wait(instance.log())?;
+        let lock = LogLock::wait(instance.log(), || ())?;
         let (ledger, found) = session::attach(&instance)?;
         drop(lock);
         let mut journal = Self { instance, ledger, renderer: Renderer::default(), durable: false };
@@ -68,9 +81,10 @@ impl Journal {
 
     /// The same for a process that outlives a session.
     pub fn reopen(&mut self) -> Result<(), Error> {
-        let lock = LogLock::wait(self.instance.log())?;
+        let lock = LogLock::wait(self.instance.log(), || ())?;
         self.ledger = session::attach(&self.instance)?.0;
         drop(lock);
+        self.renderer.forget();
         self.transact(|_| Ok(()))
     }
 
@@ -102,7 +116,7 @@ impl Journal {
         &mut self,
         action: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _lock = LogLock::wait(self.instance.log())?;
+        let _lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
         action(&mut Transaction::begin(
             &self.instance,
             &self.ledger,
@@ -122,28 +136,40 @@ impl Journal {
         Ok(accepted)
     }
 
-    /// How many lines are ready to be written. Without the lock, so the answer may be old; but what
-    /// was ready before the last holder of the lock let it go is never overlooked.
-    pub fn ready_lines(&self) -> Result<u64, Error> {
+    /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
+    /// ready before the last holder of the lock let it go is never overlooked.
+    pub fn ready(&self) -> Result<Ready, Error> {
         let at = self.cursors()?;
+        let workers = at.workers();
         if at.all_logged() {
-            let next = at.workers().filter(|_| at.closing == 1).and_then(|workers| {
+            let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
                 workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
             });
-            return Ok(u64::from(next.is_some_and(|worker| self.ledger.is_finished(worker))));
+            return Ok(match next {
+                Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
+                _ => Ready::Nothing,
+            });
         }
         let count = self.ledger.peek_count(at.head);
-        let received = self.ledger.received().saturating_sub(at.base).min(count);
-        if at.line < count {
-            return Ok(received.saturating_sub(at.line));
-        }
-        let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        Ok((count + executed.saturating_sub(at.base)).saturating_sub(at.line))
+        let lines = |of: u64| {
+            (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
+        };
+        Ok(if at.line < count {
+            match lines(self.ledger.received()) {
+                0 => Ready::Nothing,
+                _ => Ready::Received,
+            }
+        } else {
+            match lines(workers.map_or(0, |workers| self.ledger.executed_frontier(workers))) {
+                0 => Ready::Nothing,
+                lines => Ready::Executed(lines),
+            }
+        })
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free.
     pub fn advance(&mut self) -> Result<Advance, Error> {
-        if self.ready_lines()? == 0 {
+        if self.ready()? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
         let Some(lock) = LogLock::try_take(self.instance.log())? else { return Ok(Advance::Busy) };
@@ -152,7 +178,15 @@ impl Journal {
         let before = transaction.at;
         transaction.append_ready()?;
         let after = transaction.at;
+        let wrote_received = transaction.wrote_received;
         drop(lock);
+        if self.ledger.is_lock_wanted() {
+            thread::sleep(LEAVE_LOCK);
+        }
+        if wrote_received {
+            // More may be forwarded.
+            self.ledger.doorbell().ring();
+        }
         if after.head != before.head {
             self.ledger.space().ring();
             if after.all_logged() && self.ledger.is_watched() {
@@ -228,22 +262,26 @@ impl<'a> LogLock<'a> {
 
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and signals are never slept over.
-    fn wait(log: &'a File) -> Result<Self, Error> {
+    fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
         const PAUSE_MAX: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut pause = Duration::from_micros(10);
+        let mut pause = LEAVE_LOCK / 2;
         let mut told = false;
         loop {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
             }
+            ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
                 eprintln!("waiting: {} has locked sistem.log", holder(log));
             }
             thread::sleep(pause);
-            pause = (2 * pause).min(PAUSE_MAX);
+            // Half of LEAVE_LOCK at first, so that it is not missed.
+            if start.elapsed() > 100 * LEAVE_LOCK {
+                pause = (2 * pause).min(PAUSE_MAX);
+            }
         }
     }
 }
@@ -273,6 +311,7 @@ struct Transaction<'a> {
     renderer: &'a mut Renderer,
     durable: bool,
     at: Cursors,
+    wrote_received: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -298,7 +337,7 @@ impl<'a> Transaction<'a> {
         }
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
-        Ok(Self { instance, ledger, renderer, durable, at })
+        Ok(Self { instance, ledger, renderer, durable, at, wrote_received: false })
     }
 
     /// One transaction: the rendered bytes, and the cursors behind them.
@@ -314,6 +353,7 @@ impl<'a> Transaction<'a> {
         }
         self.ledger.finish();
         self.at = next;
+        self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
         Ok(())
     }
@@ -356,7 +396,8 @@ impl<'a> Transaction<'a> {
         if received > next.messages || executed > received {
             return Err(Error::Damaged("its counters say more than was accepted"));
         }
-        let limits = Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN };
+        let limits =
+            Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
         self.renderer.lines(self.ledger, &mut next, &limits)?;
         if next.all_logged() && next.closing == 1 {
             let ledger = self.ledger;

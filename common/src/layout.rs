@@ -12,7 +12,8 @@
 //!     72      8  space         word + sleepers: clients sleep here while the ring is full
 //!     80      8  stage         word + sleepers: workers sleep here until they have a queue
 //!     88      4  watched       1: ring the doorbell when every accepted message is logged
-//!     92     36  -
+//!     92      4  wanted        1: somebody waits for the log's lock to accept submissions
+//!     96     32  -
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
@@ -82,7 +83,8 @@ pub struct Layout {
     pub(crate) space: Bell,
     pub(crate) stage: Bell,
     pub(crate) watched: AtomicU32,
-    reserved_0: [AtomicU32; 9],
+    pub(crate) wanted: AtomicU32,
+    reserved_0: [AtomicU64; 4],
     pub(crate) committed: AtomicU64,
     pub(crate) finished: AtomicU64,
     reserved_1: [AtomicU64; 6],
@@ -101,6 +103,7 @@ const _: () = {
     assert!(offset_of!(Layout, space) == 72);
     assert!(offset_of!(Layout, stage) == 80);
     assert!(offset_of!(Layout, watched) == 88);
+    assert!(offset_of!(Layout, wanted) == 92);
     assert!(offset_of!(Layout, committed) == 128);
     assert!(offset_of!(Layout, finished) == 136);
     assert!(offset_of!(Layout, cursors) == 192);

@@ -247,9 +247,11 @@ impl Dispatch {
         }
     }
 
-    /// Messages on the way to a worker.
-    pub(crate) fn in_flight(&self, worker: WorkerId, ledger: &Ledger) -> u64 {
-        self.outlets[worker.index()].sent.saturating_sub(ledger.executed(worker))
+    /// Whether a worker's queue is empty although it has not executed all that was sent.
+    pub(crate) fn is_drained(&self, worker: WorkerId, ledger: &Ledger) -> bool {
+        let outlet = &self.outlets[worker.index()];
+        outlet.sent > ledger.executed(worker)
+            && outlet.queue.is_some_and(|queue| queue.stat().is_ok_and(|stat| stat.messages == 0))
     }
 }
 

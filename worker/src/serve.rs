@@ -8,7 +8,7 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
-use common::journal::{Advance, Journal};
+use common::journal::{Advance, Journal, Ready};
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 
@@ -47,7 +47,9 @@ impl Server {
         'ledger: loop {
             let ledger = self.journal.ledger();
             let generation = ledger.begin_generation(self.worker);
-            ledger.doorbell().ring();
+            if ledger.generations(self.worker).1 != generation {
+                ledger.doorbell().ring();
+            }
             loop {
                 let seen = ledger.stage().look();
                 if let Some(ended) = asked_to_end() {
@@ -98,7 +100,7 @@ impl Server {
                     if !self.execute_frame(&mut reader, len, queue)? {
                         return Ok(None);
                     }
-                    if self.journal.ready_lines()? >= READY_MANY {
+                    if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;
                     }
                 }
@@ -179,6 +181,9 @@ impl Server {
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
+        if self.journal.ready()? == Ready::Received {
+            return Ok(()); // the balancer is at it
+        }
         loop {
             match self.advance()? {
                 Advance::Wrote => {}

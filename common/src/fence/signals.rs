@@ -7,7 +7,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -18,11 +18,16 @@ static REQUESTS: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 /// How many of them the loop has seen.
 static SEEN: AtomicU32 = AtomicU32::new(0);
+/// A child has ended, or was stopped.
+static CHILD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn handle(signal: i32) {
     if matches!(signal, libc::SIGINT | libc::SIGTERM) {
         LAST.store(signal, Ordering::SeqCst);
         REQUESTS.fetch_add(1, Ordering::SeqCst);
+    }
+    if signal == libc::SIGCHLD {
+        CHILD.store(true, Ordering::SeqCst);
     }
     if REQUESTS.load(Ordering::SeqCst) != SEEN.load(Ordering::SeqCst) {
         // SAFETY: alarm is async-signal-safe (signal-safety(7)) and touches no memory.
@@ -61,4 +66,9 @@ pub fn requests() -> (u32, Option<Signal>) {
     let requests = REQUESTS.load(Ordering::SeqCst);
     SEEN.store(requests, Ordering::SeqCst);
     (requests, Signal::try_from(LAST.load(Ordering::SeqCst)).ok())
+}
+
+/// Whether a child has ended, or was stopped, since the last look.
+pub fn child_changed() -> bool {
+    CHILD.swap(false, Ordering::SeqCst)
 }
