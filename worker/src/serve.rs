@@ -171,6 +171,7 @@ impl Server {
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
                 self.worker, queue.0
             );
+            ledger.doorbell().ring();
             return Ok(true);
         }
         if next > before {
@@ -178,6 +179,9 @@ impl Server {
             if ledger.wants_wake(self.worker, next) {
                 ledger.doorbell().ring();
             }
+        } else {
+            // A piece of a text: the balancer may wait for its room, and cannot see it otherwise.
+            ledger.doorbell().ring();
         }
         Ok(complete)
     }
