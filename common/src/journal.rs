@@ -335,6 +335,8 @@ impl<'a> Transaction<'a> {
             ledger.finish();
             log_len = to.log_len;
         }
+        // Neither what was redone nor what did not fit on a full disk belongs to what follows.
+        renderer.clear();
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
         Ok(Self { instance, ledger, renderer, durable, at, wrote_received: false })
