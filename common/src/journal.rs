@@ -3,11 +3,12 @@
 //! which keeps out foreign programs that flock it too.
 //!
 //! Nobody waits for a turn to write one line. A worker counts what it has executed, and whoever gets
-//! the lock writes every line that is ready, of all workers (flat combining). After unlocking it looks
-//! again, so that no ready line is left behind.
+//! the lock writes every line that is ready, of all workers (flat combining). So that no ready line is
+//! left behind, a writer looks again after unlocking, and a worker that found the lock taken rings for
+//! the balancer, which tries again until it gets it.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::ledger::{Cursors, Ledger};
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
-use crate::rotation::Workers;
+use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 use crate::session::{self, Found};
 use crate::submission::Submission;
 
@@ -131,8 +132,6 @@ impl Journal {
         if matches!(accepted, Accept::Accepted(1..)) {
             self.ledger.doorbell().ring();
         }
-        // Others may have found the lock taken meanwhile.
-        while self.advance()? == Advance::Wrote {}
         Ok(accepted)
     }
 
@@ -206,18 +205,18 @@ impl Journal {
     }
 
     /// Closes the session if `no_more` says so, under the lock: from then on submissions go to the
-    /// next session. Does nothing while another process holds the lock.
+    /// next session. Returns false if another process holds the lock.
     pub fn try_close(
         &mut self,
         no_more: impl FnOnce(&Instance, &Cursors) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        let Some(_lock) = LogLock::try_take(self.instance.log())? else { return Ok(()) };
+    ) -> Result<bool, Error> {
+        let Some(_lock) = LogLock::try_take(self.instance.log())? else { return Ok(false) };
         let mut transaction =
             Transaction::begin(&self.instance, &self.ledger, &mut self.renderer, self.durable)?;
         if transaction.at.closing == 0 && no_more(transaction.instance, &transaction.at)? {
             transaction.put(Cursors { closing: 1, ..transaction.at })?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the whole log on the disk, also what processes wrote that are not durable.
@@ -331,9 +330,10 @@ impl<'a> Transaction<'a> {
         if let Some((from, to)) = ledger.pending()? {
             renderer.between(ledger, &from, &to)?;
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
-            append(instance.log(), &renderer.bytes()[done..], durable).map_err(Error::LogWrite)?;
-            ledger.finish();
+            write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
             log_len = to.log_len;
+            // The next transaction begins with nothing: these bytes are in the log now.
+            renderer.clear();
         }
         // Neither what was redone nor what did not fit on a full disk belongs to what follows.
         renderer.clear();
@@ -347,13 +347,7 @@ impl<'a> Transaction<'a> {
         let bytes = self.renderer.bytes();
         let next = Cursors { log_len: self.at.log_len + bytes.len() as u64, ..next };
         self.ledger.commit(&next);
-        if let Err(error) = append(self.instance.log(), bytes, self.durable) {
-            // No room: take it back, so that no half line stays and nothing counts as accepted.
-            self.instance.log().set_len(self.at.log_len).map_err(Error::Log)?;
-            self.ledger.withdraw();
-            return Err(Error::LogWrite(error));
-        }
-        self.ledger.finish();
+        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;
         self.at = next;
         self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
@@ -415,14 +409,15 @@ impl<'a> Transaction<'a> {
         }
         // Before the first message was taken, nothing depends on N.
         let free = self.at.workers == 0 || self.ledger.received() == 0;
-        let beyond = (workers.get() + 1..=crate::rotation::WORKERS_MAX)
-            .filter_map(|k| crate::rotation::WorkerId::new(k).ok())
-            .filter(|&worker| self.ledger.executed(worker) > 0)
-            .last();
+        // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
+        let beyond = (workers.get() + 1..=WORKERS_MAX)
+            .rev()
+            .filter_map(|k| WorkerId::new(k).ok())
+            .find(|&worker| self.ledger.executed(worker) > 0);
         match beyond {
             None if free => self.put(Cursors { workers: asked, ..self.at }),
             _ => Err(Error::OtherWorkers {
-                session: beyond.map_or(self.at.workers as u32, crate::rotation::WorkerId::get),
+                session: beyond.map_or(self.at.workers as u32, WorkerId::get),
                 asked: workers.get(),
             }),
         }
@@ -455,11 +450,27 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     }
 }
 
-/// Appends all of it, through short writes and signals.
-fn append(mut log: &File, bytes: &[u8], durable: bool) -> io::Result<()> {
-    log.write_all(bytes)?;
-    if durable && !bytes.is_empty() {
-        log.sync_data()?;
+/// Appends a committed transaction's bytes and finishes it. Where that fails, for want of room, it is
+/// taken back: no half line stays, and nothing counts as accepted.
+fn write(
+    instance: &Instance,
+    ledger: &Ledger,
+    bytes: &[u8],
+    durable: bool,
+    log_len_before: u64,
+) -> Result<(), Error> {
+    let mut log = instance.log();
+    let sync = durable && !bytes.is_empty();
+    let written = log.write_all(bytes).and_then(|()| if sync { log.sync_data() } else { Ok(()) });
+    match written {
+        Ok(()) => {
+            ledger.finish();
+            Ok(())
+        }
+        Err(error) => {
+            log.set_len(log_len_before).map_err(Error::Log)?;
+            ledger.withdraw();
+            Err(Error::LogWrite(error))
+        }
     }
-    Ok(())
 }

@@ -95,6 +95,7 @@ pub struct Layout {
 }
 
 const _: () = {
+    assert!(usize::BITS == 64);
     assert!(offset_of!(Layout, session) == 8);
     assert!(offset_of!(Layout, directory) == 16);
     assert!(offset_of!(Layout, log) == 40);
@@ -117,7 +118,7 @@ const _: () = {
     assert!(offset_of!(Cell, queue) == 16);
     assert!(offset_of!(Cell, finished) == 20);
     assert!(offset_of!(Cell, wake_at) == 24);
-    // Compared with a wrapped position by masking.
+    // Positions are counted on and wrapped by a remainder.
     assert!(RING_LEN.is_power_of_two());
     assert!(CELLS == crate::rotation::WORKERS_MAX as usize);
 };

@@ -360,6 +360,7 @@ impl Ledger {
     }
 
     /// Begins a new life of a worker, and returns it: that worker only.
+    #[must_use]
     pub fn begin_generation(&self, worker: WorkerId) -> u32 {
         self.cell(worker).generation.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
     }

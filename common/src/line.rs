@@ -120,7 +120,7 @@ fn id(digits: &str) -> Result<WorkerId, LineError> {
     WorkerId::new(number(digits, 1, u32::MAX)?).map_err(|_| LineError)
 }
 
-fn number<T: FromStr + PartialOrd>(digits: &str, least: T, most: T) -> Result<T, LineError> {
+fn number<T: FromStr + PartialOrd + Copy>(digits: &str, least: T, most: T) -> Result<T, LineError> {
     let canonical = digits.bytes().all(|b| b.is_ascii_digit())
         && (digits.len() == 1 || !digits.starts_with('0'));
     let value: T = digits.parse().map_err(|_| LineError)?;

@@ -110,7 +110,7 @@ impl Renderer {
             let (end, ready) = if at.line < count {
                 (count, limits.received.saturating_sub(at.base))
             } else {
-                (2 * count, count + limits.executed.saturating_sub(at.base))
+                (2 * count, count.saturating_add(limits.executed.saturating_sub(at.base)))
             };
             let stop = if limits.stop.0 == at.head { limits.stop.1 } else { u64::MAX };
             let to = end.min(ready).min(stop);

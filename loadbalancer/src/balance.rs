@@ -71,7 +71,7 @@ impl Balancer {
 
             let mut at = self.journal.cursors()?;
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
-            let advanced = self.advance()?;
+            let mut advanced = self.advance()?;
             at = self.journal.cursors()?;
             self.dispatch.renew_where_asked(self.journal.instance(), self.journal.ledger())?;
             let sent = self.dispatch.send(self.journal.ledger(), &at)?;
@@ -96,8 +96,8 @@ impl Balancer {
                     if draining {
                         return self.end_unused();
                     }
-                } else {
-                    self.close(draining)?;
+                } else if !self.close(draining)? {
+                    advanced = Advance::Busy;
                 }
             }
             if !busy && self.journal.cursors()? == at {
@@ -133,8 +133,8 @@ impl Balancer {
     }
 
     /// Closes the session when it may end: at once when asked to drain; else, not serving, once no
-    /// client feeds any more.
-    fn close(&mut self, draining: bool) -> Result<(), Error> {
+    /// client feeds any more. Returns false if it must be tried again.
+    fn close(&mut self, draining: bool) -> Result<bool, Error> {
         let serve = self.serve;
         self.journal.try_close(|instance, at: &Cursors| {
             Ok(draining

@@ -1,6 +1,5 @@
 //! A worker's life: get a queue, take frames from it, execute, count, log.
 
-use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
+use common::instance::Role;
 use common::journal::{Advance, Journal, Ready};
 use common::rotation::WorkerId;
 use nix::errno::Errno;
@@ -59,7 +59,11 @@ impl Server {
                 if at.is_ended() {
                     return Ok(Err(Ended::Finished));
                 }
-                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get()) {
+                let beyond = at.workers().filter(|n| self.worker.get() > n.get());
+                // An N that no live balancer stands for may be an old one's.
+                if let Some(workers) = beyond
+                    && self.journal.instance().is_held_by_another(Role::Balancer)?
+                {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
@@ -91,7 +95,7 @@ impl Server {
             let received = match self.receive_soon(queue) {
                 Err(Errno::ENOMSG) => {
                     self.log_ready()?;
-                    queue.receive(&mut self.message).map_err(errno)
+                    queue.receive(&mut self.message)
                 }
                 received => received,
             };
@@ -116,7 +120,7 @@ impl Server {
                     return Err(Error::Ipc {
                         object: format!("message queue of worker {}", self.worker),
                         call: "msgrcv",
-                        source: error.into(),
+                        source: error,
                     });
                 }
             }
@@ -125,7 +129,7 @@ impl Server {
 
     fn receive_soon(&mut self, queue: MessageQueue) -> Result<usize, Errno> {
         for _ in 0..TRIES {
-            match queue.try_receive(&mut self.message).map_err(errno) {
+            match queue.try_receive(&mut self.message) {
                 Err(Errno::ENOMSG) => thread::yield_now(),
                 received => return received,
             }
@@ -223,10 +227,6 @@ impl Server {
             Err(error) => Err(error),
         }
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn asked_to_end() -> Option<Ended> {
