@@ -67,8 +67,14 @@ impl Server {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                if ledger.generations(self.worker).1 == generation {
+                let queue_generation = ledger.generations(self.worker).1;
+                if queue_generation == generation {
                     return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
+                }
+                if queue_generation.wrapping_sub(generation).cast_signed() > 0 {
+                    // A second balancer came before the first one's queue was noticed here, and
+                    // made one for the next life already.
+                    continue 'ledger;
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;
