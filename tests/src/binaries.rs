@@ -38,8 +38,11 @@ impl Binaries {
                 escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
             let build = if profile == Profile::Release { build.release() } else { build };
             let program = build.run().unwrap_or_else(|error| panic!("building {package}: {error}"));
-            let program = program.path();
-            program.parent().expect("a program is in a directory").clone_into(&mut directory);
+            program
+                .path()
+                .parent()
+                .expect("a program is in a directory")
+                .clone_into(&mut directory);
         }
         Self { directory }
     }

@@ -203,14 +203,20 @@ impl Sandbox {
 
     /// No IPC object, no process and no file but the log is left.
     pub fn assert_clean(&self) {
-        assert_eq!(self.ipc_objects(), [], "IPC objects are left{}", self.report());
-        assert_eq!(self.processes(), [0; 0], "processes are left{}", self.report());
-        let files: Vec<_> = std::fs::read_dir(self.dir())
+        assert_eq!(self.leftovers(), [""; 0], "something is left{}", self.report());
+    }
+
+    /// What is left, in words: IPC objects, processes, files other than the log.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let objects = self.ipc_objects().into_iter().map(|object| format!("{object:?}"));
+        let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
+        let files = std::fs::read_dir(self.dir())
             .expect("the directory")
             .map(|entry| entry.expect("an entry").file_name())
             .filter(|name| name != "sistem.log")
-            .collect();
-        assert!(files.is_empty(), "files are left: {files:?}{}", self.report());
+            .map(|name| format!("file {}", name.display()));
+        objects.chain(processes).chain(files).collect()
     }
 
     /// Processes whose working directory is this one.
