@@ -16,6 +16,14 @@ fn submitted() -> (Sandbox, String) {
     (sandbox, canonical_log(&[("Halo A", COUNT)], 3))
 }
 
+/// The same command again. Not when the session was complete and removed before the kill: then it
+/// would wait for the next one.
+fn start_again(sandbox: &Sandbox) {
+    if !sandbox.ipc_objects().is_empty() {
+        sandbox.ok("loadbalancer", &["3"]);
+    }
+}
+
 /// Where in the log: before any worker's line, just there, and within their lines.
 #[rstest]
 fn the_balancer(#[values(1, 30, 62, 70, 95)] percent: u64) {
@@ -24,7 +32,7 @@ fn the_balancer(#[values(1, 30, 62, 70, 95)] percent: u64) {
     sandbox.wait_for_log(expected.len() as u64 * percent / 100);
     balancer.kill();
     sandbox.wait_until("its workers die with it", || sandbox.processes().is_empty());
-    sandbox.ok("loadbalancer", &["3"]);
+    start_again(&sandbox);
     sandbox.assert_log(&expected);
     sandbox.assert_clean();
 }
@@ -33,11 +41,14 @@ fn the_balancer(#[values(1, 30, 62, 70, 95)] percent: u64) {
 fn the_balancer_again_and_again() {
     let (sandbox, expected) = submitted();
     for percent in (5..100).step_by(6) {
+        if sandbox.log_len() == expected.len() as u64 {
+            break; // this test was not scheduled for long: there is nothing left to kill
+        }
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
         sandbox.wait_for_log(expected.len() as u64 * percent / 100);
         balancer.kill();
     }
-    sandbox.ok("loadbalancer", &["3"]);
+    start_again(&sandbox);
     sandbox.assert_log(&expected);
     sandbox.assert_clean();
 }
