@@ -195,7 +195,7 @@ impl Server {
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
-        if self.journal.ready()? == Ready::Received {
+        if matches!(self.journal.ready()?, Ready::Received | Ready::Pending) {
             return Ok(()); // the balancer is at it
         }
         loop {

@@ -40,7 +40,7 @@ impl Drop for DoorbellSegment {
     }
 }
 
-fn attach(segment: i32) -> io::Result<Ledger> {
+fn attach(segment: i32) -> nix::Result<Ledger> {
     Segment::attach(segment).map(Ledger::new)
 }
 
