@@ -215,7 +215,8 @@ impl Dispatch {
     pub(crate) fn send_finish(&mut self, ledger: &Ledger) -> Result<bool, Error> {
         let mut any = false;
         for outlet in &mut self.outlets {
-            let Some(queue) = outlet.queue.filter(|_| !outlet.finish_sent) else { continue };
+            let asked = outlet.finish_sent || ledger.is_finished(outlet.worker);
+            let Some(queue) = outlet.queue.filter(|_| !asked) else { continue };
             self.message.set_kind(KIND_FINISH);
             self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
             match queue.try_send(&self.message, 8) {
@@ -259,10 +260,12 @@ impl Dispatch {
         }
     }
 
-    /// Tries full queues again, whatever their workers have done.
-    pub(crate) fn retry_full(&mut self) {
+    /// Tries full queues again, whatever their workers have done; and asks for totals again, since
+    /// others may have taken the request out of the queue.
+    pub(crate) fn retry(&mut self) {
         for outlet in &mut self.outlets {
             outlet.full_at = None;
+            outlet.finish_sent = false;
         }
     }
 
