@@ -177,7 +177,9 @@ impl Dispatch {
         let outlet = &mut outlets[index];
         let Some(queue) = outlet.queue else { return Ok(false) };
         let share = workers.share(outlet.worker, limit);
-        if outlet.sent + least > share || outlet.full_at == Some(ledger.executed(outlet.worker)) {
+        if outlet.sent.saturating_add(least) > share
+            || outlet.full_at == Some(ledger.executed(outlet.worker))
+        {
             return Ok(false);
         }
         let mut next = (outlet.sent, outlet.text_at);
@@ -240,7 +242,8 @@ impl Dispatch {
         self.outlets.iter_mut().all(|outlet| {
             let Some(executed) = outlet.full_at else { return true };
             // At least one, or it would not sleep while nothing but pieces of a text is on the way.
-            let wake_at = executed + outlet.sent.saturating_sub(executed).div_ceil(2).max(1);
+            let some = outlet.sent.saturating_sub(executed).div_ceil(2).max(1);
+            let wake_at = executed.saturating_add(some);
             ledger.set_wake_at(outlet.worker, wake_at);
             ledger.executed(outlet.worker) < wake_at
         })
