@@ -125,12 +125,11 @@ fn wait(
     late: &mut Vec<String>,
 ) {
     for (name, process) in processes {
-        match process.wait(deadline.saturating_duration_since(Instant::now())) {
-            Some(end) => ended.push(Ended { name: name.clone(), ..end }),
-            None => {
-                process.kill();
-                late.push(name.clone());
-            }
+        if let Some(end) = process.wait(deadline.saturating_duration_since(Instant::now())) {
+            ended.push(Ended { name: name.clone(), ..end });
+        } else {
+            process.kill();
+            late.push(name.clone());
         }
     }
 }
