@@ -37,25 +37,22 @@ impl Log {
 
 /// A session in which all submissions are accepted before the first message is taken.
 fn session(submissions: &[(&str, u32)], workers: u32) -> String {
-    let mut log = String::new();
+    let mut lines = Vec::new();
     for (text, count) in submissions {
-        log += &format!("Message from client: {text}\nMessage count: {count}\n");
+        lines.push(format!("Message from client: {text}"));
+        lines.push(format!("Message count: {count}"));
     }
     let (mut turn, mut executed) = (0, vec![0; workers as usize]);
     for (text, count) in submissions {
-        for i in 1..=*count {
-            log += &format!("Received at lb: {text} (#message {i})\n");
-        }
+        lines.extend((1..=*count).map(|i| format!("Received at lb: {text} (#message {i})")));
         for _ in 0..*count {
-            log += &format!("Worker{}: message received\n", turn + 1);
+            lines.push(format!("Worker{}: message received", turn + 1));
             executed[turn] += 1;
             turn = (turn + 1) % executed.len();
         }
     }
-    for (i, n) in executed.iter().enumerate() {
-        log += &format!("Worker {}: {n} messages\n", i + 1);
-    }
-    log
+    lines.extend((1..).zip(&executed).map(|(k, n)| format!("Worker {k}: {n} messages")));
+    lines.join("\n") + "\n"
 }
 
 #[rstest]
