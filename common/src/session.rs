@@ -3,8 +3,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
@@ -59,6 +60,7 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
 /// ours was made.
 #[must_use]
 pub fn find(directory: &Directory) -> Option<Ledger> {
+    let mut unfinished = None;
     for key in directory.keys(KeyOf::Segment) {
         let Ok(id) = shared_memory::find(key) else { continue };
         let Ok(stat) = shared_memory::stat(id) else { continue };
@@ -68,12 +70,15 @@ pub fn find(directory: &Directory) -> Option<Ledger> {
         }
         let Ok(segment) = Segment::attach(id) else { continue };
         let ledger = Ledger::new(segment);
-        let ours = ledger.magic() == MAGIC && ledger.directory() == directory.id();
-        if ours || ledger.magic() == 0 {
-            return Some(ledger);
+        match ledger.magic() {
+            MAGIC if ledger.directory() == directory.id() => return Some(ledger),
+            0 => {
+                unfinished.get_or_insert(ledger);
+            }
+            _ => {}
         }
     }
-    None
+    unfinished
 }
 
 fn create(instance: &Instance) -> Result<Ledger, Error> {
@@ -88,7 +93,7 @@ fn create(instance: &Instance) -> Result<Ledger, Error> {
                     source,
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "shmget", source }),
         }
     }
@@ -160,7 +165,7 @@ pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue
     for key in instance.keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
             Ok(queue) => return Ok(queue),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "msgget", source }),
         }
     }
@@ -173,9 +178,10 @@ pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error>
         let Ok(queue) = MessageQueue::find(key) else { continue };
         let Ok(stat) = queue.stat() else { continue };
         if is_private(&stat.permissions) && stat.permissions.key == key {
-            match queue.remove().map_err(|e| (e.raw_os_error(), e)) {
-                Ok(()) | Err((Some(libc::EINVAL | libc::EIDRM), _)) => {}
-                Err((_, source)) => {
+            match queue.remove() {
+                // Or somebody else was quicker.
+                Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
+                Err(source) => {
                     let object = format!("message queue of worker {worker}");
                     return Err(Error::Ipc { object, call: "msgctl", source });
                 }

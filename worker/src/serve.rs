@@ -1,6 +1,5 @@
 //! A worker's life: get a queue, take frames from it, execute, count, log.
 
-use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
-use common::journal::{Advance, Journal};
+use common::instance::Role;
+use common::journal::{Advance, Journal, Ready};
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 
@@ -47,7 +47,9 @@ impl Server {
         'ledger: loop {
             let ledger = self.journal.ledger();
             let generation = ledger.begin_generation(self.worker);
-            ledger.doorbell().ring();
+            if ledger.generations(self.worker).1 != generation {
+                ledger.doorbell().ring();
+            }
             loop {
                 let seen = ledger.stage().look();
                 if let Some(ended) = asked_to_end() {
@@ -57,12 +59,22 @@ impl Server {
                 if at.is_ended() {
                     return Ok(Err(Ended::Finished));
                 }
-                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get()) {
+                let beyond = at.workers().filter(|n| self.worker.get() > n.get());
+                // An N that no live balancer stands for may be an old one's.
+                if let Some(workers) = beyond
+                    && self.journal.instance().is_held_by_another(Role::Balancer)?
+                {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                if ledger.generations(self.worker).1 == generation {
+                let queue_generation = ledger.generations(self.worker).1;
+                if queue_generation == generation {
                     return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
+                }
+                if queue_generation.wrapping_sub(generation).cast_signed() > 0 {
+                    // A second balancer came before the first one's queue was noticed here, and
+                    // made one for the next life already.
+                    continue 'ledger;
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;
@@ -83,7 +95,7 @@ impl Server {
             let received = match self.receive_soon(queue) {
                 Err(Errno::ENOMSG) => {
                     self.log_ready()?;
-                    queue.receive(&mut self.message).map_err(errno)
+                    queue.receive(&mut self.message)
                 }
                 received => received,
             };
@@ -98,7 +110,7 @@ impl Server {
                     if !self.execute_frame(&mut reader, len, queue)? {
                         return Ok(None);
                     }
-                    if self.journal.ready_lines()? >= READY_MANY {
+                    if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;
                     }
                 }
@@ -108,7 +120,7 @@ impl Server {
                     return Err(Error::Ipc {
                         object: format!("message queue of worker {}", self.worker),
                         call: "msgrcv",
-                        source: error.into(),
+                        source: error,
                     });
                 }
             }
@@ -117,7 +129,7 @@ impl Server {
 
     fn receive_soon(&mut self, queue: MessageQueue) -> Result<usize, Errno> {
         for _ in 0..TRIES {
-            match queue.try_receive(&mut self.message).map_err(errno) {
+            match queue.try_receive(&mut self.message) {
                 Err(Errno::ENOMSG) => thread::yield_now(),
                 received => return received,
             }
@@ -165,6 +177,7 @@ impl Server {
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
                 self.worker, queue.0
             );
+            ledger.doorbell().ring();
             return Ok(true);
         }
         if next > before {
@@ -172,6 +185,9 @@ impl Server {
             if ledger.wants_wake(self.worker, next) {
                 ledger.doorbell().ring();
             }
+        } else {
+            // A piece of a text: the balancer may wait for its room, and cannot see it otherwise.
+            ledger.doorbell().ring();
         }
         Ok(complete)
     }
@@ -179,6 +195,9 @@ impl Server {
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
+        if self.journal.ready()? == Ready::Received {
+            return Ok(()); // the balancer is at it
+        }
         loop {
             match self.advance()? {
                 Advance::Wrote => {}
@@ -212,10 +231,6 @@ impl Server {
             Err(error) => Err(error),
         }
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn asked_to_end() -> Option<Ended> {
