@@ -204,6 +204,15 @@ impl Journal {
         self.transact(|transaction| transaction.set_workers(workers))
     }
 
+    /// Finishes what a dead holder of the lock left pending, if nobody else does right now.
+    pub fn redo(&mut self) -> Result<(), Error> {
+        if !self.ledger.is_pending() {
+            return Ok(());
+        }
+        let Some(_lock) = LogLock::try_take(self.instance.log())? else { return Ok(()) };
+        Transaction::begin(&self.instance, &self.ledger, &mut self.renderer, self.durable).map(drop)
+    }
+
     /// Closes the session if `no_more` says so, under the lock: from then on submissions go to the
     /// next session. Returns false if another process holds the lock.
     pub fn try_close(

@@ -236,6 +236,14 @@ impl Ledger {
         Err(Error::Damaged("its cursors never come to rest"))
     }
 
+    /// Whether a transaction is committed and not finished: by a live holder of the log's lock, or by
+    /// one that died.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        let finished = self.layout().finished.load(Ordering::Acquire);
+        self.layout().committed.load(Ordering::Acquire) != finished
+    }
+
     /// What a dead holder of the log's lock committed and did not finish: from where to where.
     pub fn pending(&self) -> Result<Option<(Cursors, Cursors)>, Error> {
         let finished = self.layout().finished.load(Ordering::Acquire);

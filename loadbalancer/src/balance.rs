@@ -129,6 +129,12 @@ impl Balancer {
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
         }
+        // A client that was killed in its transaction rings for nobody.
+        match self.journal.redo() {
+            Err(error) if error.is_no_room() => {} // advancing tells of it
+            redone => redone?,
+        }
+        let ledger = self.journal.ledger();
         self.crew.tend(self.journal.instance(), ledger, &mut self.dispatch, finishing)
     }
 
