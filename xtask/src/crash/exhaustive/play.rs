@@ -6,7 +6,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::{Binaries, Process, Sandbox};
 
 use super::oracle::Oracle;
@@ -80,6 +81,18 @@ pub(crate) fn play(
 enum Actor {
     Plain(Process),
     Stepped { stepped: Stepped, target: Target, stdout: PathBuf },
+}
+
+impl Actor {
+    /// Sends SIGTERM, once the program handles it. Returns whether it does.
+    fn terminate(&self) -> bool {
+        let pid = match self {
+            Self::Plain(process) => Some(Pid::from_raw(process.pid())),
+            Self::Stepped { stepped, .. } => stepped.pid(),
+        };
+        let ready = pid.filter(|&pid| witness::handles_sigterm(pid));
+        ready.is_some_and(|pid| kill(pid, Signal::SIGTERM).is_ok())
+    }
 }
 
 /// How an actor ended.
@@ -337,12 +350,8 @@ impl Play<'_> {
             let logged = witness::cursors(&self.sandbox.dir())
                 .is_some_and(|at| at.submissions == all && at.all_logged());
             if logged && self.is_ready() {
-                self.drained = true;
-                match self.cast.get(&Role::Balancer) {
-                    Some(Actor::Plain(process)) => process.signal(Signal::SIGTERM),
-                    Some(Actor::Stepped { stepped, .. }) => stepped.signal(Signal::SIGTERM),
-                    None => {}
-                }
+                let balancer = self.cast.get(&Role::Balancer);
+                self.drained = balancer.is_some_and(Actor::terminate);
             }
         }
         let only_latecomers =
@@ -350,9 +359,7 @@ impl Play<'_> {
         if clients_done && only_latecomers {
             let over = self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok());
             for actor in self.cast.values().filter(|_| over) {
-                if let Actor::Plain(process) = actor {
-                    process.signal(Signal::SIGTERM);
-                }
+                actor.terminate();
             }
         }
     }

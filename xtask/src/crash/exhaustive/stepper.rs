@@ -105,13 +105,9 @@ impl Stepped {
         }
     }
 
-    /// Sends the program a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let root = self.root.load(Ordering::SeqCst);
-        if root > 0 {
-            // It may have ended already.
-            let _ = kill(Pid::from_raw(root), signal);
-        }
+    /// Its process id, or nothing before it is started and after its end.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        Some(self.root.load(Ordering::SeqCst)).filter(|&pid| pid > 0).map(Pid::from_raw)
     }
 }
 
