@@ -67,8 +67,13 @@ impl Server {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                if ledger.generations(self.worker).1 == generation {
-                    return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
+                let (_, queue_for) = ledger.generations(self.worker);
+                match queue_for.wrapping_sub(generation).cast_signed() {
+                    0 => return Ok(Ok(MessageQueue(ledger.queue(self.worker)))),
+                    // The queue of this life was replaced before it was seen: its balancer died, and
+                    // the next one took this life for over.
+                    1.. => continue 'ledger,
+                    _ => {}
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;
