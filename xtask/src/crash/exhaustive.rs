@@ -13,6 +13,7 @@ mod registers;
 mod report;
 mod scenario;
 mod stepper;
+mod successor;
 mod witness;
 
 use std::ffi::OsString;

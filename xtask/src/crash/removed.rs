@@ -12,3 +12,8 @@ pub(crate) struct Args {
 pub(crate) fn run(_args: &Args) -> bool {
     false
 }
+
+/// What a sabotaged build must not survive.
+pub(crate) fn first_violation(_programs: &tests::Binaries) -> Option<String> {
+    None
+}

@@ -43,6 +43,14 @@ pub(crate) struct Violation {
     pub(crate) kept: PathBuf,
 }
 
+impl Violation {
+    /// Removes the directory.
+    pub(crate) fn forget(&self) {
+        // What cannot be removed stays in the temp directory.
+        let _ = std::fs::remove_dir_all(&self.kept);
+    }
+}
+
 /// Plays it. Without an oracle the log is only given back.
 pub(crate) fn play(
     scenario: &Scenario,
@@ -60,6 +68,7 @@ pub(crate) fn play(
         cast: BTreeMap::new(),
         again: Vec::new(),
         drained: false,
+        outliving: false,
     };
     let outcome = play.perform().and_then(|()| play.judge());
     let steps = std::mem::take(&mut play.steps);
@@ -123,6 +132,8 @@ struct Play<'a> {
     /// Workers that were started again.
     again: Vec<Role>,
     drained: bool,
+    /// The load balancer is going to be killed while a worker stands still.
+    outliving: bool,
 }
 
 impl Play<'_> {
@@ -160,6 +171,11 @@ impl Play<'_> {
                 // Killed with everyone, moments before the one that is stepped.
                 let early = end.code.is_none() && self.kills_everyone();
                 if early {
+                    continue;
+                }
+                if end.code.is_none() && role == Role::Balancer && self.outliving {
+                    self.outliving = false;
+                    self.start(role)?;
                     continue;
                 }
                 if !end.struck {
@@ -244,6 +260,7 @@ impl Play<'_> {
         let actor = match target.and_then(|target| Some((target, self.traces.pop_front()?))) {
             None => Actor::Plain(self.sandbox.start(program, &arguments)),
             Some((target, trace)) => {
+                self.outliving |= matches!(trace.stop, Some((_, Moment::Outlive)));
                 let number = self.traces.len();
                 let out = self.sandbox.dir().with_file_name("out");
                 let [stdout, stderr] =

@@ -55,17 +55,23 @@ pub(crate) fn handles_sigterm(pid: Pid) -> bool {
     mask & 1 << (Signal::SIGTERM as u64 - 1) != 0
 }
 
-/// Kills every process whose working directory is this one, but for one of them.
-pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
+/// Every process whose working directory is this one.
+pub(crate) fn processes(dir: &Path) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
-    for pid in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
-        let pid = Pid::from_raw(pid);
-        if but != Some(pid)
-            && std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
-        {
-            // It may have ended since.
-            let _ = kill(pid, Signal::SIGKILL);
-        }
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| {
+            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+        })
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// Kills all of them, but for one.
+pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
+    for pid in processes(dir).into_iter().filter(|&pid| but != Some(pid)) {
+        // It may have ended since.
+        let _ = kill(pid, Signal::SIGKILL);
     }
 }
 
