@@ -14,13 +14,13 @@ mod report;
 mod scenario;
 mod stepper;
 mod successor;
-mod witness;
+pub(crate) mod witness;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use common::error::exit;
-use tests::{Binaries, Profile};
+use tests::{Binaries, Profile, Sandbox};
 
 use campaign::Campaign;
 use point::Point;
@@ -99,6 +99,14 @@ pub(crate) fn run(args: &Args) -> bool {
         print!("{report}");
     }
     report.passed()
+}
+
+/// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
+pub(crate) fn clear(sandbox: &Sandbox) {
+    witness::kill_others(&sandbox.dir(), None);
+    for object in sandbox.ipc_objects() {
+        object.remove();
+    }
 }
 
 /// The quick set, up to the first violation: what a sabotaged build must not survive.

@@ -12,7 +12,7 @@ use tests::Binaries;
 use super::oracle::Oracle;
 use super::plan::{self, Density};
 use super::play::{self, Played, Trace, Violation};
-use super::point::{At, Point, Role, Strike};
+use super::point::{At, Moment, Part, Point, Role, Strike};
 use super::report::Report;
 use super::scenario::Scenario;
 use super::stepper::Steps;
@@ -144,7 +144,7 @@ impl Campaign {
     ) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
         for &(scenario, oracle, first) in
-            pending.iter().filter(|(.., s)| matches!(s.at, At::Write(_)))
+            pending.iter().filter(|(.., first)| self.is_doubled(first))
         {
             let counting = Trace { role: scenario.recovery, stop: None };
             match play::play(scenario, programs, &[first.into(), counting], Some(oracle)) {
@@ -155,12 +155,24 @@ impl Campaign {
                     tasks.extend(
                         plan::strikes(scenario.recovery, steps, density)
                             .into_iter()
+                            .filter(|second| self.is_second(second))
                             .map(|second| Task { scenario, oracle, strikes: vec![first, second] }),
                     );
                 }
             }
         }
         tasks
+    }
+
+    /// The quick set kills again after two of the five ways to die in a write.
+    fn is_doubled(&self, first: &Strike) -> bool {
+        let often = matches!(first.moment, Moment::Entry | Moment::Torn(Part::Half));
+        matches!(first.at, At::Write(_)) && (self.thorough || often)
+    }
+
+    /// … and again in the same two ways where the recovery writes.
+    fn is_second(&self, second: &Strike) -> bool {
+        matches!(second.at, At::Call(_)) || self.is_doubled(second)
     }
 
     /// The quick set begins elsewhere for each role, so that together they see more.

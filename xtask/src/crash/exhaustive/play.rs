@@ -79,10 +79,7 @@ pub(crate) fn play(
     let kept = sandbox.dir().parent().map(PathBuf::from).unwrap_or_default();
     // It is printed as well.
     let _ = std::fs::write(kept.join("evidence.txt"), evidence);
-    witness::kill_others(&sandbox.dir(), None);
-    for object in sandbox.ipc_objects() {
-        object.remove();
-    }
+    super::clear(&sandbox);
     Err(Violation { what, kept })
 }
 
@@ -160,13 +157,21 @@ impl Play<'_> {
         if self.is_over() {
             return Ok(Scene::Over);
         }
-        for k in (1..=scenario.workers).filter(|_| scenario.by_hand) {
-            self.start(Role::Worker(k))?;
+        for role in (1..=scenario.workers).filter(|_| scenario.by_hand).map(Role::Worker) {
+            if !self.steps.is_empty() {
+                // Perhaps only totals are missing, which are logged without it.
+                self.again.push(role);
+            }
+            self.start(role)?;
         }
         self.start(Role::Balancer)?;
         let mut since = Instant::now();
         while !self.cast.is_empty() {
-            for (role, end) in self.ended()? {
+            let ended = self.ended()?;
+            if !self.traces.is_empty() && ended.iter().any(|(_, end)| end.struck) {
+                return Ok(Scene::EveryoneDied);
+            }
+            for (role, end) in ended {
                 since = Instant::now();
                 // Killed with everyone, moments before the one that is stepped.
                 let early = end.code.is_none() && self.kills_everyone();
@@ -180,8 +185,6 @@ impl Play<'_> {
                 }
                 if !end.struck {
                     self.judge_end(role, &end)?;
-                } else if !self.traces.is_empty() {
-                    return Ok(Scene::EveryoneDied);
                 } else if !self.is_over() {
                     if role == Role::Balancer {
                         self.drained = false;
@@ -223,6 +226,12 @@ impl Play<'_> {
             })?;
             let Some(end) = end.transpose()? else { continue };
             let confirmed = end.stdout == format!("accepted {submission}\n");
+            if end.code.is_none() && self.kills_everyone() {
+                self.wait_for("the stepped process is killed like all others", |play| {
+                    !matches!(play.ended(), Ok(ended) if ended.iter().all(|(_, end)| !end.struck))
+                })?;
+                return Ok(Scene::EveryoneDied);
+            }
             if !end.struck {
                 self.judge_end(role, &end)?;
             } else if !self.traces.is_empty() {
