@@ -70,6 +70,13 @@ pub(crate) fn become_traced(args: &Args) -> Option<u8> {
     })
 }
 
+impl Args {
+    /// Asked for alone, without `--removed`.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.all || self.json || self.replay.is_some() || !self.scenario.is_empty()
+    }
+}
+
 /// Runs them. Returns whether no contract was broken.
 pub(crate) fn run(args: &Args) -> bool {
     let built;

@@ -147,7 +147,8 @@ impl Play<'_> {
 
     fn act(&mut self) -> Result<Scene, String> {
         let scenario = self.scenario;
-        let mut clients_done = false;
+        // In a recovery nobody may have to come any more.
+        let mut clients_done = self.accepted() == scenario.submissions.len();
         if !scenario.balancer_first {
             if self.clients()? == Scene::EveryoneDied {
                 return Ok(Scene::EveryoneDied);
