@@ -4,6 +4,7 @@
 //! The unmodified programs are stepped with ptrace(2). Each point is a whole run in a directory of its
 //! own: killed there, started again as a person would, and compared with an undisturbed run.
 
+mod actor;
 mod campaign;
 mod oracle;
 mod plan;
@@ -82,7 +83,8 @@ pub(crate) fn run(args: &Args) -> bool {
     let built;
     let programs = match &args.programs {
         Some(directory) => {
-            built = Binaries::at(directory);
+            // The programs run in directories of their own.
+            built = Binaries::at(&directory.canonicalize().unwrap_or_else(|_| directory.clone()));
             &built
         }
         None => Binaries::build(Profile::Release),

@@ -43,6 +43,10 @@ pub(crate) fn run(args: &Args) -> bool {
             return false;
         }
     };
+    if let Err(why) = workshop.judge_the_product() {
+        eprintln!("{why}");
+        return false;
+    }
     let wanted = |sabotage: &&Sabotage| {
         args.only.as_ref().is_none_or(|part| sabotage.name.contains(part.as_str()))
     };

@@ -6,10 +6,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::{Binaries, Process, Sandbox};
+use tests::{Binaries, Sandbox};
 
+use super::actor::{Actor, End};
 use super::oracle::Oracle;
 use super::point::{At, Moment, Role};
 use super::scenario::Scenario;
@@ -81,33 +80,6 @@ pub(crate) fn play(
     let _ = std::fs::write(kept.join("evidence.txt"), evidence);
     super::clear(&sandbox);
     Err(Violation { what, kept })
-}
-
-/// A running program, stepped or not.
-enum Actor {
-    Plain(Process),
-    Stepped { stepped: Stepped, target: Target, stdout: PathBuf },
-}
-
-impl Actor {
-    /// Sends SIGTERM, once the program handles it. Returns whether it does.
-    fn terminate(&self) -> bool {
-        let pid = match self {
-            Self::Plain(process) => Some(Pid::from_raw(process.pid())),
-            Self::Stepped { stepped, .. } => stepped.pid(),
-        };
-        let ready = pid.filter(|&pid| witness::handles_sigterm(pid));
-        ready.is_some_and(|pid| kill(pid, Signal::SIGTERM).is_ok())
-    }
-}
-
-/// How an actor ended.
-struct End {
-    /// It was killed itself, as it should be.
-    struck: bool,
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 /// Whether the play goes on.
@@ -308,34 +280,13 @@ impl Play<'_> {
     }
 
     fn try_end(&mut self, role: Role) -> Result<Option<End>, String> {
-        let end = match self.cast.get_mut(&role) {
-            None => return Ok(None),
-            Some(Actor::Plain(process)) => process.wait(Duration::ZERO).map(|ended| End {
-                struck: false,
-                code: ended.status.code(),
-                stdout: ended.stdout,
-                stderr: ended.stderr,
-            }),
-            Some(Actor::Stepped { stepped, target, stdout }) => match stepped.try_wait() {
-                None => None,
-                Some(steps) => {
-                    let steps = steps.map_err(|error| format!("stepping {role}: {error}"))?;
-                    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-                    // A kill of everyone is one of the load balancer too, whose worker is stepped.
-                    let with_everyone = !self.traces.is_empty();
-                    let struck =
-                        steps.struck.is_some() && (*target == Target::Itself || with_everyone);
-                    let end = End {
-                        struck,
-                        code: steps.code,
-                        stdout: read(stdout.clone()),
-                        stderr: read(stdout.with_extension("stderr")),
-                    };
-                    self.steps.push(steps);
-                    Some(end)
-                }
-            },
-        };
+        let with_everyone = !self.traces.is_empty();
+        let Some(actor) = self.cast.get_mut(&role) else { return Ok(None) };
+        let end =
+            actor.try_end(with_everyone).map_err(|error| format!("stepping {role}: {error}"))?;
+        if let Some(steps) = end.as_ref().and_then(|end| end.steps.clone()) {
+            self.steps.push(steps);
+        }
         if end.is_some() {
             self.cast.remove(&role);
         }
@@ -366,29 +317,36 @@ impl Play<'_> {
 
     /// Nothing is left to do: what a person sees who looks at the log and at `ipcs`.
     fn is_over(&self) -> bool {
-        self.sandbox.ipc_objects().is_empty()
-            && self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
+        self.sandbox.ipc_objects().is_empty() && self.is_log_complete()
     }
 
     /// Asks those to end who would wait for more work for ever.
     fn dismiss(&mut self, clients_done: bool) {
-        if self.scenario.serve && clients_done && !self.drained {
-            let all = self.scenario.submissions.len() as u64;
-            let logged = witness::cursors(&self.sandbox.dir())
-                .is_some_and(|at| at.submissions == all && at.all_logged());
-            if logged && self.is_ready() {
-                let balancer = self.cast.get(&Role::Balancer);
-                self.drained = balancer.is_some_and(Actor::terminate);
-            }
+        if !clients_done {
+            return;
+        }
+        let at = witness::cursors(&self.sandbox.dir());
+        let all = self.scenario.submissions.len() as u64;
+        let logged =
+            self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
+        // Where only a redo was missing, the first worker to come ends the session, and those behind it
+        // find nothing to do.
+        let unused = !self.steps.is_empty() && at.is_some_and(|at| at.submissions == 0);
+        if !self.drained && self.is_ready() && (logged || unused && self.is_log_complete()) {
+            let balancer = self.cast.get(&Role::Balancer);
+            self.drained = balancer.is_some_and(Actor::terminate);
         }
         let only_latecomers =
             self.cast.keys().all(|role| self.again.contains(role) && *role != Role::Balancer);
-        if clients_done && only_latecomers {
-            let over = self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok());
-            for actor in self.cast.values().filter(|_| over) {
+        if only_latecomers && self.is_log_complete() {
+            for actor in self.cast.values() {
                 actor.terminate();
             }
         }
+    }
+
+    fn is_log_complete(&self) -> bool {
+        self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
     }
 
     fn wait_for(

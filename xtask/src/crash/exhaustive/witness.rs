@@ -35,8 +35,12 @@ pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
 /// pending, and the log's lock is this process's.
 pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
     let pending = ledger(dir).is_some_and(|ledger| matches!(ledger.pending(), Ok(Some(_))));
-    pending && holds_log_lock(dir, pid)
+    // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
+    pending && (0..LOOKS).any(|_| holds_log_lock(dir, pid))
 }
+
+/// How often the kernel's table of locks is read before a lock is taken for absent.
+const LOOKS: u32 = 5;
 
 fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
     let Ok(log) = std::fs::metadata(dir.join(common::instance::LOG_NAME)) else { return false };

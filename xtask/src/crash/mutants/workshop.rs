@@ -40,6 +40,14 @@ impl Workshop {
         Ok(Self { copy, target: root.join("target/mutants") })
     }
 
+    /// Tries the runs on the product as it is. A run that fails there proves nothing about a sabotage.
+    pub(crate) fn judge_the_product(&self) -> Result<(), String> {
+        match self.try_runs()? {
+            None => Ok(()),
+            Some((run, finding)) => Err(format!("{run} fails without any sabotage: {finding}")),
+        }
+    }
+
     /// Applies it, tries every run up to the first that fails, and takes it back. Returns that run and
     /// what it found.
     pub(crate) fn judge(
