@@ -126,6 +126,9 @@ impl Balancer {
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
         let ledger = self.journal.ledger();
         if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+            if self.journal.cursors()?.is_ended() {
+                return Ok(None); // by a worker that came when all was over
+            }
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
         }
@@ -162,7 +165,12 @@ impl Balancer {
     fn end(mut self) -> Result<u8, Error> {
         self.crew.wait()?;
         self.journal.sync_if_durable()?;
-        self.journal.remove_objects()?;
+        match self.journal.remove_objects() {
+            // A worker that came when all was over has removed the ledger. It began a session of its
+            // own, in which nobody else gives out queues.
+            Err(Error::SessionEnded) => self.remove_queues()?,
+            removed => drop(removed?),
+        }
         Ok(0)
     }
 
