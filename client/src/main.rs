@@ -16,6 +16,8 @@
 mod feed;
 mod input;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,7 +45,7 @@ struct Args {
     durable: bool,
     /// Submissions; without any they are read from standard input, one a line.
     #[arg(value_name = "TEXT;COUNT")]
-    submissions: Vec<String>,
+    submissions: Vec<OsString>, // judged by us, who name the byte that is not UTF-8
 }
 
 fn main() -> ExitCode {

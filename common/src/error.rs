@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nix::errno::Errno;
+
 /// Exit codes. 0 is done; 130 and 143 follow a second SIGINT or SIGTERM.
 pub mod exit {
     /// Part of the work failed: some submissions were accepted, some not.
@@ -77,14 +79,14 @@ pub enum Error {
         why: String,
     },
     /// A call on an IPC object failed.
-    #[error("{object}: {call}: {source}{}", hint(source))]
+    #[error("{object}: {call}: {}{}", source.desc(), hint(*source))]
     Ipc {
         /// Which object.
         object: String,
         /// Which system call.
         call: &'static str,
         /// Why.
-        source: io::Error,
+        source: Errno,
     },
     /// All keys that this directory may use are taken by others.
     #[error(
@@ -161,13 +163,13 @@ pub enum Error {
     },
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    match source.raw_os_error() {
-        Some(libc::ENOSPC) => {
+fn hint(error: Errno) -> &'static str {
+    match error {
+        Errno::ENOSPC => {
             "; the system has no more IPC objects of this kind: remove unused ones (`ipcs`, `ipcrm`) or raise \
              kernel.shmmni / kernel.msgmni"
         }
-        Some(libc::ENOMEM) => "; the system has no memory left for it",
+        Errno::ENOMEM => "; the system has no memory left for it",
         _ => "",
     }
 }
@@ -199,8 +201,7 @@ impl Error {
 /// The exit code of a process that a signal made end.
 #[must_use]
 pub fn signal_exit_code(signal: Option<nix::sys::signal::Signal>) -> u8 {
-    // Signal numbers are below 65.
-    128 + signal.map_or(0, |signal| signal as i32 as u8)
+    128 + signal.map_or(0, |signal| u8::try_from(signal as i32).unwrap_or(0))
 }
 
 /// The end of every `main`: prints the error, if any, and turns the outcome into an exit code.

@@ -189,6 +189,7 @@ impl<'a> LinesBackward<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submission::Submission;
     use std::io::Write;
 
     fn log(contents: &str) -> File {
@@ -203,17 +204,17 @@ mod tests {
 
     fn session(count: u32, n: u32) -> String {
         let workers = Workers::new(n).unwrap();
-        let mut log = format!("Message from client: a\nMessage count: {count}\n");
-        for i in 1..=count {
-            log += &format!("Received at lb: a (#message {i})\n");
+        let mut log = Vec::new();
+        line::append_submission(&mut log, &Submission::new(b"a", count).unwrap());
+        line::append_received(&mut log, "a", 1, count, usize::MAX);
+        for message in 0..u64::from(count) {
+            line::append(&mut log, Line::Executed { worker: workers.worker_of(message) });
         }
-        for g in 0..u64::from(count) {
-            log += &format!("Worker{}: message received\n", workers.worker_of(g));
+        for worker in workers.ids() {
+            let messages = workers.share(worker, count.into());
+            line::append(&mut log, Line::Total { worker, messages });
         }
-        for k in workers.ids() {
-            log += &format!("Worker {k}: {} messages\n", workers.share(k, count.into()));
-        }
-        log
+        String::from_utf8(log).unwrap()
     }
 
     #[test]

@@ -114,6 +114,12 @@ impl Directory {
         Ok(Self { path: path.to_owned(), file, id: [metadata.dev(), metadata.ino(), born] })
     }
 
+    /// Device, inode and birth time: what a ledger must say to be this directory's.
+    #[must_use]
+    pub fn id(&self) -> [u64; 3] {
+        self.id
+    }
+
     /// The keys to try for an object, in order. Like `ftok(3)`, but of the whole device and inode
     /// numbers and the birth time instead of 24 bits of them.
     pub fn keys(&self, of: KeyOf) -> impl Iterator<Item = i32> + '_ {
@@ -142,6 +148,12 @@ impl Instance {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.directory.path
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The open log.

@@ -3,11 +3,12 @@
 //! which keeps out foreign programs that flock it too.
 //!
 //! Nobody waits for a turn to write one line. A worker counts what it has executed, and whoever gets
-//! the lock writes every line that is ready, of all workers (flat combining). After unlocking it looks
-//! again, so that no ready line is left behind.
+//! the lock writes every line that is ready, of all workers (flat combining). So that no ready line is
+//! left behind, a writer looks again after unlocking, and a worker that found the lock taken rings for
+//! the balancer, which tries again until it gets it.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,14 +17,27 @@ use crate::error::Error;
 use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::ledger::{Cursors, Ledger};
-use crate::render::{Limits, Renderer};
-use crate::rotation::Workers;
+use crate::render::{Limits, Renderer, TRANSACTION_LEN};
+use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 use crate::session::{self, Found};
 use crate::submission::Submission;
 
-/// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
-/// larger ones gain nothing, and hold the lock longer.
-const TRANSACTION_LEN: usize = 256 << 10;
+/// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
+/// a second while lines were written in bulk.
+const LEAVE_LOCK: Duration = Duration::from_micros(100);
+
+/// What [`Journal::ready`] found: the next line's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// No line is ready.
+    Nothing,
+    /// `Received` lines.
+    Received,
+    /// So many `Executed` lines of one submission.
+    Executed(u64),
+    /// A total.
+    Total,
+}
 
 /// What [`Journal::advance`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +72,7 @@ pub struct Journal {
 impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
-        let lock = LogLock::wait(instance.log())?;
+        let lock = LogLock::wait(instance.log(), || ())?;
         let (ledger, found) = session::attach(&instance)?;
         drop(lock);
         let mut journal = Self { instance, ledger, renderer: Renderer::default(), durable: false };
@@ -68,9 +82,10 @@ impl Journal {
 
     /// The same for a process that outlives a session.
     pub fn reopen(&mut self) -> Result<(), Error> {
-        let lock = LogLock::wait(self.instance.log())?;
+        let lock = LogLock::wait(self.instance.log(), || ())?;
         self.ledger = session::attach(&self.instance)?.0;
         drop(lock);
+        self.renderer.forget();
         self.transact(|_| Ok(()))
     }
 
@@ -102,7 +117,7 @@ impl Journal {
         &mut self,
         action: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let _lock = LogLock::wait(self.instance.log())?;
+        let _lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
         action(&mut Transaction::begin(
             &self.instance,
             &self.ledger,
@@ -117,33 +132,43 @@ impl Journal {
         if matches!(accepted, Accept::Accepted(1..)) {
             self.ledger.doorbell().ring();
         }
-        // Others may have found the lock taken meanwhile.
-        while self.advance()? == Advance::Wrote {}
         Ok(accepted)
     }
 
-    /// How many lines are ready to be written. Without the lock, so the answer may be old; but what
-    /// was ready before the last holder of the lock let it go is never overlooked.
-    pub fn ready_lines(&self) -> Result<u64, Error> {
+    /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
+    /// ready before the last holder of the lock let it go is never overlooked.
+    pub fn ready(&self) -> Result<Ready, Error> {
         let at = self.cursors()?;
+        let workers = at.workers();
         if at.all_logged() {
-            let next = at.workers().filter(|_| at.closing == 1).and_then(|workers| {
+            let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
                 workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
             });
-            return Ok(u64::from(next.is_some_and(|worker| self.ledger.is_finished(worker))));
+            return Ok(match next {
+                Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
+                _ => Ready::Nothing,
+            });
         }
         let count = self.ledger.peek_count(at.head);
-        let received = self.ledger.received().saturating_sub(at.base).min(count);
-        if at.line < count {
-            return Ok(received.saturating_sub(at.line));
-        }
-        let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        Ok((count + executed.saturating_sub(at.base)).saturating_sub(at.line))
+        let lines = |of: u64| {
+            (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
+        };
+        Ok(if at.line < count {
+            match lines(self.ledger.received()) {
+                0 => Ready::Nothing,
+                _ => Ready::Received,
+            }
+        } else {
+            match lines(workers.map_or(0, |workers| self.ledger.executed_frontier(workers))) {
+                0 => Ready::Nothing,
+                lines => Ready::Executed(lines),
+            }
+        })
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free.
     pub fn advance(&mut self) -> Result<Advance, Error> {
-        if self.ready_lines()? == 0 {
+        if self.ready()? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
         let Some(lock) = LogLock::try_take(self.instance.log())? else { return Ok(Advance::Busy) };
@@ -152,7 +177,15 @@ impl Journal {
         let before = transaction.at;
         transaction.append_ready()?;
         let after = transaction.at;
+        let wrote_received = transaction.wrote_received;
         drop(lock);
+        if self.ledger.is_lock_wanted() {
+            thread::sleep(LEAVE_LOCK);
+        }
+        if wrote_received {
+            // More may be forwarded.
+            self.ledger.doorbell().ring();
+        }
         if after.head != before.head {
             self.ledger.space().ring();
             if after.all_logged() && self.ledger.is_watched() {
@@ -172,18 +205,18 @@ impl Journal {
     }
 
     /// Closes the session if `no_more` says so, under the lock: from then on submissions go to the
-    /// next session. Does nothing while another process holds the lock.
+    /// next session. Returns false if another process holds the lock.
     pub fn try_close(
         &mut self,
         no_more: impl FnOnce(&Instance, &Cursors) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        let Some(_lock) = LogLock::try_take(self.instance.log())? else { return Ok(()) };
+    ) -> Result<bool, Error> {
+        let Some(_lock) = LogLock::try_take(self.instance.log())? else { return Ok(false) };
         let mut transaction =
             Transaction::begin(&self.instance, &self.ledger, &mut self.renderer, self.durable)?;
         if transaction.at.closing == 0 && no_more(transaction.instance, &transaction.at)? {
             transaction.put(Cursors { closing: 1, ..transaction.at })?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts the whole log on the disk, also what processes wrote that are not durable.
@@ -228,22 +261,26 @@ impl<'a> LogLock<'a> {
 
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and signals are never slept over.
-    fn wait(log: &'a File) -> Result<Self, Error> {
+    fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
         const PAUSE_MAX: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut pause = Duration::from_micros(10);
+        let mut pause = LEAVE_LOCK / 2;
         let mut told = false;
         loop {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
             }
+            ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
                 eprintln!("waiting: {} has locked sistem.log", holder(log));
             }
             thread::sleep(pause);
-            pause = (2 * pause).min(PAUSE_MAX);
+            // Half of LEAVE_LOCK at first, so that it is not missed.
+            if start.elapsed() > 100 * LEAVE_LOCK {
+                pause = (2 * pause).min(PAUSE_MAX);
+            }
         }
     }
 }
@@ -273,6 +310,7 @@ struct Transaction<'a> {
     renderer: &'a mut Renderer,
     durable: bool,
     at: Cursors,
+    wrote_received: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -292,13 +330,14 @@ impl<'a> Transaction<'a> {
         if let Some((from, to)) = ledger.pending()? {
             renderer.between(ledger, &from, &to)?;
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
-            append(instance.log(), &renderer.bytes()[done..], durable).map_err(Error::LogWrite)?;
-            ledger.finish();
+            write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
             log_len = to.log_len;
+            // The next transaction begins with nothing: these bytes are in the log now.
+            renderer.clear();
         }
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
-        Ok(Self { instance, ledger, renderer, durable, at })
+        Ok(Self { instance, ledger, renderer, durable, at, wrote_received: false })
     }
 
     /// One transaction: the rendered bytes, and the cursors behind them.
@@ -306,14 +345,9 @@ impl<'a> Transaction<'a> {
         let bytes = self.renderer.bytes();
         let next = Cursors { log_len: self.at.log_len + bytes.len() as u64, ..next };
         self.ledger.commit(&next);
-        if let Err(error) = append(self.instance.log(), bytes, self.durable) {
-            // No room: take it back, so that no half line stays and nothing counts as accepted.
-            self.instance.log().set_len(self.at.log_len).map_err(Error::Log)?;
-            self.ledger.withdraw();
-            return Err(Error::LogWrite(error));
-        }
-        self.ledger.finish();
+        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;
         self.at = next;
+        self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
         Ok(())
     }
@@ -356,7 +390,8 @@ impl<'a> Transaction<'a> {
         if received > next.messages || executed > received {
             return Err(Error::Damaged("its counters say more than was accepted"));
         }
-        let limits = Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN };
+        let limits =
+            Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
         self.renderer.lines(self.ledger, &mut next, &limits)?;
         if next.all_logged() && next.closing == 1 {
             let ledger = self.ledger;
@@ -372,14 +407,15 @@ impl<'a> Transaction<'a> {
         }
         // Before the first message was taken, nothing depends on N.
         let free = self.at.workers == 0 || self.ledger.received() == 0;
-        let beyond = (workers.get() + 1..=crate::rotation::WORKERS_MAX)
-            .filter_map(|k| crate::rotation::WorkerId::new(k).ok())
-            .filter(|&worker| self.ledger.executed(worker) > 0)
-            .last();
+        // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
+        let beyond = (workers.get() + 1..=WORKERS_MAX)
+            .rev()
+            .filter_map(|k| WorkerId::new(k).ok())
+            .find(|&worker| self.ledger.executed(worker) > 0);
         match beyond {
             None if free => self.put(Cursors { workers: asked, ..self.at }),
             _ => Err(Error::OtherWorkers {
-                session: beyond.map_or(self.at.workers as u32, crate::rotation::WorkerId::get),
+                session: beyond.map_or(self.at.workers as u32, WorkerId::get),
                 asked: workers.get(),
             }),
         }
@@ -412,11 +448,27 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     }
 }
 
-/// Appends all of it, through short writes and signals.
-fn append(mut log: &File, bytes: &[u8], durable: bool) -> io::Result<()> {
-    log.write_all(bytes)?;
-    if durable && !bytes.is_empty() {
-        log.sync_data()?;
+/// Appends a committed transaction's bytes and finishes it. Where that fails, for want of room, it is
+/// taken back: no half line stays, and nothing counts as accepted.
+fn write(
+    instance: &Instance,
+    ledger: &Ledger,
+    bytes: &[u8],
+    durable: bool,
+    log_len_before: u64,
+) -> Result<(), Error> {
+    let mut log = instance.log();
+    let sync = durable && !bytes.is_empty();
+    let written = log.write_all(bytes).and_then(|()| if sync { log.sync_data() } else { Ok(()) });
+    match written {
+        Ok(()) => {
+            ledger.finish();
+            Ok(())
+        }
+        Err(error) => {
+            log.set_len(log_len_before).map_err(Error::Log)?;
+            ledger.withdraw();
+            Err(Error::LogWrite(error))
+        }
     }
-    Ok(())
 }

@@ -12,7 +12,8 @@
 //!     72      8  space         word + sleepers: clients sleep here while the ring is full
 //!     80      8  stage         word + sleepers: workers sleep here until they have a queue
 //!     88      4  watched       1: ring the doorbell when every accepted message is logged
-//!     92     36  -
+//!     92      4  wanted        1: somebody waits for the log's lock to accept submissions
+//!     96     32  -
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
@@ -82,7 +83,8 @@ pub struct Layout {
     pub(crate) space: Bell,
     pub(crate) stage: Bell,
     pub(crate) watched: AtomicU32,
-    reserved_0: [AtomicU32; 9],
+    pub(crate) wanted: AtomicU32,
+    reserved_0: [AtomicU64; 4],
     pub(crate) committed: AtomicU64,
     pub(crate) finished: AtomicU64,
     reserved_1: [AtomicU64; 6],
@@ -93,6 +95,7 @@ pub struct Layout {
 }
 
 const _: () = {
+    assert!(usize::BITS == 64);
     assert!(offset_of!(Layout, session) == 8);
     assert!(offset_of!(Layout, directory) == 16);
     assert!(offset_of!(Layout, log) == 40);
@@ -101,6 +104,7 @@ const _: () = {
     assert!(offset_of!(Layout, space) == 72);
     assert!(offset_of!(Layout, stage) == 80);
     assert!(offset_of!(Layout, watched) == 88);
+    assert!(offset_of!(Layout, wanted) == 92);
     assert!(offset_of!(Layout, committed) == 128);
     assert!(offset_of!(Layout, finished) == 136);
     assert!(offset_of!(Layout, cursors) == 192);
@@ -114,7 +118,7 @@ const _: () = {
     assert!(offset_of!(Cell, queue) == 16);
     assert!(offset_of!(Cell, finished) == 20);
     assert!(offset_of!(Cell, wake_at) == 24);
-    // Compared with a wrapped position by masking.
+    // Positions are counted on and wrapped by a remainder.
     assert!(RING_LEN.is_power_of_two());
     assert!(CELLS == crate::rotation::WORKERS_MAX as usize);
 };

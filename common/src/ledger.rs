@@ -168,6 +168,7 @@ impl Ledger {
         }
         layout.received.store(0, Ordering::Relaxed);
         layout.watched.store(0, Ordering::Relaxed);
+        layout.wanted.store(0, Ordering::Relaxed);
         for cell in &layout.cells {
             cell.executed.store(0, Ordering::Relaxed);
             cell.generation.store(0, Ordering::Relaxed);
@@ -359,6 +360,7 @@ impl Ledger {
     }
 
     /// Begins a new life of a worker, and returns it: that worker only.
+    #[must_use]
     pub fn begin_generation(&self, worker: WorkerId) -> u32 {
         self.cell(worker).generation.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
     }
@@ -398,15 +400,27 @@ impl Ledger {
         executed >= self.cell(worker).wake_at.load(Ordering::SeqCst)
     }
 
-    /// The balancer wants to be woken when all accepted messages are logged.
-    pub fn set_watched(&self) {
-        self.layout().watched.store(1, Ordering::SeqCst);
+    /// Whether the balancer wants to be woken when all accepted messages are logged.
+    pub fn set_watched(&self, watched: bool) {
+        self.layout().watched.store(watched.into(), Ordering::SeqCst);
     }
 
     /// Whether it does.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         self.layout().watched.load(Ordering::SeqCst) == 1
+    }
+
+    /// Asks whoever writes one transaction after the other to leave the lock for a moment.
+    pub fn want_lock(&self) {
+        self.layout().wanted.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked since the last look. A dead one costs one moment, no more.
+    #[must_use]
+    pub fn is_lock_wanted(&self) -> bool {
+        let wanted = &self.layout().wanted;
+        wanted.load(Ordering::Relaxed) == 1 && wanted.swap(0, Ordering::Relaxed) == 1
     }
 
     /// Where the balancer sleeps.

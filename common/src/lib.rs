@@ -17,5 +17,6 @@ pub mod line;
 pub mod render;
 pub mod replay;
 pub mod rotation;
+pub mod runs;
 pub mod session;
 pub mod submission;

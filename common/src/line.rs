@@ -120,7 +120,7 @@ fn id(digits: &str) -> Result<WorkerId, LineError> {
     WorkerId::new(number(digits, 1, u32::MAX)?).map_err(|_| LineError)
 }
 
-fn number<T: FromStr + PartialOrd>(digits: &str, least: T, most: T) -> Result<T, LineError> {
+fn number<T: FromStr + PartialOrd + Copy>(digits: &str, least: T, most: T) -> Result<T, LineError> {
     let canonical = digits.bytes().all(|b| b.is_ascii_digit())
         && (digits.len() == 1 || !digits.starts_with('0'));
     let value: T = digits.parse().map_err(|_| LineError)?;
@@ -161,6 +161,9 @@ pub fn append(bytes: &mut Vec<u8>, line: Line<'_>) {
     let _ = writeln!(bytes, "{line}");
 }
 
+/// Bytes behind the index of a `Received` line, `\n` included.
+pub const BEHIND_INDEX_LEN: usize = RECEIVED_END.len() + 1;
+
 /// Appends the `Received` lines of messages `first..=last`, as many as fit below `len_max` bytes but
 /// at least one, and returns the index of the last one appended.
 ///
@@ -173,7 +176,6 @@ pub fn append_received(
     last: u32,
     len_max: usize,
 ) -> u32 {
-    const TAIL: usize = RECEIVED_END.len() + 1; // what stands behind the digits: `)` and `\n`
     let mut index = first;
     let mut line_start = bytes.len();
     append(bytes, Line::Received { text, index });
@@ -186,7 +188,7 @@ pub fn append_received(
         let previous = line_start;
         line_start = bytes.len();
         bytes.extend_from_within(previous..);
-        let mut digit = bytes.len() - TAIL - 1;
+        let mut digit = bytes.len() - BEHIND_INDEX_LEN - 1;
         while bytes[digit] == b'9' {
             bytes[digit] = b'0';
             digit -= 1;
@@ -202,54 +204,9 @@ pub fn append_received(
     index
 }
 
-/// The `Executed` lines of workers 1..=N, pre-rendered, with the place where each begins.
-#[derive(Debug)]
-pub struct ExecutedLines {
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-}
-
-impl ExecutedLines {
-    /// Renders one turn of the rotation over `workers`.
-    #[must_use]
-    pub fn new(workers: crate::rotation::Workers) -> Self {
-        let mut bytes = Vec::new();
-        let mut starts = vec![0];
-        for worker in workers.ids() {
-            append(&mut bytes, Line::Executed { worker });
-            starts.push(bytes.len());
-        }
-        Self { bytes, starts }
-    }
-
-    /// Appends up to `count` lines, beginning with `worker`'s, as many as fit below `len_max` bytes
-    /// but at least one, and returns how many.
-    pub fn append(&self, bytes: &mut Vec<u8>, worker: WorkerId, count: u64, len_max: usize) -> u64 {
-        let turn = self.starts.len() - 1;
-        let mut at = worker.index();
-        let mut appended = 0;
-        while appended < count {
-            // Up to the end of this turn at once.
-            let lines = (turn - at).min(usize::try_from(count - appended).unwrap_or(usize::MAX));
-            let fitting = (at + 1..=at + lines)
-                .rev()
-                .find(|&end| bytes.len() + self.starts[end] - self.starts[at] <= len_max)
-                .unwrap_or(if appended == 0 { at + 1 } else { at });
-            bytes.extend_from_slice(&self.bytes[self.starts[at]..self.starts[fitting]]);
-            appended += (fitting - at) as u64;
-            if fitting < at + lines {
-                break;
-            }
-            at = (at + lines) % turn;
-        }
-        appended
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rotation::{WORKERS_MAX, Workers};
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -307,21 +264,6 @@ mod tests {
             }
             prop_assert_eq!(String::from_utf8(counted).unwrap(), String::from_utf8(formatted.clone()).unwrap());
             prop_assert!(last == first || formatted.len() <= len_max);
-        }
-
-        #[test]
-        fn pre_rendered_lines_equal_formatted_ones(n in 1..=WORKERS_MAX, start in 0..1000u64,
-                                                   count in 1..2000u64, len_max in 0..40_000usize) {
-            let workers = Workers::new(n).unwrap();
-            let (mut copied, mut formatted) = (Vec::new(), Vec::new());
-            let appended = ExecutedLines::new(workers)
-                .append(&mut copied, workers.worker_of(start), count, len_max);
-            for message in start..start + appended {
-                append(&mut formatted, Line::Executed { worker: workers.worker_of(message) });
-            }
-            prop_assert_eq!(&copied, &formatted);
-            prop_assert!((1..=count).contains(&appended));
-            prop_assert!(appended == 1 || copied.len() <= len_max);
         }
     }
 

@@ -1,9 +1,12 @@
 //! From cursors to the bytes between them: what a transaction appends, and what a redo appends again.
 
+use std::ops::Range;
+
 use crate::error::Error;
 use crate::ledger::{Cursors, Ledger};
-use crate::line::{self, ExecutedLines, Line};
-use crate::rotation::Workers;
+use crate::line::{self, Line};
+use crate::rotation::WorkerId;
+use crate::runs::{ExecutedRun, ReceivedRun};
 use crate::submission::Submission;
 
 /// How far rendering may go.
@@ -17,29 +20,68 @@ pub struct Limits {
     pub stop: (u64, u64),
     /// No further line once so many bytes are rendered.
     pub bytes: usize,
+    /// A long run of lines may be a transaction of its own, rendered in place.
+    pub runs: bool,
 }
+
+/// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
+/// larger ones gain nothing, and hold the lock longer.
+pub const TRANSACTION_LEN: usize = 256 << 10;
+/// A run shorter than this is copied: a transaction of its own would cost more.
+const RUN_LINES_MIN: u64 = 1000;
 
 /// The bytes of one transaction, and what makes rendering the next one cheap.
 #[derive(Debug, Default)]
 pub struct Renderer {
+    payload: Payload,
     bytes: Vec<u8>,
+    received_run: ReceivedRun,
+    executed_run: Option<ExecutedRun>,
     /// The submission whose lines are being written, and where in the ring it begins.
     current: Option<(u64, Submission)>,
-    executed_lines: Option<(Workers, ExecutedLines)>,
+    wrote_received: bool,
+}
+
+/// Where the transaction's bytes stand.
+#[derive(Clone, Debug, Default)]
+enum Payload {
+    /// In the renderer's own buffer.
+    #[default]
+    Bytes,
+    /// In a long run of `Received` lines.
+    Received(Range<usize>),
+    /// … of `Executed` lines.
+    Executed(Range<usize>),
 }
 
 impl Renderer {
     /// Begins a transaction.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        // The ring's place may hold another submission by now.
+        self.payload = Payload::Bytes;
+        self.wrote_received = false;
+    }
+
+    /// The ring may have changed meanwhile: forget what was read from it.
+    pub fn forget(&mut self) {
+        self.clear();
         self.current = None;
     }
 
     /// What was rendered since.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match (&self.payload, &self.executed_run) {
+            (Payload::Received(range), _) => &self.received_run.bytes()[range.clone()],
+            (Payload::Executed(range), Some(run)) => &run.bytes()[range.clone()],
+            _ => &self.bytes,
+        }
+    }
+
+    /// Whether `Received` lines are among it.
+    #[must_use]
+    pub fn wrote_received(&self) -> bool {
+        self.wrote_received
     }
 
     /// Renders a submission's two lines.
@@ -55,44 +97,33 @@ impl Renderer {
         at: &mut Cursors,
         limits: &Limits,
     ) -> Result<(), Error> {
-        while at.head != at.tail && self.bytes.len() < limits.bytes {
+        let mut more = true;
+        while more && at.head != at.tail && self.bytes.len() < limits.bytes {
             if self.current.as_ref().is_none_or(|(head, _)| *head != at.head) {
                 self.current = Some((at.head, ledger.read_submission(at.head)?));
+                self.received_run.clear();
             }
             let Some((_, submission)) = &self.current else { break };
             let count = u64::from(submission.count());
+            let record_len = Ledger::record_len(submission);
             // Where this kind of line ends, and how many lines of it may be written.
             let (end, ready) = if at.line < count {
                 (count, limits.received.saturating_sub(at.base))
             } else {
-                (2 * count, count + limits.executed.saturating_sub(at.base))
+                (2 * count, count.saturating_add(limits.executed.saturating_sub(at.base)))
             };
             let stop = if limits.stop.0 == at.head { limits.stop.1 } else { u64::MAX };
             let to = end.min(ready).min(stop);
             if to <= at.line {
                 break;
             }
-            if at.line < count {
-                // All of these are at most the count, which is a u32.
-                let (first, last) = (at.line as u32 + 1, to as u32);
-                at.line = u64::from(line::append_received(
-                    &mut self.bytes,
-                    submission.text(),
-                    first,
-                    last,
-                    limits.bytes,
-                ));
+            more = if at.line < count {
+                self.received_lines(at, to, limits)
             } else {
-                let workers = at.workers().ok_or(Error::Damaged("it has lines but no workers"))?;
-                let worker = workers.worker_of(at.base + at.line - count);
-                let lines = match &self.executed_lines {
-                    Some((of, lines)) if *of == workers => lines,
-                    _ => &self.executed_lines.insert((workers, ExecutedLines::new(workers))).1,
-                };
-                at.line += lines.append(&mut self.bytes, worker, to - at.line, limits.bytes);
-            }
+                self.executed_lines(at, count, to, limits)?
+            };
             if at.line == 2 * count {
-                at.head += Ledger::record_len(submission);
+                at.head += record_len;
                 at.base += count;
                 at.line = 0;
             }
@@ -100,14 +131,62 @@ impl Renderer {
         Ok(())
     }
 
-    /// Renders the totals of workers that are ready for it, in order, up to and without number
-    /// `stop`, and moves the cursors over them.
-    pub fn totals(
+    /// Renders `Received` lines up to line `to`. Returns whether the transaction may have more.
+    fn received_lines(&mut self, at: &mut Cursors, to: u64, limits: &Limits) -> bool {
+        let Some((_, submission)) = &self.current else { return false };
+        self.wrote_received = true;
+        // All of these are at most the count, which is a u32.
+        let (first, mut last) = (at.line as u32 + 1, to as u32);
+        if limits.runs {
+            if self.bytes.is_empty()
+                && let Some((range, lines)) =
+                    self.received_run.blocks(submission.text(), first, last, limits.bytes)
+            {
+                self.payload = Payload::Received(range);
+                at.line += u64::from(lines);
+                return false;
+            }
+            // Up to where a run can begin.
+            let run_first = (first + 1).next_multiple_of(ReceivedRun::BLOCK_LINES_MAX);
+            if u64::from(run_first) + RUN_LINES_MIN <= to {
+                last = run_first - 1;
+            }
+        }
+        let text = submission.text();
+        at.line = line::append_received(&mut self.bytes, text, first, last, limits.bytes).into();
+        at.line == to
+    }
+
+    /// Renders `Executed` lines up to line `to`. Returns whether the transaction may have more.
+    fn executed_lines(
         &mut self,
         at: &mut Cursors,
-        stop: u64,
-        is_ready: impl Fn(crate::rotation::WorkerId) -> bool,
-    ) {
+        count: u64,
+        to: u64,
+        limits: &Limits,
+    ) -> Result<bool, Error> {
+        let workers = at.workers().ok_or(Error::Damaged("it has lines but no workers"))?;
+        let run = match &mut self.executed_run {
+            Some(run) if run.workers() == workers => run,
+            other => other.insert(ExecutedRun::new(workers, TRANSACTION_LEN)),
+        };
+        let worker = workers.worker_of(at.base + at.line - count);
+        if limits.runs && self.bytes.is_empty() && to - at.line >= RUN_LINES_MIN {
+            let (range, lines) = run.lines(worker, to - at.line, limits.bytes);
+            self.payload = Payload::Executed(range);
+            at.line += lines;
+            return Ok(false);
+        }
+        let room = limits.bytes.saturating_sub(self.bytes.len()).min(TRANSACTION_LEN);
+        let (range, lines) = run.lines(worker, to - at.line, room);
+        self.bytes.extend_from_slice(&run.bytes()[range]);
+        at.line += lines;
+        Ok(true)
+    }
+
+    /// Renders the totals of workers that are ready for it, in order, up to and without number
+    /// `stop`, and moves the cursors over them.
+    pub fn totals(&mut self, at: &mut Cursors, stop: u64, is_ready: impl Fn(WorkerId) -> bool) {
         let Some(workers) = at.workers() else { return };
         for worker in workers.ids().skip(at.totals as usize).take((stop - at.totals) as usize) {
             if !is_ready(worker) {
@@ -121,7 +200,7 @@ impl Renderer {
 
     /// Renders everything that leads from one state to another.
     pub fn between(&mut self, ledger: &Ledger, from: &Cursors, to: &Cursors) -> Result<(), Error> {
-        self.clear();
+        self.forget();
         let mut position = from.tail;
         while position < to.tail {
             let submission = ledger.read_submission(position)?;
@@ -135,6 +214,7 @@ impl Renderer {
             executed: u64::MAX,
             stop: (to.head, to.line),
             bytes: usize::MAX,
+            runs: false,
         };
         self.lines(ledger, &mut at, &limits)?;
         let totals = to.totals.max(at.totals);

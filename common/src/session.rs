@@ -3,14 +3,15 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Instance, KEY_TRIES, KeyOf, Role, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, Role, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::{Cursors, Identity, Ledger};
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
@@ -33,7 +34,7 @@ pub enum Found {
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
     let mut found = Found::Nothing;
-    if let Some(ledger) = find(instance, &identity)? {
+    if let Some(ledger) = find(instance.directory()) {
         if ledger.magic() != MAGIC {
             // Its maker died before it was ready, or never ran: nobody uses it.
             return begin(instance, ledger, &identity);
@@ -53,10 +54,14 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     Ok((ledger, if begun == Found::Log { begun } else { found }))
 }
 
+/// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
+///
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
 /// ours was made.
-fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Error> {
-    for key in instance.keys(KeyOf::Segment) {
+#[must_use]
+pub fn find(directory: &Directory) -> Option<Ledger> {
+    let mut unfinished = None;
+    for key in directory.keys(KeyOf::Segment) {
         let Ok(id) = shared_memory::find(key) else { continue };
         let Ok(stat) = shared_memory::stat(id) else { continue };
         let fits = stat.size == size_of::<Layout>() && !stat.removed;
@@ -65,12 +70,15 @@ fn find(instance: &Instance, identity: &Identity) -> Result<Option<Ledger>, Erro
         }
         let Ok(segment) = Segment::attach(id) else { continue };
         let ledger = Ledger::new(segment);
-        let ours = ledger.magic() == MAGIC && ledger.directory() == identity.directory;
-        if ours || ledger.magic() == 0 {
-            return Ok(Some(ledger));
+        match ledger.magic() {
+            MAGIC if ledger.directory() == directory.id() => return Some(ledger),
+            0 => {
+                unfinished.get_or_insert(ledger);
+            }
+            _ => {}
         }
     }
-    Ok(None)
+    unfinished
 }
 
 fn create(instance: &Instance) -> Result<Ledger, Error> {
@@ -85,7 +93,7 @@ fn create(instance: &Instance) -> Result<Ledger, Error> {
                     source,
                 });
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "shmget", source }),
         }
     }
@@ -157,7 +165,7 @@ pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue
     for key in instance.keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
             Ok(queue) => return Ok(queue),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(Errno::EEXIST) => {}
             Err(source) => return Err(Error::Ipc { object: object(), call: "msgget", source }),
         }
     }
@@ -170,9 +178,10 @@ pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error>
         let Ok(queue) = MessageQueue::find(key) else { continue };
         let Ok(stat) = queue.stat() else { continue };
         if is_private(&stat.permissions) && stat.permissions.key == key {
-            match queue.remove().map_err(|e| (e.raw_os_error(), e)) {
-                Ok(()) | Err((Some(libc::EINVAL | libc::EIDRM), _)) => {}
-                Err((_, source)) => {
+            match queue.remove() {
+                // Or somebody else was quicker.
+                Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
+                Err(source) => {
                     let object = format!("message queue of worker {worker}");
                     return Err(Error::Ipc { object, call: "msgctl", source });
                 }
@@ -200,8 +209,7 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(path)?;
     instance.hold(Role::Balancer)?;
-    let identity = instance.identity()?;
-    if let Some(ledger) = find(&instance, &identity)? {
+    if let Some(ledger) = find(instance.directory()) {
         for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
             remove_queues(&instance, worker)?;
         }

@@ -18,8 +18,8 @@ use crate::dispatch::Dispatch;
 const TICK: Duration = Duration::from_secs(1);
 /// The sleep while somebody else holds the log's lock, or the disk is full.
 const RETRY: Duration = Duration::from_millis(10);
-/// How often the workers are looked after when there is no pause in the work.
-const TEND_WHEN_BUSY: Duration = Duration::from_millis(100);
+/// How often the workers are looked after while there is work; the death of a child is noticed at once.
+const TEND_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) struct Balancer {
     journal: Journal,
@@ -29,6 +29,8 @@ pub(crate) struct Balancer {
     serve: bool,
     told_no_room: bool,
     tended: Option<Instant>,
+    /// When a worker that died at once is to be started again.
+    look_again: Option<Instant>,
 }
 
 impl Balancer {
@@ -40,7 +42,16 @@ impl Balancer {
     ) -> Result<Self, Error> {
         let dispatch = Dispatch::new(workers, &journal.cursors()?);
         let crew = Crew::new(workers, program);
-        Ok(Self { journal, workers, dispatch, crew, serve, told_no_room: false, tended: None })
+        Ok(Self {
+            journal,
+            workers,
+            dispatch,
+            crew,
+            serve,
+            told_no_room: false,
+            tended: None,
+            look_again: None,
+        })
     }
 
     /// Runs to the session's end, and returns the exit code.
@@ -55,21 +66,25 @@ impl Balancer {
                 return Ok(signal_exit_code(signal));
             }
             let draining = requests == 1;
+            // Set before the look at the cursors: whoever logs the last line after it rings.
+            self.journal.ledger().set_watched(draining || !self.serve);
 
             let mut at = self.journal.cursors()?;
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
-            let advanced = self.advance()?;
+            let mut advanced = self.advance()?;
             at = self.journal.cursors()?;
             self.dispatch.renew_where_asked(self.journal.instance(), self.journal.ledger())?;
             let sent = self.dispatch.send(self.journal.ledger(), &at)?;
 
             let finishing = at.closing == 1 && at.all_logged();
             let busy = took || sent || advanced == Advance::Wrote;
-            let mut look_again = None;
-            // While busy, looking after the workers each time would cost too much.
-            if !busy || self.tended.is_none_or(|then| then.elapsed() > TEND_WHEN_BUSY) {
-                look_again = self.tend(finishing)?;
-                self.tended = Some(Instant::now());
+            // Looking after the workers each time would cost more than the work.
+            let now = Instant::now();
+            let due = self.tended.is_none_or(|then| now - then > TEND_EVERY)
+                || self.look_again.is_some_and(|at| at <= now);
+            if signals::child_changed() || due || finishing {
+                self.look_again = self.tend(finishing)?;
+                self.tended = Some(now);
             }
             if finishing {
                 if at.totals == u64::from(self.workers.get()) {
@@ -81,12 +96,12 @@ impl Balancer {
                     if draining {
                         return self.end_unused();
                     }
-                } else {
-                    self.close(draining)?;
+                } else if !self.close(draining)? {
+                    advanced = Advance::Busy;
                 }
             }
             if !busy && self.journal.cursors()? == at {
-                self.sleep(seen, advanced, look_again)?;
+                self.sleep(seen, advanced)?;
             }
         }
     }
@@ -118,27 +133,21 @@ impl Balancer {
     }
 
     /// Closes the session when it may end: at once when asked to drain; else, not serving, once no
-    /// client feeds any more.
-    fn close(&mut self, draining: bool) -> Result<(), Error> {
+    /// client feeds any more. Returns false if it must be tried again.
+    fn close(&mut self, draining: bool) -> Result<bool, Error> {
         let serve = self.serve;
-        self.journal.ledger().set_watched();
         self.journal.try_close(|instance, at: &Cursors| {
             Ok(draining
                 || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))
         })
     }
 
-    fn sleep(
-        &mut self,
-        seen: u32,
-        advanced: Advance,
-        look_again: Option<Instant>,
-    ) -> Result<(), Error> {
+    fn sleep(&mut self, seen: u32, advanced: Advance) -> Result<(), Error> {
         if !self.dispatch.may_sleep(self.journal.ledger()) {
             return Ok(());
         }
         let mut limit = if advanced == Advance::Busy { RETRY } else { TICK };
-        if let Some(look_again) = look_again {
+        if let Some(look_again) = self.look_again {
             limit = limit.min(look_again.saturating_duration_since(Instant::now()));
         }
         let start = Instant::now();

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | a spawned worker ends | reported; what was on its way is sent again to the next life, started at once |
 //! | … within a second and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
-//! | a spawned worker is stopped, or makes no progress with messages waiting, for 1 s | reported |
+//! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
+//! | a worker's queue is empty, but for 3 s it has not executed what was sent | another program took frames: sent again |
 //! | a worker started by hand is missing | asked for, once |
 
 use std::io;
@@ -24,8 +25,9 @@ use crate::dispatch::Dispatch;
 const FAST_DEATHS_MAX: u32 = 5;
 const FAST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
-const REPORT_AFTER: Duration = Duration::from_secs(1);
-const KILL_AFTER: Duration = Duration::from_secs(3);
+const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
+const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
+const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// How long workers may take to end after their totals are logged.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -41,9 +43,10 @@ struct Member {
     executed_at_start: u64,
     fast_deaths: u32,
     start_at: Option<Instant>,
-    /// Since when it stands still, and how many messages it had executed then.
-    still: Option<(Instant, u64)>,
-    told_still: bool,
+    stopped_since: Option<Instant>,
+    told_stopped: bool,
+    /// Since when it waits for messages that were sent, and how many it had executed then.
+    waiting_since: Option<(Instant, u64)>,
     told_missing: bool,
     told_no_fork: bool,
 }
@@ -64,8 +67,9 @@ impl Crew {
             executed_at_start: 0,
             fast_deaths: 0,
             start_at: Some(now),
-            still: None,
-            told_still: false,
+            stopped_since: None,
+            told_stopped: false,
+            waiting_since: None,
             told_missing: false,
             told_no_fork: false,
         };
@@ -84,8 +88,9 @@ impl Crew {
         let mut next: Option<Instant> = None;
         for member in &mut self.members {
             member.reap(ledger, dispatch, finishing)?;
+            member.watch_frames(ledger, dispatch);
             if member.child.is_some() {
-                member.watch_progress(ledger, dispatch);
+                member.watch_stopped();
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
                 member.told_missing = false; // by hand
             } else if finishing {
@@ -144,7 +149,8 @@ impl Member {
         };
         let pid = child.id();
         self.child = None;
-        self.still = None;
+        self.stopped_since = None;
+        self.waiting_since = None;
         dispatch.lost(self.worker);
         if finishing {
             return Ok(());
@@ -214,31 +220,44 @@ impl Member {
         }
     }
 
-    fn watch_progress(&mut self, ledger: &Ledger, dispatch: &Dispatch) {
+    fn watch_stopped(&mut self) {
         let Some(child) = &mut self.child else { return };
-        let executed = ledger.executed(self.worker);
-        let waiting = dispatch.in_flight(self.worker, ledger);
-        let stopped = is_stopped(child.id());
-        if !stopped && (waiting == 0 || self.still.is_some_and(|(_, then)| then != executed)) {
-            self.still = None;
-            self.told_still = false;
-        }
-        if !stopped && waiting == 0 {
+        if !is_stopped(child.id()) {
+            self.stopped_since = None;
+            self.told_stopped = false;
             return;
         }
-        let (since, _) = *self.still.get_or_insert((Instant::now(), executed));
-        if since.elapsed() >= REPORT_AFTER && !std::mem::replace(&mut self.told_still, true) {
+        let since = *self.stopped_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REPORT_STOPPED_AFTER
+            && !std::mem::replace(&mut self.told_stopped, true)
+        {
             eprintln!(
-                "loadbalancer: worker {} (process {}) {}; it is replaced after {} s",
+                "loadbalancer: worker {} (process {}) is stopped; it is replaced after {} s",
                 self.worker,
                 child.id(),
-                if stopped { "is stopped" } else { "makes no progress" },
-                KILL_AFTER.as_secs()
+                KILL_STOPPED_AFTER.as_secs()
             );
         }
-        if since.elapsed() >= KILL_AFTER {
+        if since.elapsed() >= KILL_STOPPED_AFTER {
             // Reaped and replaced at the next look. It fails only if the worker is gone already.
             let _ = child.kill();
+        }
+    }
+
+    fn watch_frames(&mut self, ledger: &Ledger, dispatch: &mut Dispatch) {
+        let executed = ledger.executed(self.worker);
+        if !dispatch.is_drained(self.worker, ledger) {
+            self.waiting_since = None;
+            return;
+        }
+        match self.waiting_since {
+            Some((since, then)) if then == executed => {
+                if since.elapsed() >= RESEND_AFTER {
+                    self.waiting_since = None;
+                    dispatch.lost(self.worker);
+                }
+            }
+            _ => self.waiting_since = Some((Instant::now(), executed)),
         }
     }
 }

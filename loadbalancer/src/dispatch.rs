@@ -4,7 +4,6 @@
 //! limit on a queue is the credit. Sending never blocks.
 
 use std::collections::VecDeque;
-use std::io;
 
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
@@ -17,6 +16,9 @@ use nix::errno::Errno;
 
 /// Frames are about so long: four fill a queue of the default size (16 KiB), which measured best.
 const FRAME_LEN: usize = 4096;
+/// In bulk, a frame is sent once there are so many messages for it: a wake-up for each few, of each of
+/// 256 workers, took five times as long as all the rest.
+const BULK_MESSAGES: u64 = 512;
 /// But a frame with a long text has room for so many messages.
 const MESSAGES_MIN: usize = 256;
 
@@ -152,26 +154,35 @@ impl Dispatch {
     /// Sends what may be sent and fits. Returns whether anything was.
     pub(crate) fn send(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
         let limit = self.forward_limit(ledger, at);
+        // While more received lines are to come, nothing executed can be logged yet: no hurry, so
+        // frames wait until they are worth sending.
+        let least = if limit < self.next_base { BULK_MESSAGES } else { 1 };
         let mut any = false;
         for index in 0..self.outlets.len() {
-            while self.send_frame(index, limit, ledger)? {
+            while self.send_frame(index, limit, least, ledger)? {
                 any = true;
             }
         }
         Ok(any)
     }
 
-    fn send_frame(&mut self, index: usize, limit: u64, ledger: &Ledger) -> Result<bool, Error> {
+    fn send_frame(
+        &mut self,
+        index: usize,
+        limit: u64,
+        least: u64,
+        ledger: &Ledger,
+    ) -> Result<bool, Error> {
         let Self { outlets, taken, message, workers, .. } = self;
         let outlet = &mut outlets[index];
         let Some(queue) = outlet.queue else { return Ok(false) };
         let share = workers.share(outlet.worker, limit);
-        if outlet.sent >= share || outlet.full_at == Some(ledger.executed(outlet.worker)) {
+        if outlet.sent + least > share || outlet.full_at == Some(ledger.executed(outlet.worker)) {
             return Ok(false);
         }
         let mut next = (outlet.sent, outlet.text_at);
         let len = fill(message, ledger, taken, *workers, outlet, share, &mut next)?;
-        match queue.try_send(message, len).map_err(errno) {
+        match queue.try_send(message, len) {
             Ok(()) => {
                 (outlet.sent, outlet.text_at) = next;
                 outlet.full_at = None;
@@ -205,7 +216,7 @@ impl Dispatch {
             let Some(queue) = outlet.queue.filter(|_| !outlet.finish_sent) else { continue };
             self.message.set_kind(KIND_FINISH);
             self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
-            match queue.try_send(&self.message, 8).map_err(errno) {
+            match queue.try_send(&self.message, 8) {
                 Ok(()) => {
                     outlet.finish_sent = true;
                     any = true;
@@ -247,9 +258,11 @@ impl Dispatch {
         }
     }
 
-    /// Messages on the way to a worker.
-    pub(crate) fn in_flight(&self, worker: WorkerId, ledger: &Ledger) -> u64 {
-        self.outlets[worker.index()].sent.saturating_sub(ledger.executed(worker))
+    /// Whether a worker's queue is empty although it has not executed all that was sent.
+    pub(crate) fn is_drained(&self, worker: WorkerId, ledger: &Ledger) -> bool {
+        let outlet = &self.outlets[worker.index()];
+        outlet.sent > ledger.executed(worker)
+            && outlet.queue.is_some_and(|queue| queue.stat().is_ok_and(|stat| stat.messages == 0))
     }
 }
 
@@ -319,10 +332,6 @@ fn send_error(worker: WorkerId, error: Errno) -> Error {
     Error::Ipc {
         object: format!("message queue of worker {worker}"),
         call: "msgsnd",
-        source: error.into(),
+        source: error,
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

@@ -37,8 +37,12 @@ impl Binaries {
             let build =
                 escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
             let build = if profile == Profile::Release { build.release() } else { build };
-            let built = build.run().unwrap_or_else(|error| panic!("building {package}: {error}"));
-            built.path().parent().expect("a program is in a directory").clone_into(&mut directory);
+            let program = build.run().unwrap_or_else(|error| panic!("building {package}: {error}"));
+            program
+                .path()
+                .parent()
+                .expect("a program is in a directory")
+                .clone_into(&mut directory);
         }
         Self { directory }
     }

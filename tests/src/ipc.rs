@@ -1,4 +1,4 @@
-//! Which SysV IPC objects a directory's instance has, from `/proc/sysvipc` (`sysvipc(7)`).
+//! Which System V IPC objects a directory's instance has, from `/proc/sysvipc` (`sysvipc(7)`).
 
 use std::collections::HashSet;
 use std::path::Path;

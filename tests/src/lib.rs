@@ -4,10 +4,11 @@
 
 mod binaries;
 mod ipc;
+pub mod oracle;
 mod process;
 mod sandbox;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
-pub use process::{Ended, Process};
+pub use process::{Ended, Process, memory_peak};
 pub use sandbox::Sandbox;

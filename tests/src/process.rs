@@ -1,7 +1,7 @@
 //! One running program of a sandbox.
 
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ChildStdin, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -40,6 +40,17 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // It may have ended already.
         let _ = kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    /// The pipe to its standard input, if it was started with one. Dropping it ends the input.
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("started with a pipe, which is taken once")
+    }
+
+    /// The most memory that it has had resident so far, in bytes; 0 if it has ended.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        memory_peak(self.pid())
     }
 
     /// Kills it with SIGKILL and reaps it.
@@ -89,6 +100,16 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The most memory that a process has had resident so far, in bytes; 0 if it has ended.
+#[must_use]
+pub fn memory_peak(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|kibibytes| kibibytes.parse::<u64>().ok())
+        .map_or(0, |kibibytes| kibibytes * 1024)
 }
 
 fn read(path: &PathBuf) -> String {

@@ -6,12 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::replay::Summary;
+
 use crate::binaries::{Binaries, Profile};
 use crate::ipc::IpcObject;
+use crate::oracle;
 use crate::process::{Ended, Process};
 
 /// How long anything may take that a test waits for. Generous: it only matters when a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Of each file, so many bytes at its beginning and at its end are shown after a failure.
+const SHOWN_MAX: usize = 1500;
 
 /// A temp directory in which the product's programs run. Dropping it removes what they left.
 #[derive(Debug)]
@@ -88,6 +94,15 @@ impl Sandbox {
         self.start_command(command, &format!("{program} {} < …", args.join(" ")))
     }
 
+    /// Starts a program whose standard input is a pipe that the test holds: see
+    /// [`Process::take_stdin`].
+    #[must_use]
+    pub fn start_with_pipe(&self, program: &str, args: &[&str]) -> Process {
+        let mut command = self.command(program, args);
+        command.stdin(Stdio::piped());
+        self.start_command(command, &format!("{program} {} < pipe", args.join(" ")))
+    }
+
     /// Starts any command, its output kept beside the directory.
     #[must_use]
     pub fn start_command(&self, mut command: Command, name: &str) -> Process {
@@ -138,6 +153,48 @@ impl Sandbox {
         }
     }
 
+    /// Waits until the log is at least so long.
+    pub fn wait_for_log(&self, len: u64) {
+        self.wait_until(&format!("the log has {len} bytes"), || self.log_len() >= len);
+    }
+
+    /// Bytes of the log; 0 if there is none.
+    #[must_use]
+    pub fn log_len(&self) -> u64 {
+        std::fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len())
+    }
+
+    /// The log must be exactly this. Tells where it is not, since logs may be long.
+    pub fn assert_log(&self, expected: &str) {
+        let log = self.log();
+        let wrong = (1..)
+            .zip(log.split('\n').zip(expected.split('\n')))
+            .find(|(_, (found, expected))| found != expected);
+        if let Some((line, (found, expected))) = wrong {
+            panic!("line {line} is `{found}`, not `{expected}`{}", self.report());
+        }
+        assert_eq!(log.len(), expected.len(), "the log's length{}", self.report());
+    }
+
+    /// The log must consist of whole sessions, in the canonical order. Returns what they came to.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Summary> {
+        let log = std::fs::read(self.log_path()).unwrap_or_default();
+        oracle::sessions(&log).unwrap_or_else(|wrong| panic!("{wrong}{}", self.report()))
+    }
+
+    /// The process id of worker k, if the load balancer has started it.
+    #[must_use]
+    pub fn spawned_worker(&self, k: u32) -> Option<i32> {
+        let is_it = |pid: &i32| {
+            let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut args = cmdline.split(|&byte| byte == 0).filter(|arg| !arg.is_empty());
+            args.any(|arg| arg == b"--spawned-by")
+                && args.next_back() == Some(k.to_string().as_bytes())
+        };
+        self.processes().into_iter().find(is_it)
+    }
+
     /// IPC objects of the directory's instance.
     #[must_use]
     pub fn ipc_objects(&self) -> Vec<IpcObject> {
@@ -146,14 +203,20 @@ impl Sandbox {
 
     /// No IPC object, no process and no file but the log is left.
     pub fn assert_clean(&self) {
-        assert_eq!(self.ipc_objects(), [], "IPC objects are left{}", self.report());
-        assert_eq!(self.processes(), [0; 0], "processes are left{}", self.report());
-        let files: Vec<_> = std::fs::read_dir(self.dir())
+        assert_eq!(self.leftovers(), [""; 0], "something is left{}", self.report());
+    }
+
+    /// What is left, in words: IPC objects, processes, files other than the log.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let objects = self.ipc_objects().into_iter().map(|object| format!("{object:?}"));
+        let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
+        let files = std::fs::read_dir(self.dir())
             .expect("the directory")
             .map(|entry| entry.expect("an entry").file_name())
             .filter(|name| name != "sistem.log")
-            .collect();
-        assert!(files.is_empty(), "files are left: {files:?}{}", self.report());
+            .map(|name| format!("file {}", name.display()));
+        objects.chain(processes).chain(files).collect()
     }
 
     /// Processes whose working directory is this one.
@@ -184,11 +247,13 @@ impl Sandbox {
         for file in files {
             let bytes = std::fs::read(&file).unwrap_or_default();
             let _ = writeln!(report, "----- {} ({} bytes)", file.display(), bytes.len());
-            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]);
-            report.push_str(&text);
-            if bytes.len() > 4000 {
+            // Of long ones the beginning and the end: in between every log looks the same.
+            let end = bytes.len().saturating_sub(SHOWN_MAX).max(bytes.len().min(SHOWN_MAX));
+            report.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)]));
+            if end > SHOWN_MAX {
                 report.push_str("\n…\n");
             }
+            report.push_str(&String::from_utf8_lossy(&bytes[end..]));
         }
         report + "=====\n"
     }

@@ -1,6 +1,5 @@
 //! A worker's life: get a queue, take frames from it, execute, count, log.
 
-use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
-use common::journal::{Advance, Journal};
+use common::instance::Role;
+use common::journal::{Advance, Journal, Ready};
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 
@@ -47,7 +47,9 @@ impl Server {
         'ledger: loop {
             let ledger = self.journal.ledger();
             let generation = ledger.begin_generation(self.worker);
-            ledger.doorbell().ring();
+            if ledger.generations(self.worker).1 != generation {
+                ledger.doorbell().ring();
+            }
             loop {
                 let seen = ledger.stage().look();
                 if let Some(ended) = asked_to_end() {
@@ -57,7 +59,11 @@ impl Server {
                 if at.is_ended() {
                     return Ok(Err(Ended::Finished));
                 }
-                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get()) {
+                let beyond = at.workers().filter(|n| self.worker.get() > n.get());
+                // An N that no live balancer stands for may be an old one's.
+                if let Some(workers) = beyond
+                    && self.journal.instance().is_held_by_another(Role::Balancer)?
+                {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
@@ -83,7 +89,7 @@ impl Server {
             let received = match self.receive_soon(queue) {
                 Err(Errno::ENOMSG) => {
                     self.log_ready()?;
-                    queue.receive(&mut self.message).map_err(errno)
+                    queue.receive(&mut self.message)
                 }
                 received => received,
             };
@@ -98,7 +104,7 @@ impl Server {
                     if !self.execute_frame(&mut reader, len, queue)? {
                         return Ok(None);
                     }
-                    if self.journal.ready_lines()? >= READY_MANY {
+                    if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;
                     }
                 }
@@ -108,7 +114,7 @@ impl Server {
                     return Err(Error::Ipc {
                         object: format!("message queue of worker {}", self.worker),
                         call: "msgrcv",
-                        source: error.into(),
+                        source: error,
                     });
                 }
             }
@@ -117,7 +123,7 @@ impl Server {
 
     fn receive_soon(&mut self, queue: MessageQueue) -> Result<usize, Errno> {
         for _ in 0..TRIES {
-            match queue.try_receive(&mut self.message).map_err(errno) {
+            match queue.try_receive(&mut self.message) {
                 Err(Errno::ENOMSG) => thread::yield_now(),
                 received => return received,
             }
@@ -179,6 +185,9 @@ impl Server {
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
+        if self.journal.ready()? == Ready::Received {
+            return Ok(()); // the balancer is at it
+        }
         loop {
             match self.advance()? {
                 Advance::Wrote => {}
@@ -212,10 +221,6 @@ impl Server {
             Err(error) => Err(error),
         }
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn asked_to_end() -> Option<Ended> {

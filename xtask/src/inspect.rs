@@ -1,11 +1,140 @@
-//! To be written.
+//! `cargo xtask inspect`: what a directory's ledger and queues hold, as JSON. Only looks: nothing is
+//! made or changed, and no lock is taken, so that it may be asked at any moment, also of a session
+//! whose processes were stopped in the middle of something.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// To be written.
-#[derive(clap::Args)]
-pub(crate) struct Args {}
+use common::error::{Error, exit};
+use common::fence::message_queue::MessageQueue;
+use common::instance::{Directory, LOG_NAME};
+use common::layout::MAGIC;
+use common::ledger::{Cursors, Ledger};
+use common::rotation::{WORKERS_MAX, WorkerId};
+use common::session;
+use serde_json::{Value, json};
+use tests::IpcObject;
 
-pub(crate) fn run(_args: &Args) -> ExitCode {
-    ExitCode::from(1)
+/// The version of what is printed.
+const FORMAT_VERSION: u32 = 1;
+/// So many unfinished submissions are listed.
+const SUBMISSIONS_LISTED_MAX: usize = 20;
+
+/// Print what a directory's ledger and queues hold.
+///
+/// Exit status: 0; 3 there is no such directory.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The directory whose ledger to look at.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match Directory::open(&args.dir) {
+        Ok(_) => {
+            crate::terminal::print_json(&dump(&args.dir));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("inspect: {error}");
+            ExitCode::from(exit::TROUBLE)
+        }
+    }
+}
+
+/// Everything that is known about a directory's session. What cannot be read is an `error` in its
+/// place, and `ledger` is null where there is none.
+pub(crate) fn dump(dir: &Path) -> Value {
+    let log = std::fs::metadata(dir.join(LOG_NAME));
+    let ledger = Directory::open(dir).map(|directory| session::find(&directory));
+    json!({
+        "version": FORMAT_VERSION,
+        "directory": dir,
+        "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
+        "objects": IpcObject::of(dir).into_iter().map(object).collect::<Vec<_>>(),
+        "ledger": match ledger {
+            Ok(found) => found.as_ref().map_or(Value::Null, describe),
+            Err(error) => json!({ "error": error.to_string() }),
+        },
+    })
+}
+
+fn object(object: IpcObject) -> Value {
+    match object {
+        IpcObject::Segment { id, key } => json!({ "kind": "segment", "id": id, "key": key }),
+        IpcObject::Queue { id, key } => {
+            json!({ "kind": "queue", "id": id, "key": key, "holds": queue(id) })
+        }
+    }
+}
+
+fn describe(ledger: &Ledger) -> Value {
+    if ledger.magic() != MAGIC {
+        return json!({ "segment": ledger.segment_id(), "error": "it was never published" });
+    }
+    let cursors = ledger.cursors();
+    let pending = ledger.pending().map(|p| p.map(|(from, to)| json!({ "from": from, "to": to })));
+    json!({
+        "segment": ledger.segment_id(),
+        "session": format!("{:016x}", ledger.session()),
+        "received": ledger.received(),
+        "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
+        "workers": workers(ledger, cursors.as_ref().ok()),
+        "cursors": or_error(cursors),
+        "pending": or_error(pending),
+    })
+}
+
+fn or_error<T: serde::Serialize>(value: Result<T, Error>) -> Value {
+    match value {
+        Ok(value) => json!(value),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+/// The submissions that are not logged to their last line, from the oldest on.
+fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
+    let mut position = at.head;
+    let mut submissions = Vec::new();
+    while position < at.tail && submissions.len() < SUBMISSIONS_LISTED_MAX {
+        match ledger.read_submission(position) {
+            Ok(submission) => {
+                position += Ledger::record_len(&submission);
+                submissions.push(json!(submission.to_string()));
+            }
+            Err(error) => {
+                submissions.push(json!({ "at": position, "error": error.to_string() }));
+                break;
+            }
+        }
+    }
+    submissions
+}
+
+/// The session's workers, and whoever else has come.
+fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
+    let n = at.map_or(0, |at| at.workers);
+    let all = (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok());
+    all.filter(|&worker| u64::from(worker.get()) <= n || ledger.generations(worker).0 > 0)
+        .map(|worker| {
+            let (generation, queue_generation) = ledger.generations(worker);
+            let id = ledger.queue(worker);
+            json!({
+                "worker": worker.get(),
+                "executed": ledger.executed(worker),
+                "finished": ledger.is_finished(worker),
+                "generation": generation,
+                "queue_generation": queue_generation,
+                "queue": if id < 0 { Value::Null } else { queue(id) },
+            })
+        })
+        .collect()
+}
+
+fn queue(id: i32) -> Value {
+    match MessageQueue(id).stat() {
+        Ok(stat) => json!({ "id": id, "messages": stat.messages, "bytes_max": stat.bytes_max }),
+        Err(error) => json!({ "id": id, "error": error.to_string() }),
+    }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod crash;
 mod e2e;
 mod inspect;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;

@@ -1,13 +1,15 @@
 //! Sleeping on a word in shared memory until another process changes it (`futex(2)`).
 
-use std::io;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use nix::Result;
+use nix::errno::Errno;
+
 /// Sleeps while `word` still holds `seen`: until a [`wake_all`], a signal, or the time limit. Which
 /// of them it was is not told, since callers look at the state again anyway.
-pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) -> io::Result<()> {
+pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) -> Result<()> {
     let limit = libc::timespec {
         tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: limit.subsec_nanos().into(),
@@ -25,13 +27,9 @@ pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) -> io::Result<()> {
             0,
         )
     };
-    if result == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT) => Ok(()),
-        _ => Err(error),
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,9 +1,11 @@
 //! SysV message queues (`msgget(2)`, `msgop(2)`, `msgctl(2)`).
 
-use std::io;
 use std::mem::MaybeUninit;
 
-use super::{Permissions, check};
+use nix::Result;
+use nix::errno::Errno;
+
+use super::Permissions;
 
 /// Longest message that fits a [`Message`]; the default of `kernel.msgmax`.
 pub const MESSAGE_LEN_MAX: usize = 8192;
@@ -64,27 +66,28 @@ pub struct QueueStat {
 
 impl MessageQueue {
     /// Makes a queue with this key, mode 0600; EEXIST when there is one.
-    pub fn create(key: i32) -> io::Result<Self> {
+    pub fn create(key: i32) -> Result<Self> {
         // SAFETY: takes no pointers.
-        check(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) }).map(Self)
+        Errno::result(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+            .map(Self)
     }
 
     /// The queue with this key; ENOENT when there is none.
-    pub fn find(key: i32) -> io::Result<Self> {
+    pub fn find(key: i32) -> Result<Self> {
         // SAFETY: takes no pointers.
-        check(unsafe { libc::msgget(key, 0) }).map(Self)
+        Errno::result(unsafe { libc::msgget(key, 0) }).map(Self)
     }
 
-    fn raw_stat(self) -> io::Result<libc::msqid_ds> {
+    fn raw_stat(self) -> Result<libc::msqid_ds> {
         let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
         // SAFETY: the buffer is a msqid_ds, which is what IPC_STAT fills.
-        check(unsafe { libc::msgctl(self.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
         // SAFETY: zeroed is a valid msqid_ds, and the kernel filled it.
         Ok(unsafe { stat.assume_init() })
     }
 
     /// Owner, limit and load.
-    pub fn stat(self) -> io::Result<QueueStat> {
+    pub fn stat(self) -> Result<QueueStat> {
         let stat = self.raw_stat()?;
         Ok(QueueStat {
             permissions: Permissions::new(&stat.msg_perm),
@@ -94,41 +97,42 @@ impl MessageQueue {
     }
 
     /// Sets the most bytes that it takes; above `kernel.msgmnb` only with CAP_SYS_RESOURCE.
-    pub fn set_bytes_max(self, bytes_max: u64) -> io::Result<()> {
+    pub fn set_bytes_max(self, bytes_max: u64) -> Result<()> {
         let mut stat = self.raw_stat()?;
         stat.msg_qbytes = bytes_max;
         // SAFETY: IPC_SET reads the msqid_ds it is given.
-        check(unsafe { libc::msgctl(self.0, libc::IPC_SET, &raw mut stat) }).map(drop)
+        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_SET, &raw mut stat) }).map(drop)
     }
 
     /// Removes it; whoever waits in it gets EIDRM.
-    pub fn remove(self) -> io::Result<()> {
+    pub fn remove(self) -> Result<()> {
         // SAFETY: IPC_RMID ignores the buffer.
-        check(unsafe { libc::msgctl(self.0, libc::IPC_RMID, std::ptr::null_mut()) }).map(drop)
+        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_RMID, std::ptr::null_mut()) })
+            .map(drop)
     }
 
     /// Sends the first `len` bytes; EAGAIN when they do not fit now.
-    pub fn try_send(self, message: &Message, len: usize) -> io::Result<()> {
+    pub fn try_send(self, message: &Message, len: usize) -> Result<()> {
         assert!(len <= MESSAGE_LEN_MAX);
         let from = (&raw const *message).cast();
         // SAFETY: `from` is a long followed by at least `len` bytes (asserted above).
-        check(unsafe { libc::msgsnd(self.0, from, len, libc::IPC_NOWAIT) }).map(drop)
+        Errno::result(unsafe { libc::msgsnd(self.0, from, len, libc::IPC_NOWAIT) }).map(drop)
     }
 
-    fn receive_with(self, message: &mut Message, flags: i32) -> io::Result<usize> {
+    fn receive_with(self, message: &mut Message, flags: i32) -> Result<usize> {
         let into = (&raw mut *message).cast();
         // SAFETY: `into` is a long followed by MESSAGE_LEN_MAX bytes, which is the size given.
         let len = unsafe { libc::msgrcv(self.0, into, MESSAGE_LEN_MAX, 0, flags) };
-        usize::try_from(len).map_err(|_| io::Error::last_os_error())
+        Errno::result(len).map(isize::cast_unsigned)
     }
 
     /// Takes the first message and returns its length; ENOMSG when there is none.
-    pub fn try_receive(self, message: &mut Message) -> io::Result<usize> {
+    pub fn try_receive(self, message: &mut Message) -> Result<usize> {
         self.receive_with(message, libc::IPC_NOWAIT | libc::MSG_NOERROR)
     }
 
     /// Waits for a message; EINTR after any signal, EIDRM when the queue is removed.
-    pub fn receive(self, message: &mut Message) -> io::Result<usize> {
+    pub fn receive(self, message: &mut Message) -> Result<usize> {
         self.receive_with(message, libc::MSG_NOERROR)
     }
 }

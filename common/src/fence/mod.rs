@@ -1,15 +1,14 @@
 //! The one place with `unsafe`: SysV IPC, futex and signal handlers, behind safe functions.
 //!
-//! Everything here is a thin wrapper that reports errors as [`std::io::Error`] and keeps no policy:
+//! Everything here is a thin wrapper that reports errors as [`nix::errno::Errno`] and keeps no policy:
 //! who may use which object, and what its bytes mean, is decided by the callers.
 #![allow(unsafe_code)]
 
+pub mod foreign;
 pub mod futex;
 pub mod message_queue;
 pub mod shared_memory;
 pub mod signals;
-
-use std::io;
 
 /// Who owns an IPC object and who may use it; the part of `IPC_STAT` that all kinds share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +32,4 @@ impl Permissions {
             mode: u32::from(perm.mode) & 0o777,
         }
     }
-}
-
-/// Turns the -1 of a system call into the error that errno tells.
-fn check(result: i32) -> io::Result<i32> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

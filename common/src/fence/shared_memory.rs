@@ -1,10 +1,12 @@
 //! SysV shared memory (`shmget(2)`, `shmop(2)`, `shmctl(2)`).
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
-use super::{Permissions, check};
+use nix::Result;
+use nix::errno::Errno;
+
+use super::Permissions;
 use crate::layout::Layout;
 
 /// An attached segment that holds a [`Layout`]. Dropping it detaches; the segment lives on.
@@ -31,22 +33,22 @@ pub struct SegmentStat {
 }
 
 /// Makes a segment with this key, mode 0600 and filled with zeros; EEXIST when there is one.
-pub fn create(key: i32, size: usize) -> io::Result<i32> {
+pub fn create(key: i32, size: usize) -> Result<i32> {
     // SAFETY: takes no pointers.
-    check(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+    Errno::result(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
 }
 
 /// The id of the segment with this key, of whatever size; ENOENT when there is none.
-pub fn find(key: i32) -> io::Result<i32> {
+pub fn find(key: i32) -> Result<i32> {
     // SAFETY: takes no pointers.
-    check(unsafe { libc::shmget(key, 0, 0) })
+    Errno::result(unsafe { libc::shmget(key, 0, 0) })
 }
 
 /// Owner, size and whether it was removed.
-pub fn stat(id: i32) -> io::Result<SegmentStat> {
+pub fn stat(id: i32) -> Result<SegmentStat> {
     let mut stat = MaybeUninit::<libc::shmid_ds>::zeroed();
     // SAFETY: the buffer is a shmid_ds, which is what IPC_STAT fills.
-    check(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
     // SAFETY: zeroed is a valid shmid_ds, and the kernel filled it.
     let stat = unsafe { stat.assume_init() };
     Ok(SegmentStat {
@@ -60,25 +62,24 @@ pub fn stat(id: i32) -> io::Result<SegmentStat> {
 const SHM_DEST: u32 = 0o1000;
 
 /// Removes a segment; the memory goes when the last process detaches.
-pub fn remove(id: i32) -> io::Result<()> {
+pub fn remove(id: i32) -> Result<()> {
     // SAFETY: IPC_RMID ignores the buffer.
-    check(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
 impl Segment {
     /// Attaches a segment whose size the caller has compared with that of [`Layout`].
-    pub fn attach(id: i32) -> io::Result<Self> {
+    pub fn attach(id: i32) -> Result<Self> {
         // SAFETY: with a null address the kernel picks one.
         let address = unsafe { libc::shmat(id, ptr::null(), 0) };
         if address.addr() == usize::MAX {
-            return Err(io::Error::last_os_error());
+            return Err(Errno::last());
         }
-        let layout =
-            NonNull::new(address.cast()).ok_or_else(|| io::Error::other("shmat gave 0"))?;
+        let layout = NonNull::new(address.cast()).ok_or(Errno::EFAULT)?;
         let segment = Self { id, layout };
         // Ids are reused: only the size of what is attached now counts, and it cannot change.
         if stat(id)?.size != size_of::<Layout>() {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            return Err(Errno::EINVAL);
         }
         Ok(segment)
     }

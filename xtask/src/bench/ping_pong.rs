@@ -41,7 +41,7 @@ impl Drop for DoorbellSegment {
 }
 
 fn attach(segment: i32) -> io::Result<Ledger> {
-    Segment::attach(segment).map(Ledger::new)
+    Ok(Ledger::new(Segment::attach(segment)?))
 }
 
 /// Arguments of the process at the pipe.

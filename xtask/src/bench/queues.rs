@@ -1,6 +1,5 @@
 //! Message queues of the baselines: without a key, and removed when dropped.
 
-use std::io;
 use std::thread;
 
 use common::fence::message_queue::{Message, MessageQueue};
@@ -40,10 +39,10 @@ impl Drop for Queues {
 
 /// Sends, as soon as there is room. It yields instead of sleeping in the kernel, which is what makes
 /// a full queue slow: to the baselines' advantage.
-pub(super) fn send(queue: MessageQueue, message: &Message, len: usize) -> io::Result<()> {
+pub(super) fn send(queue: MessageQueue, message: &Message, len: usize) -> Result<(), Errno> {
     loop {
         match queue.try_send(message, len) {
-            Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => thread::yield_now(),
+            Err(Errno::EAGAIN) => thread::yield_now(),
             sent => return sent,
         }
     }

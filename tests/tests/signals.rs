@@ -1,0 +1,130 @@
+//! SIGINT and SIGTERM: the first drains, the second aborts, and what is unfinished is finished by the
+//! next start.
+#![forbid(unsafe_code)]
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tests::Sandbox;
+use tests::oracle::{canonical_log, submissions};
+
+const BOTH: [(Signal, i32); 2] = [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)];
+
+#[rstest]
+fn serving_several_clients_is_drained(#[values(Signal::SIGINT, Signal::SIGTERM)] signal: Signal) {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
+    let mut clients: Vec<_> =
+        (0..4).map(|c| sandbox.start("client", &[&format!("client {c};250")])).collect();
+    for client in &mut clients {
+        let ended = sandbox.end(client);
+        sandbox.assert_code(&ended, 0);
+    }
+    // A serving balancer stays when everything is done.
+    let last = "Worker1: message received\n";
+    sandbox.wait_until("everything is logged", || {
+        sandbox.log().matches(": message received\n").count() == 1000
+    });
+    assert!(sandbox.log().ends_with(last), "{}", sandbox.report());
+    assert!(balancer.is_running(), "{}", sandbox.report());
+    sandbox.ok("client", &["one more;2"]);
+    balancer.signal(signal);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    let sessions = sandbox.sessions();
+    assert_eq!(sessions.len(), 1, "{}", sandbox.report());
+    assert_eq!(sessions[0].shares, [334, 334, 334]);
+    let mut accepted = submissions(&sandbox.log());
+    accepted[..4].sort();
+    let expected = ["client 0;250", "client 1;250", "client 2;250", "client 3;250", "one more;2"];
+    assert_eq!(accepted, expected);
+    sandbox.assert_clean();
+}
+
+#[rstest]
+fn a_signal_without_any_submission_leaves_nothing(
+    #[values(&["3"], &["--serve", "3"], &["--no-spawn", "3"])] args: &[&str],
+    #[values(Signal::SIGINT, Signal::SIGTERM)] signal: Signal,
+) {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", args);
+    sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 4);
+    balancer.signal(signal);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    sandbox.assert_clean();
+    assert_eq!(sandbox.log(), "");
+}
+
+/// A worker that waits for its balancer.
+#[rstest]
+fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1)] which: usize) {
+    let (signal, code) = BOTH[which];
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("it has a ledger", || !sandbox.ipc_objects().is_empty());
+    worker.signal(signal);
+    let ended = sandbox.end(&mut worker);
+    sandbox.assert_code(&ended, code);
+    sandbox.assert_clean();
+}
+
+/// The first signal asks to drain, which takes workers that are not there; so only the second ends it.
+#[rstest]
+fn the_second_signal_aborts_and_the_next_start_finishes(
+    #[values(0, 1)] which: usize,
+    #[values(false, true)] serve: bool,
+) {
+    let (signal, code) = BOTH[which];
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let args: &[&str] = if serve { &["--no-spawn", "--serve", "3"] } else { &["--no-spawn", "3"] };
+    let mut balancer = sandbox.start("loadbalancer", args);
+    let sample = include_str!("sample.log");
+    sandbox.wait_for_log(sample.find("Worker1:").unwrap() as u64);
+    balancer.signal(signal);
+    // Two signals that meet in a process are one: the first must have been taken.
+    sandbox.wait_until("no session is open to clients any more", || is_closing(&sandbox));
+    assert!(balancer.is_running(), "{}", sandbox.report());
+    balancer.signal(signal);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, code);
+    assert!(ended.stderr.contains("start it again to finish the session"), "{ended:#?}");
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(sample);
+    sandbox.assert_clean();
+}
+
+/// Whether a client that comes now has to wait for the next session.
+fn is_closing(sandbox: &Sandbox) -> bool {
+    use common::instance::Instance;
+    use common::journal::Journal;
+    let journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
+    journal.cursors().unwrap().closing == 1
+}
+
+#[test]
+fn aborted_in_the_middle_of_a_large_job() {
+    let sandbox = Sandbox::default();
+    let expected = canonical_log(&[("Halo A", 200_000)], 3);
+    sandbox.ok("client", &["Halo A;200000"]);
+    let mut aborted = 0;
+    for part in 1..=4 {
+        // Long enough for this part, and longer than before: so it is at work, and heeds signals.
+        let at_work = (sandbox.log_len() + 1).max(expected.len() as u64 * part / 5);
+        let mut balancer = sandbox.start("loadbalancer", &["3"]);
+        sandbox.wait_for_log(at_work.min(expected.len() as u64));
+        balancer.signal(Signal::SIGINT);
+        balancer.signal(Signal::SIGTERM);
+        let ended = sandbox.end(&mut balancer);
+        match ended.status.code() {
+            Some(130 | 143) => aborted += 1,
+            _ => sandbox.assert_code(&ended, 0),
+        }
+    }
+    if sandbox.log_len() < expected.len() as u64 {
+        sandbox.ok("loadbalancer", &["3"]);
+    }
+    assert!(aborted > 0, "every run was quicker than its signals");
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}

@@ -1,0 +1,42 @@
+//! What is kept of a round that went wrong, beside its log and the output of its processes.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use tests::Sandbox;
+
+use super::ledger;
+use super::plan::Plan;
+
+/// Writes it into the sandbox's directory, and returns where that is.
+pub(super) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
+    let dir = sandbox.dir();
+    let root = dir.parent().unwrap_or(&dir).to_owned();
+    let files = [
+        ("violation.txt", what.to_owned()),
+        ("decisions.txt", plan.to_string()),
+        ("ledger.txt", ledger::dump(sandbox)),
+        ("ipc.txt", format!("{:#?}\n", sandbox.ipc_objects())),
+        ("processes.txt", processes(sandbox)),
+    ];
+    for (name, text) in files {
+        if let Err(error) = std::fs::write(root.join(name), text) {
+            eprintln!("{name}: {error}");
+        }
+    }
+    root
+}
+
+/// What each process that is left is doing.
+fn processes(sandbox: &Sandbox) -> String {
+    let mut text = String::new();
+    for pid in sandbox.processes() {
+        let _ = writeln!(text, "===== {pid}");
+        for file in ["cmdline", "wchan", "syscall", "status"] {
+            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let _ =
+                writeln!(text, "{file}: {}", String::from_utf8_lossy(&bytes).replace('\0', " "));
+        }
+    }
+    text
+}

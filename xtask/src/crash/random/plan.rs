@@ -1,0 +1,235 @@
+//! What a round does: every decision, drawn from the seed before anything runs.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A process of the round, whichever life of it is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Client(usize),
+    Balancer,
+    /// Its number, from 1; spawned or started by hand.
+    Worker(u32),
+}
+
+/// What is done to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Starts it, as a person would who sees that it is not running and still needed.
+    Start,
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Continue,
+    /// SIGTERM: the balancer drains.
+    Drain,
+}
+
+/// One decision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) pause: Duration,
+    pub(super) deed: Deed,
+    pub(super) part: Part,
+}
+
+/// How a client gets its submissions.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Feed {
+    Arguments,
+    /// Through a pipe, with this pause after each line.
+    Pipe(Duration),
+}
+
+/// What a client submits: text lengths and counts.
+#[derive(Clone, Debug)]
+pub(super) struct Feeding {
+    pub(super) feed: Feed,
+    pub(super) durable: bool,
+    pub(super) submissions: Vec<(usize, u32)>,
+}
+
+/// A round.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) round: u64,
+    pub(super) workers: u32,
+    pub(super) serve: bool,
+    pub(super) by_hand: bool,
+    pub(super) clients: Vec<Feeding>,
+    pub(super) steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The decisions of a round: a function of seed and round.
+    pub(super) fn draw(seed: u64, round: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(round);
+        let workers = pick(&mut rng, &[(3, 1), (3, 2), (6, 3), (2, 5), (1, 16)]);
+        let clients = (0..rng.random_range(1..=4)).map(|_| feeding(&mut rng)).collect();
+        let mut plan = Self {
+            seed,
+            round,
+            workers,
+            serve: rng.random_ratio(1, 3),
+            by_hand: rng.random_ratio(1, 3),
+            clients,
+            steps: Vec::new(),
+        };
+        plan.steps = plan.draw_steps(&mut rng);
+        plan
+    }
+
+    fn draw_steps(&self, rng: &mut ChaCha8Rng) -> Vec<Step> {
+        let mut starts: Vec<Part> = (0..self.clients.len()).map(Part::Client).collect();
+        starts.push(Part::Balancer);
+        if self.by_hand {
+            starts.extend((1..=self.workers).map(Part::Worker));
+        }
+        let mut steps = Vec::new();
+        // The order of starting is free, and faults come in between.
+        while !starts.is_empty() {
+            let part = starts.swap_remove(rng.random_range(0..starts.len()));
+            steps.push(Step { pause: pause(rng), deed: Deed::Start, part });
+        }
+        for _ in 0..rng.random_range(2..=25) {
+            let at = rng.random_range(1..=steps.len());
+            let fault = self.draw_fault(rng);
+            steps.insert(at, fault);
+            if fault.deed == Deed::Kill {
+                let again = rng.random_range(at + 1..=steps.len().min(at + 5));
+                steps.insert(again, Step { pause: pause(rng), deed: Deed::Start, ..fault });
+            }
+        }
+        steps
+    }
+
+    fn draw_fault(&self, rng: &mut ChaCha8Rng) -> Step {
+        let client = Part::Client(rng.random_range(0..self.clients.len()));
+        let worker = Part::Worker(rng.random_range(1..=self.workers));
+        let drain = u32::from(self.serve);
+        let (deed, part) = pick(
+            rng,
+            &[
+                (6, (Deed::Kill, client)),
+                (8, (Deed::Kill, Part::Balancer)),
+                (8, (Deed::Kill, worker)),
+                (2, (Deed::Stop, client)),
+                (3, (Deed::Stop, Part::Balancer)),
+                (3, (Deed::Stop, worker)),
+                (1, (Deed::Continue, client)),
+                (2, (Deed::Continue, Part::Balancer)),
+                (1, (Deed::Continue, worker)),
+                (drain, (Deed::Drain, Part::Balancer)),
+            ],
+        );
+        Step { pause: pause(rng), deed, part }
+    }
+
+    /// How the balancer is called.
+    pub(super) fn balancer_args(&self) -> Vec<String> {
+        let flags = [("--serve", self.serve), ("--no-spawn", self.by_hand)];
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag.to_owned());
+        flags.chain([self.workers.to_string()]).collect()
+    }
+}
+
+fn feeding(rng: &mut ChaCha8Rng) -> Feeding {
+    let pauses =
+        [(3, Duration::ZERO), (1, Duration::from_micros(100)), (1, Duration::from_millis(1))];
+    let feed =
+        if rng.random_ratio(1, 2) { Feed::Arguments } else { Feed::Pipe(pick(rng, &pauses)) };
+    let number = pick(rng, &[(4, 1), (4, 5), (2, 30), (1, 300)]);
+    let number = rng.random_range(1..=number);
+    let submissions = (0..number)
+        .map(|_| {
+            let len = pick(rng, &[(6, 48), (2, 200), (1, 4096)]);
+            let len = rng.random_range(40..=len);
+            // A round is to be short: a few hundred KiB of log.
+            let most = pick(rng, &[(5, 1), (5, 20), (2, 500), (1, 3000)]);
+            let most = most.min(400_000 / (len + 30) / number + 1);
+            (len, rng.random_range(1..=u32::try_from(most).unwrap_or(1)))
+        })
+        .collect();
+    Feeding { feed, durable: rng.random_ratio(1, 20), submissions }
+}
+
+fn pause(rng: &mut ChaCha8Rng) -> Duration {
+    let most = pick(rng, &[(2, 1), (4, 300), (6, 3_000), (1, 30_000)]);
+    Duration::from_micros(rng.random_range(0..most))
+}
+
+/// One of several, by weight.
+fn pick<T: Copy>(rng: &mut ChaCha8Rng, weighted: &[(u32, T)]) -> T {
+    let mut left = rng.random_range(0..weighted.iter().map(|(weight, _)| weight).sum());
+    for (weight, value) in weighted {
+        match left.checked_sub(*weight) {
+            None => return *value,
+            Some(rest) => left = rest,
+        }
+    }
+    unreachable!("the weights add up to more than what was drawn")
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(index) => write!(f, "client {index}"),
+            Self::Balancer => f.write_str("balancer"),
+            Self::Worker(number) => write!(f, "worker {number}"),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} round {}", self.seed, self.round)?;
+        let by = if self.by_hand { "; workers by hand" } else { "" };
+        writeln!(f, "loadbalancer {}{by}", self.balancer_args().join(" "))?;
+        for (index, client) in self.clients.iter().enumerate() {
+            let messages: u32 = client.submissions.iter().map(|(_, count)| count).sum();
+            let durable = if client.durable { ", durable" } else { "" };
+            writeln!(
+                f,
+                "client {index}: {} submissions, {messages} messages, {:?}{durable}",
+                client.submissions.len(),
+                client.feed
+            )?;
+        }
+        for Step { pause, deed, part } in &self.steps {
+            writeln!(f, "  +{:>6} us  {deed:?} {part}", pause.as_micros())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_decisions_again() {
+        let show = |seed, round| Plan::draw(seed, round).to_string();
+        assert_eq!(show(7, 3), show(7, 3));
+        assert_ne!(show(7, 3), show(7, 4));
+        assert_ne!(show(7, 3), show(8, 3));
+    }
+
+    #[test]
+    fn every_kill_is_followed_by_a_start() {
+        for round in 0..200 {
+            let steps = Plan::draw(1, round).steps;
+            for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.deed == Deed::Kill) {
+                let again =
+                    steps[at..].iter().any(|s| s.deed == Deed::Start && s.part == step.part);
+                assert!(again, "round {round}: step {at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The processes of a round: started, killed, stopped, continued, and how each one ended.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{Ended, IpcObject, Process, Sandbox};
+
+use super::client::Client;
+use super::ledger;
+use super::plan::{Deed, Part, Plan};
+use super::tally::Tally;
+
+/// How long a killed process may take to go.
+const REAPING: Duration = Duration::from_secs(10);
+
+/// A program that the person runs in a terminal: the balancer, or a worker started by hand.
+pub(super) struct Terminal {
+    pub(super) process: Process,
+    pub(super) started: Instant,
+    /// There was something for it to do when it was started.
+    pub(super) had_work: bool,
+    pub(super) told_to_end: bool,
+}
+
+impl fmt::Display for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "started {:?} ago, had work: {}, told to end: {}",
+            self.started.elapsed(),
+            self.had_work,
+            self.told_to_end
+        )
+    }
+}
+
+pub(super) struct Stage<'a> {
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) plan: &'a Plan,
+    pub(super) clients: Vec<Client>,
+    pub(super) balancer: Option<Terminal>,
+    /// Workers that were started by hand.
+    pub(super) workers: Vec<Option<Terminal>>,
+    /// Who died without having finished, and has not been started again.
+    pub(super) owed: Vec<Part>,
+    pub(super) tally: Tally,
+    /// Lives of the balancer and of workers that have ended; their output stays readable.
+    workers_killed: u32,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(sandbox: &'a Sandbox, plan: &'a Plan) -> Self {
+        let clients = plan.clients.iter().enumerate().map(|(i, c)| Client::new(i, c)).collect();
+        Self {
+            sandbox,
+            plan,
+            clients,
+            balancer: None,
+            workers: (0..plan.workers).map(|_| None).collect(),
+            owed: Vec::new(),
+            tally: Tally::default(),
+            workers_killed: 0,
+        }
+    }
+
+    /// Does what was decided; nothing if the process is not there, or there already.
+    pub(super) fn act(&mut self, deed: Deed, part: Part) -> Result<(), String> {
+        let met = match deed {
+            Deed::Start => self.start(part)?,
+            Deed::Kill => self.kill(part)?,
+            Deed::Stop => self.signal(part, Signal::SIGSTOP),
+            Deed::Continue => self.signal(part, Signal::SIGCONT),
+            Deed::Drain => self.drain(),
+        };
+        if met {
+            self.tally.count(deed, part);
+        }
+        Ok(())
+    }
+
+    /// Starts a process that does not run. Spawned workers are the balancer's business.
+    pub(super) fn start(&mut self, part: Part) -> Result<bool, String> {
+        self.reap()?;
+        let started = match part {
+            Part::Client(index) => self.clients[index].start(self.sandbox)?,
+            Part::Balancer if self.balancer.is_none() => {
+                let args = self.plan.balancer_args();
+                self.balancer = Some(self.open("loadbalancer", &args)?);
+                true
+            }
+            Part::Worker(number) if self.plan.by_hand && self.hand(number).is_none() => {
+                *self.hand(number) = Some(self.open("worker", &[number.to_string()])?);
+                true
+            }
+            _ => false,
+        };
+        self.owed.retain(|&owed| owed != part);
+        Ok(started)
+    }
+
+    fn open(&self, program: &str, args: &[String]) -> Result<Terminal, String> {
+        let had_work = self.has_work()?;
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let process = self.sandbox.start(program, &args);
+        Ok(Terminal { process, started: Instant::now(), had_work, told_to_end: false })
+    }
+
+    /// Whether a balancer that is started now will find, or be given, something to do.
+    fn has_work(&self) -> Result<bool, String> {
+        for client in &self.clients {
+            if !client.left()?.is_empty() {
+                return Ok(true);
+            }
+        }
+        // A killed process may also leave a ledger without any submission, which ends nothing.
+        let begun = ledger::find(self.sandbox).is_some_and(|ledger| ledger::is_begun(&ledger));
+        Ok(begun || !self.is_log_complete())
+    }
+
+    /// Whether the log ends at the end of a session.
+    pub(super) fn is_log_complete(&self) -> bool {
+        super::check::read_log(self.sandbox, self.plan).is_ok()
+    }
+
+    fn hand(&mut self, number: u32) -> &mut Option<Terminal> {
+        &mut self.workers[number as usize - 1]
+    }
+
+    fn kill(&mut self, part: Part) -> Result<bool, String> {
+        if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
+            let Some(pid) = self.spawned_worker(number) else { return Ok(false) };
+            let killed = kill(pid, Signal::SIGKILL).is_ok();
+            self.workers_killed += u32::from(killed);
+            self.look_for_pending(killed);
+            return Ok(killed);
+        }
+        self.reap()?;
+        let Some(process) = self.process(part) else { return Ok(false) };
+        process.signal(Signal::SIGKILL);
+        let ended = process.wait(REAPING).ok_or("a process survives SIGKILL")?;
+        let killed = ended.status.signal() == Some(Signal::SIGKILL as i32);
+        self.look_for_pending(killed);
+        self.forget(part, &ended)?;
+        if killed && matches!(part, Part::Worker(_)) {
+            self.workers_killed += 1;
+        }
+        Ok(killed)
+    }
+
+    fn look_for_pending(&mut self, killed: bool) {
+        if killed && ledger::find(self.sandbox).is_some_and(|ledger| ledger::is_pending(&ledger)) {
+            self.tally.pending += 1;
+        }
+    }
+
+    fn signal(&mut self, part: Part, signal: Signal) -> bool {
+        if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
+            return self.spawned_worker(number).is_some_and(|pid| kill(pid, signal).is_ok());
+        }
+        self.process(part).map(|process| process.signal(signal)).is_some()
+    }
+
+    fn drain(&mut self) -> bool {
+        let Some(balancer) = &mut self.balancer else { return false };
+        balancer.process.signal(Signal::SIGTERM);
+        balancer.told_to_end = true;
+        true
+    }
+
+    /// The process of a part that is running, as far as is known.
+    fn process(&mut self, part: Part) -> Option<&mut Process> {
+        match part {
+            Part::Client(index) => {
+                let client = &mut self.clients[index];
+                if !client.is_running {
+                    return None;
+                }
+                client.lives.last_mut().map(|life| &mut life.process)
+            }
+            Part::Balancer => self.balancer.as_mut().map(|balancer| &mut balancer.process),
+            Part::Worker(number) => self.hand(number).as_mut().map(|worker| &mut worker.process),
+        }
+    }
+
+    /// The pid of a worker that the balancer started.
+    fn spawned_worker(&self, number: u32) -> Option<Pid> {
+        let number = number.to_string();
+        let is_it = |pid: &i32| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let args: Vec<&[u8]> = command.split(|&byte| byte == 0).collect();
+            args.first().is_some_and(|program| program.ends_with(b"/worker"))
+                && args.iter().rev().nth(1).is_some_and(|last| *last == number.as_bytes())
+        };
+        self.sandbox.processes().into_iter().find(is_it).map(Pid::from_raw)
+    }
+
+    /// Every part that runs, as far as is known.
+    pub(super) fn running(&self) -> Vec<Part> {
+        let clients =
+            (0..self.clients.len()).filter(|&i| self.clients[i].is_running).map(Part::Client);
+        let workers =
+            (1..).zip(&self.workers).filter(|(_, w)| w.is_some()).map(|(k, _)| Part::Worker(k));
+        clients.chain(self.balancer.as_ref().map(|_| Part::Balancer)).chain(workers).collect()
+    }
+
+    /// Notices who has ended.
+    pub(super) fn reap(&mut self) -> Result<(), String> {
+        for part in self.running() {
+            let ended = self.process(part).and_then(|process| process.wait(Duration::ZERO));
+            if let Some(ended) = ended {
+                self.forget(part, &ended)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges an end: 0, or what a fault explains.
+    fn forget(&mut self, part: Part, ended: &Ended) -> Result<(), String> {
+        let (code, signal) = (ended.status.code(), ended.status.signal());
+        let mut explained = code == Some(0) || signal == Some(Signal::SIGKILL as i32);
+        // Before it watches for signals; or as documented: a worker by the first one, the balancer by
+        // the second.
+        let by_term = signal == Some(Signal::SIGTERM as i32) || code == Some(143);
+        let mut is_owed = code != Some(0);
+        match part {
+            Part::Client(index) => self.clients[index].ended(),
+            Part::Worker(number) => {
+                let told_to_end = self.hand(number).take().is_some_and(|w| w.told_to_end);
+                if by_term && told_to_end {
+                    (explained, is_owed) = (true, false);
+                }
+            }
+            Part::Balancer => {
+                explained |= self.balancer.take().is_some_and(|b| b.told_to_end) && by_term;
+                let given_up = code == Some(3) && ended.stderr.contains("times in a row");
+                if given_up && self.workers_killed >= 5 {
+                    self.tally.given_up += 1;
+                    explained = true;
+                }
+            }
+        }
+        if is_owed {
+            self.owed.push(part);
+        }
+        if explained {
+            return Ok(());
+        }
+        Err(format!("`{}` ended with {}: {}", ended.name, ended.status, ended.stderr))
+    }
+
+    /// Continues whatever is stopped.
+    pub(super) fn continue_all(&self) {
+        for pid in self.sandbox.processes() {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+    }
+
+    /// Ends everything, whatever state it is in.
+    pub(super) fn kill_all(&mut self) {
+        for pid in self.sandbox.processes() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        for object in self.sandbox.ipc_objects() {
+            IpcObject::remove(object);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What was done in all rounds: a run that killed nothing must not look like one that proved something.
+
+use std::fmt;
+
+use super::plan::{Deed, Part};
+
+/// Counts of one role, or of several rounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    kills: u64,
+    stops: u64,
+    continues: u64,
+    restarts: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) rounds: u64,
+    pub(super) client: Faults,
+    pub(super) balancer: Faults,
+    pub(super) worker: Faults,
+    pub(super) drains: u64,
+    /// Kills after which a transaction was seen pending.
+    pub(super) pending: u64,
+    /// Submissions that a client printed `accepted` for.
+    pub(super) accepted: u64,
+    /// Submissions in the log whose client was killed before it could say so.
+    pub(super) unconfirmed: u64,
+    pub(super) messages: u64,
+    pub(super) sessions: u64,
+    /// Rounds in which the balancer gave up a worker that was killed too often.
+    pub(super) given_up: u64,
+    /// The longest way from the last fault to the end, in milliseconds.
+    pub(super) healing_ms_max: u128,
+}
+
+impl Tally {
+    /// Counts a deed that met a running process.
+    pub(super) fn count(&mut self, deed: Deed, part: Part) {
+        let faults = match part {
+            Part::Client(_) => &mut self.client,
+            Part::Balancer => &mut self.balancer,
+            Part::Worker(_) => &mut self.worker,
+        };
+        match deed {
+            Deed::Start => faults.restarts += 1,
+            Deed::Kill => faults.kills += 1,
+            Deed::Stop => faults.stops += 1,
+            Deed::Continue => faults.continues += 1,
+            Deed::Drain => self.drains += 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.client.add(other.client);
+        self.balancer.add(other.balancer);
+        self.worker.add(other.worker);
+        self.drains += other.drains;
+        self.pending += other.pending;
+        self.accepted += other.accepted;
+        self.unconfirmed += other.unconfirmed;
+        self.messages += other.messages;
+        self.sessions += other.sessions;
+        self.given_up += other.given_up;
+        self.healing_ms_max = self.healing_ms_max.max(other.healing_ms_max);
+    }
+}
+
+impl Faults {
+    fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.stops += other.stops;
+        self.continues += other.continues;
+        self.restarts += other.restarts;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} rounds, {} sessions", self.rounds, self.sessions)?;
+        writeln!(f, "             kills   stops  continues  restarts")?;
+        for (name, faults) in
+            [("client", self.client), ("balancer", self.balancer), ("worker", self.worker)]
+        {
+            writeln!(
+                f,
+                "  {name:<9}{:>7} {:>7} {:>10} {:>9}",
+                faults.kills, faults.stops, faults.continues, faults.restarts
+            )?;
+        }
+        writeln!(
+            f,
+            "kills after which a transaction was seen pending: {}; drains: {}; workers given up: {}",
+            self.pending, self.drains, self.given_up
+        )?;
+        writeln!(
+            f,
+            "submissions: {} accepted, {} more in the log whose client was killed before it said so; {} messages",
+            self.accepted, self.unconfirmed, self.messages
+        )?;
+        write!(f, "longest way from the last fault to the end: {} ms", self.healing_ms_max)
+    }
+}

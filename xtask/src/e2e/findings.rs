@@ -1,0 +1,219 @@
+//! What is checked after a run, and what was found.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use common::line::Line;
+use common::rotation::Workers;
+use common::submission::Submission;
+use serde::Serialize;
+
+use super::expected;
+use super::interleaving::first_impossible;
+use super::scene::{Order, Plan, Scene};
+use crate::terminal::{counted, shortened};
+use crate::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
+use crate::verify::{self, Account, lines};
+
+/// One thing that was checked.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) passed: bool,
+    /// What was seen, or the first thing that is wrong.
+    pub(super) detail: String,
+}
+
+/// Everything that was found about one run.
+#[derive(Debug, Serialize)]
+pub(super) struct Findings {
+    pub(super) passed: bool,
+    pub(super) checks: Vec<Check>,
+    pub(super) first_wrong: Option<Fault>,
+    pub(super) messages: u64,
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    /// Messages executed by each worker, from worker 1 on.
+    pub(super) shares: Vec<u64>,
+}
+
+/// Looks at a run from every side.
+pub(super) fn examine(plan: &Plan<'_>, scene: &Scene) -> Findings {
+    let mut checks = vec![programs(plan, scene), accepted(plan, scene)];
+    let log = scene.sandbox.log_path();
+    let mut findings = match examine_log(plan, &log, &mut checks) {
+        Ok(findings) => findings,
+        Err(error) => {
+            checks.push(check("log", [format!("{}: {error}", log.display())], String::new));
+            Findings {
+                passed: false,
+                checks: Vec::new(),
+                first_wrong: None,
+                messages: 0,
+                lines: 0,
+                bytes: 0,
+                shares: Vec::new(),
+            }
+        }
+    };
+    checks.push(check("nothing left", &scene.leftovers, || {
+        "no IPC object, process or other file".to_owned()
+    }));
+    findings.passed = checks.iter().all(|check| check.passed);
+    findings.checks = checks;
+    findings
+}
+
+/// A check fails with the first of its problems.
+fn check<P: Display>(
+    name: &'static str,
+    problems: impl IntoIterator<Item = P>,
+    seen: impl FnOnce() -> String,
+) -> Check {
+    let mut problems = problems.into_iter();
+    let Some(first) = problems.next() else {
+        return Check { name, passed: true, detail: seen() };
+    };
+    let more = match problems.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Check { name, passed: false, detail: format!("{first}{more}") }
+}
+
+fn programs(plan: &Plan<'_>, scene: &Scene) -> Check {
+    let limit = plan.limit.as_secs();
+    let late = scene.late.iter().map(|name| format!("{name} has not ended within {limit} s"));
+    let ended = scene.clients.iter().chain(&scene.others);
+    let failed = ended.clone().filter(|ended| !ended.status.success()).map(|ended| {
+        let why = ended.stderr.lines().last().unwrap_or("it printed nothing to stderr");
+        format!("{}: {}: {why}", ended.name, ended.status)
+    });
+    check("programs", late.chain(failed), || {
+        format!("{} ended with exit code 0", counted(ended.count() as u64, "program"))
+    })
+}
+
+fn accepted(plan: &Plan<'_>, scene: &Scene) -> Check {
+    let expected: String = plan.inputs.iter().map(|input| format!("accepted {input}\n")).collect();
+    let wrong = scene.clients.iter().filter(|client| client.stdout != expected);
+    let problems = wrong.map(|client| {
+        let lines = client.stdout.lines().zip(expected.lines());
+        let right = lines.take_while(|(found, expected)| found == expected).count();
+        let found = client.stdout.lines().nth(right).unwrap_or("nothing more");
+        let expected = expected.lines().nth(right).unwrap_or("nothing more");
+        format!("{}: expected {}, found {}", client.name, shortened(expected), shortened(found))
+    });
+    check("accepted", problems, || {
+        let submissions = plan.inputs.len() * plan.clients;
+        format!("{} confirmed", counted(submissions as u64, "submission"))
+    })
+}
+
+fn examine_log(plan: &Plan<'_>, log: &Path, checks: &mut Vec<Check>) -> io::Result<Findings> {
+    let verdict = verify::check(log, Some(plan.workers))?;
+    let (found, tally) = read_without_order(log, plan.workers)?;
+    let given: u64 = plan.inputs.iter().map(|input| u64::from(input.count())).sum();
+    let given = given * plan.clients as u64;
+
+    checks.push(grammar(&verdict));
+    checks.push(order(&verdict));
+    checks.push(submissions(plan, &found));
+    checks.push(once(&tally, given));
+    let unfair = tally.workers.iter().filter(|worker| worker.executed != worker.expected);
+    checks
+        .push(check("distribution", unfair, || "one after the other, shares as below".to_owned()));
+    checks.push(totals(&tally));
+    // What is the same every time is compared byte for byte.
+    if found.len() == 1 || (plan.clients == 1 && plan.order == Order::ClientFirst) {
+        let difference = expected::compare(log, &found, plan.workers)?;
+        let problem = difference.map(|d| format!("the first different byte is byte {}", d.byte));
+        checks
+            .push(check("bytes", problem, || "the file the rules make, byte for byte".to_owned()));
+    }
+    Ok(Findings {
+        passed: false,
+        checks: Vec::new(),
+        first_wrong: verdict.first_wrong,
+        messages: tally.messages,
+        lines: verdict.lines,
+        bytes: verdict.bytes,
+        shares: tally.workers.iter().map(|worker| worker.executed).collect(),
+    })
+}
+
+/// The submissions in the order of their lines, and what else is in the log in whatever order.
+fn read_without_order(log: &Path, workers: Workers) -> io::Result<(Vec<Submission>, Tally)> {
+    let mut account = Account::new(Some(workers));
+    let (mut found, mut text) = (Vec::new(), None);
+    lines::for_each(File::open(log)?, |bytes, _| {
+        let Some(line) = lines::parse(bytes) else { return };
+        account.push(line);
+        match line {
+            Line::Client { text: new } => text = Some(new.to_owned()),
+            Line::Count { count } => found
+                .extend(text.take().and_then(|text| Submission::new(text.as_bytes(), count).ok())),
+            _ => {}
+        }
+    })?;
+    Ok((found, account.finish()))
+}
+
+fn grammar(verdict: &Verdict) -> Check {
+    let wrong = verdict.foreign.first.iter().chain(&verdict.torn);
+    check("grammar", wrong, || {
+        format!("{}, each of one of the five kinds", counted(verdict.lines, "line"))
+    })
+}
+
+fn order(verdict: &Verdict) -> Check {
+    let faults = verdict.sessions.first.iter().filter_map(|session| session.fault.as_ref());
+    let faults = faults.map(|fault| {
+        let found = fault.found.as_deref().map(shortened);
+        Fault { expected: shortened(&fault.expected), found, ..*fault }.to_string()
+    });
+    let sessions = (verdict.sessions.count != 1)
+        .then(|| format!("{} instead of one", counted(verdict.sessions.count, "session")));
+    check("order", faults.chain(sessions), || {
+        "canonical, from the first line to the last".to_owned()
+    })
+}
+
+fn submissions(plan: &Plan<'_>, found: &[Submission]) -> Check {
+    let given = plan.inputs.len() * plan.clients;
+    let number = (found.len() != given).then(|| {
+        format!("{} in the log, {given} given", counted(found.len() as u64, "submission"))
+    });
+    let strange = first_impossible(found, plan.inputs, plan.clients).map(|i| {
+        let submission = shortened(&found[i].to_string());
+        format!("submission {} of the log, `{submission}`, is not what was given there", i + 1)
+    });
+    check("submissions", number.into_iter().chain(strange), || {
+        format!("{} as given, each client's in its order", counted(given as u64, "submission"))
+    })
+}
+
+fn once(tally: &Tally, given: u64) -> Check {
+    let executed: u64 = tally.workers.iter().map(|worker| worker.executed).sum();
+    let unequal = (tally.messages != given || executed != given).then(|| {
+        format!(
+            "{given} given, {} submitted, {executed} executed",
+            counted(tally.messages, "message")
+        )
+    });
+    let halves = (tally.half_submissions > 0)
+        .then(|| counted(tally.half_submissions, "submission") + " with only one line");
+    let spans = tally.received.first.iter().map(ToString::to_string);
+    check("exactly once", spans.chain(halves).chain(unequal), || {
+        format!("{} received and executed", counted(given, "message"))
+    })
+}
+
+fn totals(tally: &Tally) -> Check {
+    let is_right = |w: &&WorkerTally| w.total == Some(w.executed) && w.totals == 1;
+    check("totals", tally.workers.iter().filter(|worker| !is_right(worker)), || {
+        format!("{}, each what its worker executed", counted(tally.workers.len() as u64, "total"))
+    })
+}

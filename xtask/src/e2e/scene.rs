@@ -1,0 +1,136 @@
+//! One run of the whole system in a temp directory: who is started when, and how each one ended.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use common::rotation::Workers;
+use common::submission::Submission;
+use nix::sys::signal::Signal;
+use serde::Serialize;
+use tests::{Binaries, Ended, Process, Sandbox};
+
+/// Who is there first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Order {
+    /// The clients submit before the load balancer is started.
+    ClientFirst,
+    /// The clients come when the load balancer is running.
+    LbFirst,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) binaries: &'a Binaries,
+    pub(super) workers: Workers,
+    pub(super) inputs: &'a [Submission],
+    pub(super) clients: usize,
+    pub(super) order: Order,
+    /// Workers are started here, not by the load balancer.
+    pub(super) hand_started: bool,
+    pub(super) limit: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) sandbox: Sandbox,
+    pub(super) clients: Vec<Ended>,
+    /// The load balancer, and workers started here.
+    pub(super) others: Vec<Ended>,
+    /// Those that had to be killed when the time was up.
+    pub(super) late: Vec<String>,
+    /// IPC objects, processes and files that were there after the end.
+    pub(super) leftovers: Vec<String>,
+    pub(super) duration: Duration,
+}
+
+impl Plan<'_> {
+    /// Plays it to its end, or until the time is up.
+    pub(super) fn play(&self, sandbox: Sandbox) -> Scene {
+        let start = Instant::now();
+        let deadline = start + self.limit;
+        let (mut clients, mut others);
+        match self.order {
+            Order::ClientFirst => {
+                clients = self.start_clients(&sandbox);
+                // A full ledger makes clients wait for the load balancer, and say so.
+                poll(deadline, || {
+                    clients
+                        .iter_mut()
+                        .all(|(_, client)| !client.is_running() || !client.stderr().is_empty())
+                });
+                others = self.start_others(&sandbox);
+            }
+            Order::LbFirst => {
+                others = self.start_others(&sandbox);
+                poll(deadline, || !sandbox.ipc_objects().is_empty() || !others[0].1.is_running());
+                clients = self.start_clients(&sandbox);
+            }
+        }
+        let (mut late, mut ended_clients, mut ended_others) = (Vec::new(), Vec::new(), Vec::new());
+        wait(&mut clients, deadline, &mut ended_clients, &mut late);
+        if self.drains() {
+            others[0].1.signal(Signal::SIGTERM);
+        }
+        wait(&mut others, deadline, &mut ended_others, &mut late);
+        let duration = start.elapsed();
+        let leftovers = sandbox.leftovers();
+        Scene { sandbox, clients: ended_clients, others: ended_others, late, leftovers, duration }
+    }
+
+    /// With several clients to come, the load balancer must not end after the first one.
+    fn drains(&self) -> bool {
+        self.order == Order::LbFirst && self.clients > 1
+    }
+
+    fn start_clients(&self, sandbox: &Sandbox) -> Vec<(String, Process)> {
+        let inputs: Vec<String> = self.inputs.iter().map(ToString::to_string).collect();
+        // `--`: a text may begin with a dash.
+        let args: Vec<&str> = ["--"].into_iter().chain(inputs.iter().map(String::as_str)).collect();
+        (1..=self.clients)
+            .map(|i| (format!("client {i}"), sandbox.start("client", &args)))
+            .collect()
+    }
+
+    fn start_others(&self, sandbox: &Sandbox) -> Vec<(String, Process)> {
+        let workers = self.workers.to_string();
+        let mut args = vec![workers.as_str()];
+        args.extend(self.hand_started.then_some("--no-spawn"));
+        args.extend(self.drains().then_some("--serve"));
+        let mut started = vec![("loadbalancer".to_owned(), sandbox.start("loadbalancer", &args))];
+        if self.hand_started {
+            started.extend(self.workers.ids().map(|worker| {
+                let k = worker.to_string();
+                (format!("worker {k}"), sandbox.start("worker", &[&k]))
+            }));
+        }
+        started
+    }
+}
+
+/// Waits until a condition holds, or the time is up.
+fn poll(deadline: Instant, mut condition: impl FnMut() -> bool) {
+    while !condition() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for processes, and kills those that have not ended when the time is up.
+fn wait(
+    processes: &mut Vec<(String, Process)>,
+    deadline: Instant,
+    ended: &mut Vec<Ended>,
+    late: &mut Vec<String>,
+) {
+    for (name, process) in processes {
+        match process.wait(deadline.saturating_duration_since(Instant::now())) {
+            Some(end) => ended.push(Ended { name: name.clone(), ..end }),
+            None => {
+                process.kill();
+                late.push(name.clone());
+            }
+        }
+    }
+}

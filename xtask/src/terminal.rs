@@ -1,0 +1,115 @@
+//! What reports look like: marks, bars, numbers. [`anstream`] takes the colours out again where no
+//! terminal shows them.
+
+use std::fmt;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+/// Good news.
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+/// Bad news.
+pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
+/// What can be skipped.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// So many workers are listed one by one.
+const WORKERS_LISTED_MAX: usize = 16;
+const BAR_LEN: u64 = 30;
+/// Longer lines of a log are cut short for people.
+const TEXT_LEN_MAX: usize = 160;
+
+/// The mark in front of what was checked.
+pub(crate) fn mark(passed: bool) -> String {
+    let (style, mark) = if passed { (GREEN, "✓") } else { (RED, "✗") };
+    format!("{style}{mark}{style:#}")
+}
+
+/// Each worker's share as a bar, a line each.
+pub(crate) struct Shares<'a>(pub(crate) &'a [u64]);
+
+impl fmt::Display for Shares<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = self.0.iter().copied().max().unwrap_or(0).max(1);
+        for (k, &share) in (1..).zip(self.0).take(WORKERS_LISTED_MAX) {
+            // Anything at all shows as something.
+            let len = (share * BAR_LEN).div_ceil(most);
+            let bar = "█".repeat(usize::try_from(len).unwrap_or(0));
+            writeln!(f, "    worker {k:<3} {bar:<30} {}", grouped(share))?;
+        }
+        let unlisted = self.0.get(WORKERS_LISTED_MAX..).unwrap_or_default();
+        if let (Some(least), Some(most)) = (unlisted.iter().min(), unlisted.iter().max()) {
+            let (least, most) = (grouped(*least), grouped(*most));
+            writeln!(f, "    … and {} more with {least} to {most} each", unlisted.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// A number that people can read: `1,000,000`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A number with its noun: `1 line`, `2 lines`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// A text of at most a few lines in a terminal.
+pub(crate) fn shortened(text: &str) -> String {
+    if text.chars().count() <= TEXT_LEN_MAX {
+        return text.to_owned();
+    }
+    let half = TEXT_LEN_MAX / 2;
+    let start: String = text.chars().take(half).collect();
+    let end: Vec<char> = text.chars().rev().take(half).collect();
+    format!("{start} […] {}", end.iter().rev().collect::<String>())
+}
+
+/// Prints what a program reads.
+pub(crate) fn print_json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => println!("{json}"),
+        Err(error) => eprintln!("cannot be written as JSON: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0, "0 lines")]
+    #[case(1, "1 line")]
+    #[case(999, "999 lines")]
+    #[case(1_000, "1,000 lines")]
+    #[case(1_234_567, "1,234,567 lines")]
+    fn numbers(#[case] number: u64, #[case] text: &str) {
+        assert_eq!(counted(number, "line"), text);
+    }
+
+    #[test]
+    fn bars_are_proportional_and_nothing_is_nothing() {
+        let shares = Shares(&[30, 15, 1, 0]).to_string();
+        let lens: Vec<usize> = shares.lines().map(|line| line.matches('█').count()).collect();
+        assert_eq!(lens, [30, 15, 1, 0]);
+        assert!(Shares(&[4; 20]).to_string().contains("… and 4 more with 4 to 4 each"));
+    }
+
+    #[test]
+    fn long_texts_keep_both_ends() {
+        let text = format!("begin{}end", "x".repeat(5000));
+        let short = shortened(&text);
+        assert!(short.starts_with("begin") && short.ends_with("end") && short.len() < 200);
+    }
+}

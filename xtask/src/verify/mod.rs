@@ -1,0 +1,76 @@
+//! `cargo xtask verify`: checks any `sistem.log`, also one that another program wrote, and says exactly
+//! what is wrong with it.
+
+mod account;
+mod balance;
+mod judge;
+pub(crate) mod lines;
+mod report;
+pub(crate) mod verdict;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use common::error::exit;
+use common::rotation::Workers;
+use serde::Serialize;
+
+pub(crate) use account::Account;
+use judge::Judge;
+use verdict::Verdict;
+
+/// The version of what `--json` prints.
+const FORMAT_VERSION: u32 = 1;
+
+/// Check any sistem.log, also one that another program wrote.
+///
+/// Exit status: 0 nothing is wrong; 4 something is; 3 the file cannot be read; 2 usage.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The log.
+    log: PathBuf,
+    /// N of every session; without it, it is found out from each session's lines.
+    #[arg(long, value_name = "N")]
+    workers: Option<Workers>,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    version: u32,
+    log: &'a Path,
+    seconds: f64,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let start = Instant::now();
+    let verdict = match check(&args.log, args.workers) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            eprintln!("verify: {}: {error}; give a file that you may read", args.log.display());
+            return ExitCode::from(exit::TROUBLE);
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    if args.json {
+        let json = Json { version: FORMAT_VERSION, log: &args.log, seconds, verdict: &verdict };
+        crate::terminal::print_json(&json);
+    } else {
+        anstream::print!("{}", report::report(&args.log, &verdict, seconds));
+    }
+    if verdict.passed { ExitCode::SUCCESS } else { ExitCode::from(exit::VERIFY) }
+}
+
+/// Reads a log once, from its beginning to its end, and judges it.
+pub(crate) fn check(log: &Path, workers: Option<Workers>) -> io::Result<Verdict> {
+    let mut judge = Judge::new(workers);
+    let bytes = lines::for_each(File::open(log)?, |line, ended| judge.push(line, ended))?;
+    Ok(judge.finish(bytes))
+}
