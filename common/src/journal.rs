@@ -332,9 +332,10 @@ impl<'a> Transaction<'a> {
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
             write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
             log_len = to.log_len;
-            // The next transaction begins with nothing: these bytes are in the log now.
-            renderer.clear();
         }
+        // The next transaction begins with nothing: neither with what was redone, which is in the log
+        // now, nor with what did not fit on a full disk.
+        renderer.clear();
         let at = ledger.cursors()?;
         check_len(at.log_len, log_len)?;
         Ok(Self { instance, ledger, renderer, durable, at, wrote_received: false })

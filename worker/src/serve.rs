@@ -67,8 +67,14 @@ impl Server {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                if ledger.generations(self.worker).1 == generation {
+                let queue_generation = ledger.generations(self.worker).1;
+                if queue_generation == generation {
                     return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
+                }
+                if queue_generation.wrapping_sub(generation).cast_signed() > 0 {
+                    // A second balancer came before the first one's queue was noticed here, and
+                    // made one for the next life already.
+                    continue 'ledger;
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;
@@ -171,6 +177,7 @@ impl Server {
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
                 self.worker, queue.0
             );
+            ledger.doorbell().ring();
             return Ok(true);
         }
         if next > before {
@@ -178,6 +185,9 @@ impl Server {
             if ledger.wants_wake(self.worker, next) {
                 ledger.doorbell().ring();
             }
+        } else {
+            // A piece of a text: the balancer may wait for its room, and cannot see it otherwise.
+            ledger.doorbell().ring();
         }
         Ok(complete)
     }

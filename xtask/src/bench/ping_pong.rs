@@ -40,8 +40,8 @@ impl Drop for DoorbellSegment {
     }
 }
 
-fn attach(segment: i32) -> io::Result<Ledger> {
-    Ok(Ledger::new(Segment::attach(segment)?))
+fn attach(segment: i32) -> nix::Result<Ledger> {
+    Segment::attach(segment).map(Ledger::new)
 }
 
 /// Arguments of the process at the pipe.

@@ -39,7 +39,7 @@ impl Drop for Queues {
 
 /// Sends, as soon as there is room. It yields instead of sleeping in the kernel, which is what makes
 /// a full queue slow: to the baselines' advantage.
-pub(super) fn send(queue: MessageQueue, message: &Message, len: usize) -> Result<(), Errno> {
+pub(super) fn send(queue: MessageQueue, message: &Message, len: usize) -> nix::Result<()> {
     loop {
         match queue.try_send(message, len) {
             Err(Errno::EAGAIN) => thread::yield_now(),

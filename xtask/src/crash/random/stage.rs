@@ -117,7 +117,8 @@ impl<'a> Stage<'a> {
         }
         // A killed process may also leave a ledger without any submission, which ends nothing.
         let begun = ledger::find(self.sandbox).is_some_and(|ledger| ledger::is_begun(&ledger));
-        Ok(begun || !self.is_log_complete())
+        let log = self.is_log_complete();
+        Ok(begun || !log)
     }
 
     /// Whether the log ends at the end of a session.

@@ -1,0 +1,71 @@
+//! What `cargo xtask crash --random` and `--limits` found, each reduced to the shortest way to it.
+#![forbid(unsafe_code)]
+
+use common::fence::shared_memory;
+use common::instance::Instance;
+use common::journal::{Accept, Journal};
+use common::ledger::Cursors;
+use common::rotation::Workers;
+use common::submission::Submission;
+use nix::sys::signal::Signal;
+use tests::{IpcObject, Sandbox};
+
+/// A balancer died inside a transaction. The next one appended what was missing; and since its
+/// renderer still held these lines, once more when it closed the session.
+#[test]
+fn a_redone_transaction_is_not_appended_again_by_the_next_one() {
+    let sandbox = Sandbox::default();
+    let open = || Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
+    let mut journal = open();
+    journal.set_workers(Workers::new(1).unwrap()).unwrap();
+    let accepted = journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
+    assert_eq!(accepted, Accept::Accepted(1));
+    journal.ledger().set_received(2);
+    let lines = "Received at lb: a (#message 1)\nReceived at lb: a (#message 2)\n";
+    let at = journal.cursors().unwrap();
+    let log_len = at.log_len + lines.len() as u64;
+    journal.ledger().commit(&Cursors { log_len, line: 2, ..at });
+    drop(journal);
+
+    let mut next = open();
+    next.try_close(|_, _| Ok(true)).unwrap();
+    let expected = format!("Message from client: a\nMessage count: 2\n{lines}");
+    assert_eq!(sandbox.log(), expected);
+    assert_eq!(next.cursors().unwrap().closing, 1);
+    shared_memory::remove(next.ledger().segment_id()).unwrap();
+}
+
+/// A worker was stopped before it noticed its queue, and the balancer killed. The next balancer made a
+/// queue for the worker's next life, for which this life waited for ever.
+#[test]
+fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["a;5"]);
+    let mut worker = sandbox.start("worker", &["1"]);
+    let sleeps = |pid: i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("futex"))
+    };
+    sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
+    worker.signal(Signal::SIGSTOP);
+    let queues = || -> Vec<IpcObject> {
+        let objects = sandbox.ipc_objects().into_iter();
+        objects.filter(|object| matches!(object, IpcObject::Queue { .. })).collect()
+    };
+    let mut first = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.wait_until("the first balancer's queue", || !queues().is_empty());
+    let first_queues = queues();
+    // It has told the worker of its queue when it sleeps.
+    sandbox.wait_until("the first balancer sleeps", || sleeps(first.pid()));
+    first.kill();
+    let mut second = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.wait_until("the second balancer's queue", || {
+        !queues().is_empty() && queues() != first_queues
+    });
+    sandbox.wait_until("the second balancer sleeps", || sleeps(second.pid()));
+    worker.signal(Signal::SIGCONT);
+    for process in [&mut second, &mut worker] {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
+    sandbox.assert_clean();
+}
