@@ -83,6 +83,9 @@ pub(super) struct CaseResult {
     pub(super) scores: Vec<Score>,
     /// The limit's time by ours, round by round.
     pub(super) of_limit: Spread,
+    /// Share of a core that the limit's process had while it was timed, round by round. Much below 1,
+    /// the machine was busy and the ratios mean nothing.
+    pub(super) limit_cpu_share: Spread,
     /// Line at a time's time per message by ours, round by round.
     pub(super) times_line_at_a_time: Option<Spread>,
     #[serde(skip)]
@@ -90,10 +93,18 @@ pub(super) struct CaseResult {
 }
 
 impl CaseResult {
+    /// Whether someone else wanted the processor: that favours our several processes.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.limit_cpu_share.median < CPU_SHARE_MIN || self.of_limit.median > 1.0
+    }
+
     pub(super) fn score(&self, contestant: Contestant) -> Option<&Score> {
         self.scores.iter().find(|score| score.contestant == contestant)
     }
 }
+
+/// Less of a core than this for the limit, and ratios are void.
+const CPU_SHARE_MIN: f64 = 0.9;
 
 /// Most workers that the baselines are run with.
 const BASELINE_WORKERS_MAX: u32 = 16;
@@ -114,6 +125,7 @@ pub(super) fn run(
 ) -> Result<CaseResult, Failure> {
     let contestants = contestants(&case);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
+    let mut cpu_shares = Vec::new();
     for round in 0..=rounds {
         progress.show(&format!("{case}, round {round} of {rounds}"));
         Failure::if_interrupted()?;
@@ -125,7 +137,13 @@ pub(super) fn run(
             let part = Case { messages: case.messages.min(contestant.messages_max()), ..case };
             let took = match contestant {
                 Contestant::Ours => ours,
-                Contestant::Limit => limit::run(&sandbox.log_path())?,
+                Contestant::Limit => {
+                    let limit = limit::run(&sandbox.log_path())?;
+                    if round > 0 {
+                        cpu_shares.push(limit.cpu_share);
+                    }
+                    limit.took
+                }
                 Contestant::RawQueue => baseline::run(&part, None)?,
                 Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
             };
@@ -135,7 +153,7 @@ pub(super) fn run(
         }
         progress.step();
     }
-    Ok(result(case, &contestants, &times))
+    Ok(result(case, &contestants, &times, &cpu_shares))
 }
 
 fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
@@ -146,7 +164,12 @@ fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
 }
 
 /// Sums up seconds per message, given by contestant and round.
-fn result(case: Case, contestants: &[Contestant], times: &[Vec<f64>]) -> CaseResult {
+fn result(
+    case: Case,
+    contestants: &[Contestant],
+    times: &[Vec<f64>],
+    cpu_shares: &[f64],
+) -> CaseResult {
     let of = |contestant| contestants.iter().position(|c| *c == contestant).map(|i| &times[i]);
     let by_ours = |contestant| {
         let (theirs, ours) = (of(contestant)?, of(Contestant::Ours)?);
@@ -176,6 +199,7 @@ fn result(case: Case, contestants: &[Contestant], times: &[Vec<f64>]) -> CaseRes
         verified: true,
         scores: scores.collect(),
         of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of(&[])),
+        limit_cpu_share: Spread::of(cpu_shares),
         times_line_at_a_time: by_ours(Contestant::LineAtATime),
         case,
     }
