@@ -1,14 +1,7 @@
 //! One case, all contestants, round after round: each round runs everyone once, so that whatever the
 //! machine does in these seconds hits all of them alike; and what is compared is compared within a
-//! round.
-//!
-//! # The page cache
-//!
-//! Nobody's log reaches the disk before it is removed: all of them write into memory of the kernel's
-//! page cache, nobody calls fsync, and what is measured is that memory's speed. New pages cost more
-//! the first time the kernel (or the machine below it) hands them out. So each round's files are
-//! removed before the next round, which gets their pages; and the first round is a rehearsal that
-//! counts for nothing.
+//! round. The first round is a rehearsal that counts for nothing, and each
+//! round's files are removed before the next.
 
 use std::time::Duration;
 
@@ -20,7 +13,7 @@ use super::failure::Failure;
 use super::job::Job;
 use super::progress::Progress;
 use super::spread::Spread;
-use super::{baseline, judge, limit};
+use super::{baseline, judge, limit, page_cache};
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -130,7 +123,8 @@ pub(super) fn run(
         progress.show(&format!("{case}, round {round} of {rounds}"));
         Failure::if_interrupted()?;
         let sandbox = Sandbox::new(binaries);
-        // The limit writes what our job wrote.
+        page_cache::leave_pages(&sandbox.dir(), case.log_len())
+            .map_err(Failure::system("a temp file"))?;
         let ours = Job::new(&sandbox, &case)?.run()?;
         judge::canonical(&sandbox.log_path(), &case)?;
         for (contestant, times) in contestants.iter().zip(&mut times) {

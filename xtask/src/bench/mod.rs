@@ -3,7 +3,7 @@
 //! Where the figures come from, and what makes them fair, is said where each is made:
 //!
 //! - [`contest`]: throughput against the limit and two baselines, interleaved;
-//! - [`limit`] and [`baseline`]: what we are compared with;
+//! - [`limit`], [`baseline`] and [`page_cache`]: what we are compared with, on what ground;
 //! - [`latency`] and [`ping_pong`]: one message at a time;
 //! - [`resources`] and [`tracer`]: memory and system calls;
 //! - [`idle`] and [`startup`];
@@ -24,6 +24,7 @@ mod judge;
 mod latency;
 mod launch;
 mod limit;
+mod page_cache;
 mod ping_pong;
 mod plan;
 mod plot;
