@@ -126,6 +126,9 @@ impl Balancer {
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
         let ledger = self.journal.ledger();
         if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+            if ledger.cursors()?.is_ended() {
+                return Ok(None); // a client of the next session was quicker than we: see end()
+            }
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
         }
@@ -162,8 +165,11 @@ impl Balancer {
     fn end(mut self) -> Result<u8, Error> {
         self.crew.wait()?;
         self.journal.sync_if_durable()?;
-        self.journal.remove_objects()?;
-        Ok(0)
+        match self.journal.remove_objects() {
+            // A client that came after the totals removed them, and has begun the next session.
+            Ok(_) | Err(Error::SessionEnded) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// No submission came. Workers started by hand may go on waiting in the ledger.
