@@ -1,4 +1,4 @@
-//! RLIMIT_NOFILE from the least with which a program can be loaded.
+//! `RLIMIT_NOFILE` from the least with which a program can be loaded.
 
 use tests::Sandbox;
 
@@ -18,7 +18,8 @@ pub(super) fn all_programs(setting: &Setting) -> Result<Outcome, String> {
     };
     let mut refused = 0;
     for number in LIMITS {
-        let limit = format!("--nofile={number}");
+        // The soft limit alone, so that it can be raised again.
+        let limit = format!("--nofile={number}:256");
         let context = |error| format!("{number} descriptors: {error}");
         let sandbox = setting.sandbox();
         let client = limited::run(&sandbox, &limit, "client", &["Halo A;10"]).map_err(context)?;
@@ -47,7 +48,7 @@ fn balancer(sandbox: &Sandbox, limit: &str) -> Result<limited::Ended, String> {
             || start.elapsed() > std::time::Duration::from_millis(1500)
     })?;
     if balancer.is_running()? {
-        super::processes::raise(balancer.pid(), "--nofile=256:256")?;
+        super::processes::raise(balancer.pid(), "--nofile=256")?;
     }
     balancer.wait()
 }

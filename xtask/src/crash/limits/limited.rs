@@ -5,6 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::Sandbox;
 
 /// A check waits so long for what must happen.
@@ -54,6 +56,18 @@ impl Limited {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
         Ok(Ended { status: output.status, stdout, stderr })
+    }
+
+    /// Waits for its end, or asks for it once it waits for work.
+    pub(super) fn end_or_terminate(mut self, sandbox: &Sandbox) -> Result<(), String> {
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        wait_until("an end, or a ledger to wait in", || {
+            !self.is_running().unwrap_or(false) || !sandbox.ipc_objects().is_empty()
+        })?;
+        let _ = kill(pid, Signal::SIGTERM);
+        let ended = self.wait()?;
+        let code = ended.status.code();
+        if matches!(code, Some(0 | 143)) { Ok(()) } else { Err(format!("{ended:?}")) }
     }
 
     pub(super) fn is_running(&mut self) -> Result<bool, String> {

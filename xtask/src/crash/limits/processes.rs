@@ -1,5 +1,6 @@
-//! EAGAIN at fork: RLIMIT_NPROC, which does not bind root, so the balancer runs as nobody.
+//! EAGAIN at fork: `RLIMIT_NPROC`, which does not bind root, so the balancer runs as nobody.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
@@ -10,10 +11,15 @@ const NOBODY: u32 = 65_534;
 
 /// Raises a limit of a running process.
 pub(super) fn raise(pid: u32, limit: &str) -> Result<(), String> {
-    let status = Command::new("prlimit").arg(limit).arg("--pid").arg(pid.to_string()).status();
-    match status {
+    let mut command = Command::new("prlimit");
+    command.arg(limit).arg("--pid").arg(pid.to_string());
+    expect_success(command)
+}
+
+fn expect_success(mut command: Command) -> Result<(), String> {
+    match command.status() {
         Ok(status) if status.success() => Ok(()),
-        other => Err(format!("prlimit {limit}: {other:?}")),
+        other => Err(format!("{command:?}: {other:?}")),
     }
 }
 
@@ -38,21 +44,25 @@ pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
     for path in [&root, &dir] {
         chown(path, Some(NOBODY), Some(NOBODY)).map_err(|error| error.to_string())?;
     }
-    let as_nobody = |limit: &str, program: &str, arg: &str| {
+    let as_nobody = |args: &[&OsStr]| {
         let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
         let mut command = Command::new("setpriv");
-        command.args(ids).args(["--clear-groups", "prlimit", limit, "--"]);
-        command.arg(root.join(program)).arg(arg).current_dir(&dir);
+        command.args(ids).args(["--clear-groups", "prlimit"]).args(args).current_dir(&dir);
         command
     };
-    Limited::start(as_nobody("--nproc=64", "client", "Halo A;10"))?.wait()?.expect_code(0)?;
-    let command = as_nobody("--nproc=1", "loadbalancer", "3");
-    let balancer = sandbox.start_command(command, "loadbalancer as nobody");
+    let program = |name: &str| root.join(name).into_os_string();
+    let limited = |limit: &str, name: &str, arg: &str| {
+        as_nobody(&[limit.as_ref(), "--".as_ref(), &program(name), arg.as_ref()])
+    };
+    Limited::start(limited("--nproc=64", "client", "Halo A;10"))?.wait()?.expect_code(0)?;
+    // The soft limit alone, so that it can be raised again.
+    let command = limited("--nproc=1:64", "loadbalancer", "3");
+    let mut balancer = sandbox.start_command(command, "loadbalancer as nobody");
     let told = || balancer.stderr().contains("cannot start worker");
     wait_until("it says that it cannot start a worker", told)
         .map_err(|error| format!("{error}{}", sandbox.report()))?;
-    raise(balancer.pid().cast_unsigned(), "--nproc=64:64")?;
-    let mut balancer = balancer;
+    let pid = balancer.pid().to_string();
+    expect_success(as_nobody(&["--nproc=64".as_ref(), "--pid".as_ref(), pid.as_ref()]))?;
     let ended = balancer.wait(super::limited::PATIENCE).ok_or("it never ended")?;
     let once = ended.stderr.matches("cannot start worker").count() <= 3;
     if ended.status.code() != Some(0) || !once || sandbox.log() != whole {
