@@ -191,10 +191,12 @@ impl Dispatch {
             Err(Errno::EAGAIN) => {
                 outlet.full_at = Some(ledger.executed(outlet.worker));
                 match queue.stat() {
-                    // Full of nothing: it takes less than this frame. Try a smaller one.
+                    // Full of nothing: it takes less than this frame. Try a smaller one. (If it
+                    // takes as much, the worker has emptied it meanwhile.)
                     Ok(stat) if stat.messages == 0 => {
                         outlet.full_at = None;
-                        shrink(outlet, stat.bytes_max, len)
+                        let fits = len as u64 <= stat.bytes_max;
+                        if fits { Ok(true) } else { shrink(outlet, stat.bytes_max, len) }
                     }
                     _ => Ok(false),
                 }
@@ -236,7 +238,8 @@ impl Dispatch {
     pub(crate) fn may_sleep(&mut self, ledger: &Ledger) -> bool {
         self.outlets.iter_mut().all(|outlet| {
             let Some(executed) = outlet.full_at else { return true };
-            let wake_at = executed + (outlet.sent - executed).div_ceil(2);
+            // At least one, or it would not sleep while nothing but pieces of a text is on the way.
+            let wake_at = executed + outlet.sent.saturating_sub(executed).div_ceil(2).max(1);
             ledger.set_wake_at(outlet.worker, wake_at);
             ledger.executed(outlet.worker) < wake_at
         })
@@ -244,9 +247,14 @@ impl Dispatch {
 
     /// After sleeping.
     pub(crate) fn awake(&mut self, ledger: &Ledger) {
-        for outlet in &self.outlets {
-            if outlet.full_at.is_some() {
+        for outlet in &mut self.outlets {
+            if let Some(executed) = outlet.full_at {
                 ledger.set_wake_at(outlet.worker, u64::MAX);
+                // The queue was full of pieces of a text, or of others' messages: that they were
+                // taken out does not show in what is executed.
+                if outlet.text_at > 0 || outlet.sent <= executed {
+                    outlet.full_at = None;
+                }
             }
         }
     }

@@ -177,6 +177,7 @@ impl Server {
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
                 self.worker, queue.0
             );
+            ledger.doorbell().ring();
             return Ok(true);
         }
         if next > before {
@@ -184,6 +185,9 @@ impl Server {
             if ledger.wants_wake(self.worker, next) {
                 ledger.doorbell().ring();
             }
+        } else {
+            // A piece of a text: the balancer may wait for its room, and cannot see it otherwise.
+            ledger.doorbell().ring();
         }
         Ok(complete)
     }
@@ -191,7 +195,7 @@ impl Server {
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
-        if self.journal.ready()? == Ready::Received {
+        if matches!(self.journal.ready()?, Ready::Received | Ready::Pending) {
             return Ok(()); // the balancer is at it
         }
         loop {

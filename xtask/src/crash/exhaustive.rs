@@ -1,13 +1,113 @@
-//! To be written.
+//! Kills at every system call: of every process, in every scenario, also in the middle of a write to the
+//! log, and again during the recovery.
+//!
+//! The unmodified programs are stepped with ptrace(2). Each point is a whole run in a directory of its
+//! own: killed there, started again as a person would, and compared with an undisturbed run.
 
-/// To be written.
+mod campaign;
+mod oracle;
+mod plan;
+mod play;
+mod point;
+mod registers;
+mod report;
+mod scenario;
+mod stepper;
+mod witness;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use common::error::exit;
+use tests::{Binaries, Profile};
+
+use campaign::Campaign;
+use point::Point;
+use scenario::SCENARIOS;
+
+/// Kill at system calls.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
-    /// To be written.
+    /// Kill at every system call instead of a sample of them.
     #[arg(long)]
-    pub(crate) exhaustive: bool,
+    all: bool,
+    /// Only these scenarios.
+    #[arg(long, value_name = "NAME", value_parser = known_scenario)]
+    scenario: Vec<String>,
+    /// Only this point, as a failure names it: SCENARIO:ROLE:N:MOMENT.
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario"])]
+    replay: Option<Point>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Points played at once.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Use programs that were built elsewhere.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+    /// Ask to be traced, and become the program after `--`.
+    #[arg(long, hide = true, requires = "program")]
+    traced: bool,
+    #[arg(last = true, hide = true)]
+    program: Vec<OsString>,
 }
 
-pub(crate) fn run(_args: &Args) -> bool {
-    false
+fn known_scenario(name: &str) -> Result<String, String> {
+    scenario::Scenario::named(name).map(|known| known.name.to_owned()).ok_or_else(|| {
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        format!("the scenarios are {}", names.join(", "))
+    })
+}
+
+/// When this process is only to become a traced program: does it, or returns the exit code.
+pub(crate) fn become_traced(args: &Args) -> Option<u8> {
+    args.traced.then(|| {
+        eprintln!("xtask: cannot be traced: {}", stepper::become_traced(&args.program));
+        exit::TROUBLE
+    })
+}
+
+/// Runs them. Returns whether no contract was broken.
+pub(crate) fn run(args: &Args) -> bool {
+    let built;
+    let programs = match &args.programs {
+        Some(directory) => {
+            built = Binaries::at(directory);
+            &built
+        }
+        None => Binaries::build(Profile::Release),
+    };
+    if let Some(point) = &args.replay {
+        return campaign::replay(point, programs);
+    }
+    let scenarios = SCENARIOS.iter().filter(|scenario| {
+        args.scenario.is_empty() || args.scenario.iter().any(|name| name == scenario.name)
+    });
+    let report = Campaign {
+        scenarios: scenarios.collect(),
+        thorough: args.all,
+        jobs: args.jobs.unwrap_or_else(campaign::default_jobs),
+        stop_at_violation: false,
+    }
+    .run(programs);
+    if args.json {
+        println!("{}", serde_json::json!(report));
+    } else {
+        print!("{report}");
+    }
+    report.passed()
+}
+
+/// The quick set, up to the first violation: what a sabotaged build must not survive.
+pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
+    let report = Campaign {
+        scenarios: SCENARIOS.iter().collect(),
+        thorough: false,
+        jobs: campaign::default_jobs(),
+        stop_at_violation: true,
+    }
+    .run(programs);
+    report.first_violation()
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 /// Which of the tools to run; without any of them: the quick set of `--points` and `--removed`.
 #[derive(clap::Args)]
+#[group(skip)] // every tool calls its arguments Args
 pub(crate) struct Args {
     #[command(flatten)]
     exhaustive: exhaustive::Args,
@@ -24,6 +25,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Some(code) = exhaustive::become_traced(&args.exhaustive) {
+        return ExitCode::from(code);
+    }
     let runs = [
         args.random.random.then(|| random::run(&args.random)),
         args.limits.limits.then(|| limits::run(&args.limits)),

@@ -2,6 +2,7 @@
 
 /// To be written.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// To be written.
     #[arg(long)]

@@ -1,0 +1,146 @@
+//! Frames carry the messages: a worker prints what it takes out of them, through queues of any size.
+#![forbid(unsafe_code)]
+
+use common::fence::message_queue::MessageQueue;
+use common::frame::FRAME_LEN_MIN;
+use common::submission::TEXT_LEN_MAX;
+use rstest::rstest;
+use tests::oracle::canonical_log;
+use tests::{IpcObject, Process, Sandbox};
+
+/// The longest text: the alphabet over and over, so that pieces that change places are noticed.
+const LONGEST: &str = {
+    const BYTES: [u8; TEXT_LEN_MAX] = {
+        let mut bytes = [b'a'; TEXT_LEN_MAX];
+        let mut i = 0;
+        while i < bytes.len() {
+            bytes[i] += (i % 26) as u8;
+            i += 1;
+        }
+        bytes
+    };
+    match std::str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => panic!(),
+    }
+};
+
+/// What worker k of N is to print for these submissions.
+fn echoed(submissions: &[(&str, u32)], k: usize, workers: usize) -> String {
+    let messages =
+        submissions.iter().flat_map(|(text, count)| (1..=*count).map(move |i| (text, i)));
+    let own = messages.skip(k - 1).step_by(workers);
+    own.map(|(text, index)| format!("{text};{index}\n")).collect()
+}
+
+fn submit(sandbox: &Sandbox, submissions: &[(&str, u32)]) {
+    let lines: String =
+        submissions.iter().map(|(text, count)| format!("{text};{count}\n")).collect();
+    let mut client = sandbox.start_with_input("client", &["--quiet"], lines.as_bytes());
+    sandbox.assert_code(&sandbox.end(&mut client), 0);
+}
+
+fn queues(sandbox: &Sandbox) -> Vec<MessageQueue> {
+    let is_queue = |object| match object {
+        IpcObject::Queue { id, .. } => Some(MessageQueue(id)),
+        IpcObject::Segment { .. } => None,
+    };
+    sandbox.ipc_objects().into_iter().filter_map(is_queue).collect()
+}
+
+#[rstest]
+#[case::the_sample(&[("Halo A", 10)], 3)]
+#[case::several_texts(&[("one", 5), ("two;2", 1), ("három", 7), ("4", 1), ("one", 1)], 3)]
+#[case::longest_text(&[(LONGEST, 10), ("x", 3)], 2)]
+#[case::many_to_a_frame(&[("a", 5000), ("b", 5000)], 1)]
+#[case::many_submissions(&[("a", 1), ("b", 2), ("c", 3)].repeat(100), 4)]
+fn a_worker_prints_what_the_frames_say(
+    #[case] submissions: &[(&str, u32)],
+    #[case] workers: usize,
+) {
+    let sandbox = Sandbox::default();
+    submit(&sandbox, submissions);
+    let mut echoing: Vec<Process> =
+        (1..=workers).map(|k| sandbox.start("worker", &["--echo", &k.to_string()])).collect();
+    sandbox.ok("loadbalancer", &["--no-spawn", &workers.to_string()]);
+    for (k, worker) in (1..).zip(&mut echoing) {
+        let ended = sandbox.end(worker);
+        sandbox.assert_code(&ended, 0);
+        assert!(ended.stdout == echoed(submissions, k, workers), "worker {k}: {ended:#?}");
+    }
+    sandbox.assert_log(&canonical_log(submissions, u32::try_from(workers).unwrap()));
+    sandbox.assert_clean();
+}
+
+/// The queues are lowered before any message can be in them: while no worker has come, and nothing was
+/// submitted.
+#[rstest]
+#[case::one_small_frame(64)]
+#[case::the_least(FRAME_LEN_MIN as u64)]
+#[case::odd(333)]
+fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
+    let submissions = [("Halo A", 10), (LONGEST, 7), ("x", 100)];
+    let sandbox = Sandbox::default();
+    let mut running = vec![sandbox.start("loadbalancer", &["--no-spawn", "2"])];
+    sandbox.wait_until("it has queues", || queues(&sandbox).len() == 2);
+    for queue in queues(&sandbox) {
+        queue.set_bytes_max(bytes_max).unwrap();
+    }
+    submit(&sandbox, &submissions);
+    // Worker 2's queue is made again when worker 2 comes, so lower the new one too.
+    running.extend([1, 2].map(|k| sandbox.start("worker", &["--echo", &k.to_string()])));
+    for process in &mut running {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
+    for k in [1, 2] {
+        assert!(
+            running[k].stdout() == echoed(&submissions, k, 2),
+            "worker {k}{}",
+            sandbox.report()
+        );
+    }
+    assert_eq!(sandbox.sessions().len(), 1);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn queues_that_are_lowered_while_they_are_full() {
+    let submissions = [("Halo A", 20_000), (LONGEST, 20), ("x", 100)];
+    let sandbox = Sandbox::default();
+    submit(&sandbox, &submissions);
+    let mut balancer = sandbox.start("loadbalancer", &["3"]);
+    let mut lowered = 0;
+    sandbox.wait_until("the session ends", || {
+        for queue in queues(&sandbox) {
+            // It may be gone by now: a session ends.
+            lowered += u32::from(queue.set_bytes_max(64).is_ok());
+        }
+        !balancer.is_running()
+    });
+    assert!(lowered >= 3, "only {lowered} queues were lowered");
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(&canonical_log(&submissions, 3));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_queue_below_the_least_is_a_clear_error() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "--serve", "1"]);
+    sandbox.ok("client", &["first;1"]);
+    let first = canonical_log(&[("first", 1)], 1);
+    sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
+    queues(&sandbox)[0].set_bytes_max(FRAME_LEN_MIN as u64 - 1).unwrap();
+    sandbox.ok("client", &["Halo A;1"]);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("takes only 28 bytes and a frame needs 29"), "{ended:#?}");
+    assert!(ended.stderr.contains("kernel.msgmnb"), "what to do: {ended:#?}");
+    // A new start has new queues.
+    sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.assert_code(&sandbox.end(&mut worker), 0);
+    assert_eq!(sandbox.sessions()[0].shares, [2]);
+    sandbox.assert_clean();
+}

@@ -1,0 +1,182 @@
+//! One case, all contestants, round after round: each round runs everyone once, so that whatever the
+//! machine does in these seconds hits all of them alike; and what is compared is compared within a
+//! round.
+//!
+//! # The page cache
+//!
+//! Nobody's log reaches the disk before it is removed: all of them write into memory of the kernel's
+//! page cache, nobody calls fsync, and what is measured is that memory's speed. New pages cost more
+//! the first time the kernel (or the machine below it) hands them out. So each round's files are
+//! removed before the next round, which gets their pages; and the first round is a rehearsal that
+//! counts for nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tests::{Binaries, Sandbox};
+
+use super::case::{Case, Shape};
+use super::failure::Failure;
+use super::job::Job;
+use super::progress::Progress;
+use super::spread::Spread;
+use super::{baseline, judge, limit};
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Contestant {
+    /// The identical bytes, written by one process.
+    Limit,
+    /// Our whole job.
+    Ours,
+    /// A message per `msgsnd`, nothing logged.
+    RawQueue,
+    /// The original's design: each line opens, locks, writes and closes the log.
+    LineAtATime,
+}
+
+impl Contestant {
+    /// In the order in which they are shown.
+    pub(super) const ALL: [Self; 4] = [Self::Limit, Self::Ours, Self::RawQueue, Self::LineAtATime];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Ours => "ours",
+            Self::RawQueue => "raw queue",
+            Self::LineAtATime => "line at a time",
+        }
+    }
+
+    /// Most messages that it gets: more would only take longer.
+    fn messages_max(self) -> u32 {
+        match self {
+            Self::Limit | Self::Ours => u32::MAX,
+            Self::RawQueue => 200_000,
+            Self::LineAtATime => 20_000,
+        }
+    }
+}
+
+/// How fast a contestant was.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Score {
+    pub(super) contestant: Contestant,
+    /// How many messages it was given.
+    pub(super) messages: u32,
+    pub(super) seconds: Spread,
+    pub(super) ns_per_message: Spread,
+    pub(super) messages_per_second: Spread,
+}
+
+/// What came out of a case.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CaseResult {
+    pub(super) messages: u32,
+    pub(super) text_bytes: usize,
+    pub(super) workers: u32,
+    pub(super) shape: Shape,
+    pub(super) log_bytes: u64,
+    /// Every log of every round was judged, and right.
+    pub(super) verified: bool,
+    pub(super) scores: Vec<Score>,
+    /// The limit's time by ours, round by round.
+    pub(super) of_limit: Spread,
+    /// Line at a time's time per message by ours, round by round.
+    pub(super) times_line_at_a_time: Option<Spread>,
+    #[serde(skip)]
+    pub(super) case: Case,
+}
+
+impl CaseResult {
+    pub(super) fn score(&self, contestant: Contestant) -> Option<&Score> {
+        self.scores.iter().find(|score| score.contestant == contestant)
+    }
+}
+
+/// Most workers that the baselines are run with.
+const BASELINE_WORKERS_MAX: u32 = 16;
+
+/// Who takes part in a case.
+fn contestants(case: &Case) -> Vec<Contestant> {
+    let baselines = case.shape == Shape::Many && case.workers.get() <= BASELINE_WORKERS_MAX;
+    let all = Contestant::ALL.into_iter();
+    all.filter(|c| baselines || matches!(c, Contestant::Limit | Contestant::Ours)).collect()
+}
+
+/// Runs a case so many times and once more before.
+pub(super) fn run(
+    case: Case,
+    rounds: usize,
+    binaries: &Binaries,
+    progress: &Progress,
+) -> Result<CaseResult, Failure> {
+    let contestants = contestants(&case);
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
+    for round in 0..=rounds {
+        progress.show(&format!("{case}, round {round} of {rounds}"));
+        Failure::if_interrupted()?;
+        let sandbox = Sandbox::new(binaries);
+        // The limit writes what our job wrote.
+        let ours = Job::new(&sandbox, &case)?.run()?;
+        judge::canonical(&sandbox.log_path(), &case)?;
+        for (contestant, times) in contestants.iter().zip(&mut times) {
+            let part = Case { messages: case.messages.min(contestant.messages_max()), ..case };
+            let took = match contestant {
+                Contestant::Ours => ours,
+                Contestant::Limit => limit::run(&sandbox.log_path())?,
+                Contestant::RawQueue => baseline::run(&part, None)?,
+                Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
+            };
+            if round > 0 {
+                times.push(took.as_secs_f64() / f64::from(part.messages));
+            }
+        }
+        progress.step();
+    }
+    Ok(result(case, &contestants, &times))
+}
+
+fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
+    let log = sandbox.dir().join("line_at_a_time.log");
+    let took = baseline::run(case, Some(&log))?;
+    judge::complete(&log, case)?;
+    Ok(took)
+}
+
+/// Sums up seconds per message, given by contestant and round.
+fn result(case: Case, contestants: &[Contestant], times: &[Vec<f64>]) -> CaseResult {
+    let of = |contestant| contestants.iter().position(|c| *c == contestant).map(|i| &times[i]);
+    let by_ours = |contestant| {
+        let (theirs, ours) = (of(contestant)?, of(Contestant::Ours)?);
+        let ratios: Vec<f64> =
+            theirs.iter().zip(ours).map(|(theirs, ours)| theirs / ours).collect();
+        Some(Spread::of(&ratios))
+    };
+    let scores = contestants.iter().zip(times).map(|(&contestant, times)| {
+        let messages = case.messages.min(contestant.messages_max());
+        let mapped = |f: &dyn Fn(f64) -> f64| {
+            Spread::of(&times.iter().map(|&seconds| f(seconds)).collect::<Vec<_>>())
+        };
+        Score {
+            contestant,
+            messages,
+            seconds: mapped(&|each| each * f64::from(messages)),
+            ns_per_message: mapped(&|each| each * 1e9),
+            messages_per_second: mapped(&|each| 1.0 / each),
+        }
+    });
+    CaseResult {
+        messages: case.messages,
+        text_bytes: case.text_len,
+        workers: case.workers.get(),
+        shape: case.shape,
+        log_bytes: case.log_len(),
+        verified: true,
+        scores: scores.collect(),
+        of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of(&[])),
+        times_line_at_a_time: by_ours(Contestant::LineAtATime),
+        case,
+    }
+}

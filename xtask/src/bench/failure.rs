@@ -1,0 +1,44 @@
+//! Why a measurement ended early.
+
+use std::io;
+use std::process::ExitStatus;
+
+use common::error::exit;
+use common::fence::signals;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{what}: {source}")]
+    System { what: String, source: io::Error },
+    #[error("`{name}` ended with {status}: {stderr}")]
+    Program { name: String, status: ExitStatus, stderr: String },
+    #[error("{what} has not happened within {seconds} s")]
+    TooLate { what: &'static str, seconds: u64 },
+    #[error("{case}: its log is wrong: {why}")]
+    Wrong { case: String, why: String },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// For `map_err`: which object it was.
+    pub(super) fn system<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |error| Self::System { what, source: error.into() }
+    }
+
+    /// Ends the measurement if Ctrl-C asked for it. A program that ended oddly may have got the same
+    /// Ctrl-C, so this is also asked before blaming one.
+    pub(super) fn if_interrupted() -> Result<(), Self> {
+        if signals::requests().0 > 0 { Err(Self::Interrupted) } else { Ok(()) }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Wrong { .. } => exit::VERIFY,
+            Self::Interrupted => common::error::signal_exit_code(signals::requests().1),
+            _ => exit::TROUBLE,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The goals of the product, each beside what was measured. They are shown, never asserted: figures
+//! depend on the machine.
+
+use serde::Serialize;
+
+use super::case::Shape;
+use super::report::Report;
+
+/// Most memory that a process may have resident.
+const MEMORY_MAX_MB: f64 = 8.0;
+
+/// One goal.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Goal {
+    pub(super) what: String,
+    /// `at least` or `at most` a number, with its unit.
+    pub(super) wanted: String,
+    pub(super) measured: f64,
+    pub(super) met: bool,
+}
+
+impl Goal {
+    fn at_least(what: String, least: f64, unit: &str, measured: f64) -> Self {
+        let wanted = format!("at least {least}{unit}");
+        Self { what, wanted, measured, met: measured >= least }
+    }
+
+    fn at_most(what: String, most: f64, unit: &str, measured: f64) -> Self {
+        let wanted = format!("at most {most}{unit}");
+        Self { what, wanted, measured, met: measured <= most }
+    }
+}
+
+/// Those about which the report tells something.
+pub(super) fn goals(report: &Report) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    let cases = report.throughput.iter().flatten();
+    let usual = |shape| {
+        let usual = cases.clone().filter(move |result| {
+            (result.text_bytes, result.workers, result.shape) == (6, 3, shape)
+        });
+        // The largest up to 10^7 that was measured.
+        usual.filter(|result| result.messages <= 10_000_000).max_by_key(|result| result.messages)
+    };
+    if let Some(result) = usual(Shape::Many) {
+        let of_limit = result.of_limit.median;
+        let case = &result.case;
+        goals.push(Goal::at_least(format!("{case}: of the limit"), 0.5, "", of_limit));
+        if let Some(times) = result.times_line_at_a_time {
+            let what = format!("{case}: faster than line at a time");
+            goals.push(Goal::at_least(what, 100.0, " ×", times.median));
+        }
+    }
+    if let Some(result) = usual(Shape::Singles)
+        && let Some(ours) = result.score(super::contest::Contestant::Ours)
+    {
+        let rate = ours.messages_per_second.median / 1e6;
+        goals.push(Goal::at_least(format!("{}", result.case), 1.0, " M messages/s", rate));
+    }
+    if let Some(latency) = &report.latency {
+        let what = "latency p50, by the raw ping-pong's".to_owned();
+        goals.push(Goal::at_most(what, 2.0, " ×", latency.ours.p50 / latency.ping_pong.p50));
+    }
+    if let Some(peak) = report.memory.iter().flatten().map(|peak| peak.bytes).max() {
+        // Below 2^32: a process of 4 GB would not be told from a greater one.
+        let mb = f64::from(u32::try_from(peak).unwrap_or(u32::MAX)) / 1e6;
+        let what = "memory of the process that has most".to_owned();
+        goals.push(Goal::at_most(what, MEMORY_MAX_MB, " MB", mb));
+    }
+    let idle = report.idle.iter().flatten().map(|idle| idle.per_second);
+    if let Some(most) = idle.max_by(f64::total_cmp) {
+        let what = "wake-ups of the idle process that has most".to_owned();
+        let wanted = "fewer than 2 per second".to_owned();
+        goals.push(Goal { what, wanted, measured: most, met: most < 2.0 });
+    }
+    if let Some(startup) = &report.startup {
+        let what = "Halo A;10, by five processes that do nothing".to_owned();
+        goals.push(Goal::at_most(what, 2.0, " ×", startup.times_nothing.median));
+    }
+    goals
+}

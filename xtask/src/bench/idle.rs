@@ -1,0 +1,83 @@
+//! How often the processes of a `loadbalancer --serve` wake up while there is nothing to do.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::rotation::Workers;
+use serde::Serialize;
+use tests::{Binaries, Sandbox};
+
+use super::case::{Case, Shape};
+use super::failure::Failure;
+use super::launch::launch;
+
+/// How long a process may take to fall asleep after the work.
+const SETTLE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Wake-ups of one process.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Idle {
+    pub(super) program: String,
+    pub(super) wake_ups: u64,
+    pub(super) per_second: f64,
+}
+
+/// Counts the times that each process went to sleep again (`voluntary_ctxt_switches`) in a span in
+/// which nothing is submitted, after one message was.
+pub(super) fn run(
+    span: Duration,
+    workers: Workers,
+    binaries: &Binaries,
+) -> Result<Vec<Idle>, Failure> {
+    let sandbox = Sandbox::new(binaries);
+    let balancer =
+        launch(sandbox.command("loadbalancer", &["--serve", &workers.get().to_string()]))?;
+    let case = Case { messages: 1, text_len: 6, workers, shape: Shape::Singles };
+    launch(sandbox.command("client", &["--quiet", &format!("{};1", case.text())]))?.finish()?;
+    let totals: u64 = workers.ids().map(|k| total_len(k, &case)).sum();
+    let start = Instant::now();
+    while sandbox.log_path().metadata().map_or(0, |log| log.len()) < case.log_len() - totals {
+        if start.elapsed() > PATIENCE {
+            return Err(Failure::TooLate {
+                what: "the message's line",
+                seconds: PATIENCE.as_secs(),
+            });
+        }
+        thread::yield_now();
+    }
+    thread::sleep(SETTLE);
+
+    let processes = sandbox.processes();
+    let before: Vec<u64> = processes.iter().map(|&pid| sleeps(pid)).collect();
+    let start = Instant::now();
+    thread::sleep(span);
+    let seconds = start.elapsed().as_secs_f64();
+    let idle = processes.iter().zip(before).map(|(&pid, before)| {
+        let wake_ups = sleeps(pid).saturating_sub(before);
+        let per_second = f64::from(u32::try_from(wake_ups).unwrap_or(u32::MAX)) / seconds;
+        Idle { program: program(pid), wake_ups, per_second }
+    });
+    let idle = idle.collect();
+    balancer.terminate();
+    balancer.finish()?;
+    super::judge::canonical(&sandbox.log_path(), &case)?;
+    Ok(idle)
+}
+
+fn total_len(worker: common::rotation::WorkerId, case: &Case) -> u64 {
+    let messages = case.workers.share(worker, u64::from(case.messages));
+    super::case::len(common::line::Line::Total { worker, messages })
+}
+
+fn program(pid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}
+
+/// How often a process has gone to sleep so far.
+fn sleeps(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
+    status.lines().find_map(count).unwrap_or(0)
+}

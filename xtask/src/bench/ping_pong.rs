@@ -1,0 +1,119 @@
+//! What latency is compared with: three processes that wake each other as ours do and do nothing
+//! else. A line on the first one's pipe, a futex to the second, a queue message to the third, which
+//! writes one line: so the harness sees the end in the same way for both.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::fence::message_queue::{Message, MessageQueue};
+use common::fence::shared_memory::{self, Segment};
+use common::layout::Layout;
+use common::ledger::Ledger;
+use common::line::Line;
+use common::rotation::WorkerId;
+
+use super::case::len;
+use super::failure::Failure;
+use super::queues::send;
+
+/// `IPC_PRIVATE`: its id is handed to the processes that use it.
+const PRIVATE: i32 = 0;
+
+/// A segment of the ledger's size, of which only the doorbell is used; removed when dropped.
+pub(super) struct DoorbellSegment {
+    pub(super) id: i32,
+}
+
+impl DoorbellSegment {
+    pub(super) fn create() -> Result<Self, Failure> {
+        let id = shared_memory::create(PRIVATE, size_of::<Layout>());
+        id.map(|id| Self { id }).map_err(Failure::system("shmget"))
+    }
+}
+
+impl Drop for DoorbellSegment {
+    fn drop(&mut self) {
+        // Whoever is attached keeps it until it ends.
+        let _ = shared_memory::remove(self.id);
+    }
+}
+
+fn attach(segment: i32) -> nix::Result<Ledger> {
+    Segment::attach(segment).map(Ledger::new)
+}
+
+/// Arguments of the process at the pipe.
+#[derive(Debug, clap::Args)]
+pub(super) struct PingClient {
+    segment: i32,
+}
+
+impl PingClient {
+    pub(super) fn run(&self) -> io::Result<()> {
+        let ledger = attach(self.segment)?;
+        for line in io::stdin().lines() {
+            line?;
+            ledger.doorbell().ring();
+        }
+        Ok(())
+    }
+}
+
+/// Arguments of the process between futex and queue. It is killed at the end.
+#[derive(Debug, clap::Args)]
+pub(super) struct PingBalancer {
+    segment: i32,
+    queue: i32,
+    text_len: usize,
+}
+
+impl PingBalancer {
+    pub(super) fn run(&self) -> io::Result<()> {
+        let ledger = attach(self.segment)?;
+        let message = Message::boxed();
+        // The word starts at 0, and there is one ring for each message.
+        let mut sent = 0;
+        loop {
+            while ledger.doorbell().look() == sent {
+                ledger
+                    .doorbell()
+                    .sleep(sent, Duration::from_secs(1))
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+            }
+            send(MessageQueue(self.queue), &message, self.text_len)?;
+            sent += 1;
+        }
+    }
+}
+
+/// Arguments of the process at the queue's other end. It is killed at the end.
+#[derive(Debug, clap::Args)]
+pub(super) struct PingWorker {
+    queue: i32,
+    log: PathBuf,
+}
+
+impl PingWorker {
+    pub(super) fn run(&self) -> io::Result<()> {
+        let mut log = OpenOptions::new().append(true).create(true).open(&self.log)?;
+        let mut line = Vec::new();
+        common::line::append(&mut line, written().map_err(io::Error::other)?);
+        let mut message = Message::boxed();
+        loop {
+            MessageQueue(self.queue).receive(&mut message)?;
+            log.write_all(&line)?;
+        }
+    }
+}
+
+/// The line that is written for each message.
+fn written() -> Result<Line<'static>, common::rotation::WorkerNumberError> {
+    WorkerId::new(1).map(|worker| Line::Executed { worker })
+}
+
+/// Its length.
+pub(super) fn written_len() -> u64 {
+    written().map_or(0, len)
+}

@@ -1,0 +1,140 @@
+//! Which cases and how many repetitions: a small set for CI, the default within five minutes, and the
+//! full one.
+
+use std::time::Duration;
+
+use common::rotation::{WorkerNumberError, Workers};
+
+use super::case::{Case, Shape};
+
+/// Logs above this are left out of the cross product.
+const LOG_LEN_MAX: u64 = 2_000_000_000;
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) cases: Vec<Case>,
+    pub(super) latency_messages: u32,
+    pub(super) memory: Vec<Case>,
+    pub(super) system_calls: Case,
+    pub(super) idle_span: Duration,
+    pub(super) startup_rounds: usize,
+    /// N where it is not varied.
+    pub(super) workers: Workers,
+}
+
+/// One dimension is varied at a time, around 6 bytes and 3 workers.
+struct Dimensions<'a> {
+    messages: &'a [u32],
+    text_lens: &'a [usize],
+    workers: &'a [u32],
+    /// How many where something else is varied.
+    usual_messages: u32,
+    singles: u32,
+}
+
+const TEXT_LEN: usize = 6;
+const WORKERS: u32 = 3;
+
+impl Dimensions<'_> {
+    fn one_at_a_time(&self) -> Result<Vec<Case>, WorkerNumberError> {
+        let n = Workers::new(WORKERS)?;
+        let by_count = self.messages.iter().map(|&messages| Ok(Case::many(messages, TEXT_LEN, n)));
+        let by_len = self.text_lens.iter().map(|&len| Ok(Case::many(self.usual_messages, len, n)));
+        let by_workers = self
+            .workers
+            .iter()
+            .map(|&n| Ok(Case::many(self.usual_messages, TEXT_LEN, Workers::new(n)?)));
+        let singles = Case { shape: Shape::Singles, ..Case::many(self.singles, TEXT_LEN, n) };
+        by_count.chain(by_len).chain(by_workers).chain([Ok(singles)]).collect()
+    }
+}
+
+impl Plan {
+    /// A few seconds.
+    pub(super) fn quick() -> Result<Self, WorkerNumberError> {
+        let dimensions = Dimensions {
+            messages: &[1_000, 10_000],
+            text_lens: &[64],
+            workers: &[1],
+            usual_messages: 10_000,
+            singles: 1_000,
+        };
+        let workers = Workers::new(WORKERS)?;
+        Ok(Self {
+            cases: dimensions.one_at_a_time()?,
+            latency_messages: 180,
+            memory: vec![Case::many(10_000, TEXT_LEN, workers)],
+            system_calls: Case::many(10_000, TEXT_LEN, workers),
+            idle_span: Duration::from_secs(1),
+            startup_rounds: 5,
+            workers,
+        })
+    }
+
+    /// Each dimension by itself.
+    pub(super) fn usual() -> Result<Self, WorkerNumberError> {
+        let dimensions = Dimensions {
+            messages: &[10_000, 100_000, 1_000_000, 10_000_000],
+            text_lens: &[64, 1024],
+            workers: &[1, 2, 4, 16, 64, 256],
+            usual_messages: 1_000_000,
+            singles: 100_000,
+        };
+        let workers = Workers::new(WORKERS)?;
+        let many = |messages| Case::many(messages, TEXT_LEN, workers);
+        Ok(Self {
+            cases: dimensions.one_at_a_time()?,
+            latency_messages: 2_700,
+            memory: vec![
+                many(10_000),
+                many(10_000_000),
+                Case { shape: Shape::Singles, ..many(100_000) },
+                Case::many(1_000_000, TEXT_LEN, Workers::new(256)?),
+            ],
+            system_calls: many(1_000_000),
+            idle_span: Duration::from_secs(3),
+            startup_rounds: 20,
+            workers,
+        })
+    }
+
+    /// The usual, 10^8 messages (a log of 7 GB), and all combinations.
+    pub(super) fn full() -> Result<Self, WorkerNumberError> {
+        let mut plan = Self::usual()?;
+        plan.cases.push(Case::many(100_000_000, TEXT_LEN, plan.workers));
+        for messages in [10_000, 1_000_000, 10_000_000] {
+            for text_len in [6, 64, 1024] {
+                for n in [1, 3, 16] {
+                    let case = Case::many(messages, text_len, Workers::new(n)?);
+                    if case.log_len() <= LOG_LEN_MAX && !plan.cases.contains(&case) {
+                        plan.cases.push(case);
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_full_plan_has_every_combination_whose_log_is_not_too_long_once() {
+        let cases = Plan::full().unwrap().cases;
+        let log_len =
+            |messages, len, n| Case::many(messages, len, Workers::new(n).unwrap()).log_len();
+        for (messages, len) in [(10_000, 1024), (1_000_000, 1024), (10_000_000, 64)] {
+            for n in [1, 3, 16] {
+                let found = cases.iter().filter(|case| {
+                    (case.messages, case.text_len, case.workers.get()) == (messages, len, n)
+                        && case.shape == Shape::Many
+                });
+                assert_eq!(found.count(), 1, "{messages} {len} {n}: {}", log_len(messages, len, n));
+            }
+        }
+        assert!(!cases.contains(&Case::many(10_000_000, 1024, Workers::new(3).unwrap())));
+    }
+}

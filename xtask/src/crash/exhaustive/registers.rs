@@ -1,0 +1,60 @@
+//! The registers of a system call: its number, its arguments, its result.
+
+use nix::Result;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+/// What a traced process asks of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) number: i64,
+    pub(crate) arguments: [u64; 3],
+}
+
+/// The call that a process has entered.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn call(pid: Pid) -> Result<Call> {
+    let registers = ptrace::getregs(pid)?;
+    Ok(Call {
+        number: registers.orig_rax.cast_signed(),
+        arguments: [registers.rdi, registers.rsi, registers.rdx],
+    })
+}
+
+/// What the call that a process leaves came to.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn result(pid: Pid) -> Result<i64> {
+    ptrace::getregs(pid).map(|registers| registers.rax.cast_signed())
+}
+
+/// Replaces the third argument of the call that a process has entered: the length of a write.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_third_argument(pid: Pid, value: u64) -> Result<()> {
+    let mut registers = ptrace::getregs(pid)?;
+    registers.rdx = value;
+    ptrace::setregs(pid, registers)
+}
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn call(pid: Pid) -> Result<Call> {
+    let registers = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(pid)?.regs;
+    Ok(Call {
+        number: registers[8].cast_signed(),
+        arguments: [registers[0], registers[1], registers[2]],
+    })
+}
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn result(pid: Pid) -> Result<i64> {
+    ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(pid).map(|r| r.regs[0].cast_signed())
+}
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn set_third_argument(pid: Pid, value: u64) -> Result<()> {
+    let mut registers = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(pid)?;
+    registers.regs[2] = value;
+    ptrace::setregset::<ptrace::regset::NT_PRSTATUS>(pid, registers)
+}

@@ -1,0 +1,93 @@
+//! What a directory's ledger says, read from outside through the product's own code.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use common::fence::shared_memory::Segment;
+use common::layout::MAGIC;
+use common::ledger::{Cursors, Ledger};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::IpcObject;
+
+/// The directory's ledger, if there is one that is ready.
+pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
+    IpcObject::of(dir).into_iter().find_map(|object| match object {
+        IpcObject::Segment { id, .. } => {
+            let ledger = Segment::attach(id).map(Ledger::new).ok()?;
+            (ledger.magic() == MAGIC).then_some(ledger)
+        }
+        IpcObject::Queue { .. } => None,
+    })
+}
+
+/// How far the session has come, what is pending included: it will be in the log.
+pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
+    let ledger = ledger(dir)?;
+    match ledger.pending() {
+        Ok(Some((_, to))) => Some(to),
+        _ => ledger.cursors().ok(),
+    }
+}
+
+/// Whether a process, which stands still, has committed a transaction and not finished it: one is
+/// pending, and the log's lock is this process's.
+pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
+    let pending = ledger(dir).is_some_and(|ledger| matches!(ledger.pending(), Ok(Some(_))));
+    pending && holds_log_lock(dir, pid)
+}
+
+fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
+    let Ok(log) = std::fs::metadata(dir.join(common::instance::LOG_NAME)) else { return false };
+    let (inode, pid) = (format!(":{}", log.ino()), pid.to_string());
+    std::fs::read_to_string("/proc/locks").unwrap_or_default().lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [_, "FLOCK", _, _, holder, file, ..] if holder == pid && file.ends_with(&inode))
+    })
+}
+
+/// Kills every process whose working directory is this one, but for one of them.
+pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    for pid in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+        let pid = Pid::from_raw(pid);
+        if but != Some(pid)
+            && std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+        {
+            // It may have ended since.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Everything that the ledger and the IPC tables say, for a person.
+pub(crate) fn dump(dir: &Path) -> String {
+    let mut dump = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(dump, "IPC objects: {:#?}", IpcObject::of(dir));
+    match ledger(dir) {
+        None => dump.push_str("no ledger that is ready\n"),
+        Some(ledger) => {
+            let _ = writeln!(dump, "finished: {:#?}", ledger.cursors());
+            let _ = writeln!(dump, "pending: {:#?}", ledger.pending());
+            let _ = writeln!(dump, "received: {}", ledger.received());
+            let workers = ledger.cursors().ok().and_then(|at| at.workers());
+            for worker in workers.into_iter().flat_map(common::rotation::Workers::ids) {
+                let _ = writeln!(
+                    dump,
+                    "worker {worker}: executed {}, generations {:?}, queue {}, finished {}",
+                    ledger.executed(worker),
+                    ledger.generations(worker),
+                    ledger.queue(worker),
+                    ledger.is_finished(worker),
+                );
+            }
+        }
+    }
+    for table in ["msg", "shm"] {
+        let path = format!("/proc/sysvipc/{table}");
+        let _ = writeln!(dump, "{path}\n{}", std::fs::read_to_string(&path).unwrap_or_default());
+    }
+    dump
+}
