@@ -62,7 +62,7 @@ impl Balancer {
             let (requests, signal) = signals::requests();
             if requests > 1 {
                 self.remove_queues()?;
-                eprintln!("loadbalancer: aborted; start it again to finish the session");
+                common::tell!("loadbalancer: aborted; start it again to finish the session");
                 return Ok(signal_exit_code(signal));
             }
             let draining = requests == 1;
@@ -111,7 +111,7 @@ impl Balancer {
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
                 if !std::mem::replace(&mut self.told_no_room, true) {
-                    eprintln!("loadbalancer: {error}; waiting for room");
+                    common::tell!("loadbalancer: {error}; waiting for room");
                 }
                 Ok(Advance::Busy)
             }

@@ -72,7 +72,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.fresh
         && let Some(name) = session::set_aside(&args.dir)?
     {
-        eprintln!("loadbalancer: the unfinished session is now in {}", name.display());
+        common::tell!("loadbalancer: the unfinished session is now in {}", name.display());
     }
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
@@ -81,14 +81,17 @@ fn run(args: &Args) -> Result<u8, Error> {
         Found::Nothing | Found::Ledger => {}
         Found::Log => {
             let at = journal.cursors()?;
-            eprintln!(
+            common::tell!(
                 "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their \
                  last line",
-                at.base, at.messages
+                at.base,
+                at.messages
             );
         }
         Found::Remains => {
-            eprintln!("loadbalancer: the session was complete; removed what a killed process left");
+            common::tell!(
+                "loadbalancer: the session was complete; removed what a killed process left"
+            );
             journal.remove_objects()?;
             return Ok(0);
         }

@@ -8,6 +8,7 @@ use common::ledger::Cursors;
 use common::rotation::{WorkerId, Workers};
 use common::submission::Submission;
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use tests::{IpcObject, Sandbox};
 
 /// A balancer died inside a transaction. The next one appended what was missing; and since its
@@ -104,4 +105,21 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     sandbox.ok("loadbalancer", &["1"]);
     assert_eq!(sandbox.log().matches("Worker 1: 1 messages\n").count(), 2);
     sandbox.assert_clean();
+}
+
+/// `eprintln!` panics when it cannot write, so a report ended the program that made it: on a full disk,
+/// for example, with standard error in a file there.
+#[rstest]
+#[case::client("client", &["no separator"], 2)]
+#[case::balancer("loadbalancer", &["--worker-program", "/bin/false", "1"], 3)]
+#[case::worker("worker", &["--dir", "/nowhere", "1"], 3)]
+fn a_report_that_cannot_be_written_stops_nothing(
+    #[case] program: &str,
+    #[case] args: &[&str],
+    #[case] code: i32,
+) {
+    let sandbox = Sandbox::default();
+    let mut command = sandbox.command(program, args);
+    command.stderr(std::fs::File::create("/dev/full").unwrap());
+    assert_eq!(command.status().unwrap().code(), Some(code), "{}", sandbox.report());
 }
