@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.fresh
         && let Some(name) = session::set_aside(&args.dir)?
     {
-        eprintln!("loadbalancer: the unfinished session is now in {}", name.display());
+        common::tell!("loadbalancer: the unfinished session is now in {}", name.display());
     }
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
@@ -86,14 +86,17 @@ fn run(args: &Args) -> Result<u8, Error> {
         Found::Nothing | Found::Ledger => {}
         Found::Log => {
             let at = journal.cursors()?;
-            eprintln!(
+            common::tell!(
                 "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their \
                  last line",
-                at.base, at.messages
+                at.base,
+                at.messages
             );
         }
         Found::Remains => {
-            eprintln!("loadbalancer: the session was complete; removed what a killed process left");
+            common::tell!(
+                "loadbalancer: the session was complete; removed what a killed process left"
+            );
             // The killed one's workers still have their roles for a moment, as if there were somebody
             // to begin a session.
             let start = Instant::now();

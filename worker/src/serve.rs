@@ -172,9 +172,10 @@ impl Server {
         executed.map_err(Error::system("standard output"))?;
         executor.flush()?;
         if let Err(error) = read {
-            eprintln!(
+            common::tell!(
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
-                self.worker, queue.0
+                self.worker,
+                queue.0
             );
             ledger.doorbell().ring();
             return Ok(true);
@@ -214,7 +215,7 @@ impl Server {
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
                 if !std::mem::replace(&mut self.told_no_room, true) {
-                    eprintln!("worker {}: {error}", self.worker);
+                    common::tell!("worker {}: {error}", self.worker);
                 }
                 Ok(Advance::Busy)
             }
