@@ -157,7 +157,7 @@ impl Balancer {
         self.journal.ledger().doorbell().sleep(seen, limit)?;
         self.dispatch.awake(self.journal.ledger());
         if start.elapsed() >= TICK / 2 {
-            self.dispatch.retry_full();
+            self.dispatch.retry();
         }
         Ok(())
     }
