@@ -63,7 +63,7 @@ impl Feed {
                 Err(Error::SessionEnded) => journal.reopen()?,
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
-                    eprintln!("client: not accepted: {first} ({} in all)", left.len());
+                    common::tell!("client: not accepted: {first} ({} in all)", left.len());
                     return Err(error);
                 }
             }
@@ -77,7 +77,7 @@ impl Feed {
         if !told {
             let balancer = journal.instance().is_held_by_another(Role::Balancer)?;
             let hint = if balancer { "" } else { "; no load balancer is running: start one" };
-            eprintln!("client: waiting: {why}{hint}");
+            common::tell!("client: waiting: {why}{hint}");
         }
         journal.ledger().space().sleep(seen, TICK)
     }

@@ -82,7 +82,7 @@ impl<R: Read> Input<R> {
             }
             Err(error) => {
                 self.refused += 1;
-                eprintln!("client: line {}: {error}; left out", self.line_number);
+                common::tell!("client: line {}: {error}; left out", self.line_number);
             }
         }
         self.partial.clear();

@@ -60,7 +60,7 @@ fn run(args: &Args) -> Result<u8, Error> {
         match Submission::parse(argument.as_bytes()) {
             Ok(submission) => submissions.push(submission),
             Err(error) => {
-                eprintln!("client: argument {}: {error}; nothing was submitted", i + 1);
+                common::tell!("client: argument {}: {error}; nothing was submitted", i + 1);
                 return Ok(exit::USAGE);
             }
         }

@@ -1,6 +1,6 @@
 //! What can go wrong, in words that name the object, the cause and what to do; and the exit codes.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -204,13 +204,27 @@ pub fn signal_exit_code(signal: Option<nix::sys::signal::Signal>) -> u8 {
     128 + signal.map_or(0, |signal| u8::try_from(signal as i32).unwrap_or(0))
 }
 
+/// Writes a line to standard error. What cannot be written there, as on a full disk, is lost: that is
+/// no reason to stop working, let alone to panic as `eprintln!` does.
+#[macro_export]
+macro_rules! tell {
+    ($($line:tt)*) => {
+        $crate::error::write_line(&format!($($line)*))
+    };
+}
+
+/// What [`tell!`] does: one write, so that lines of several processes do not mix.
+pub fn write_line(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// The end of every `main`: prints the error, if any, and turns the outcome into an exit code.
 #[must_use]
 pub fn report(program: &str, outcome: Result<u8, Error>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{program}: {error}");
+            crate::tell!("{program}: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -43,7 +43,7 @@ impl<'a> LogLock<'a> {
             ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
-                eprintln!("waiting: {} has locked sistem.log", holder(log));
+                crate::tell!("waiting: {} has locked sistem.log", holder(log));
             }
             thread::sleep(pause);
             // Half of LEAVE_LOCK at first, so that it is not missed.

@@ -62,7 +62,7 @@ impl Balancer {
             let (requests, signal) = signals::requests();
             if requests > 1 {
                 self.remove_queues()?;
-                eprintln!("loadbalancer: aborted; start it again to finish the session");
+                common::tell!("loadbalancer: aborted; start it again to finish the session");
                 return Ok(signal_exit_code(signal));
             }
             let draining = requests == 1;
@@ -111,7 +111,7 @@ impl Balancer {
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
                 if !std::mem::replace(&mut self.told_no_room, true) {
-                    eprintln!("loadbalancer: {error}; waiting for room");
+                    common::tell!("loadbalancer: {error}; waiting for room");
                 }
                 Ok(Advance::Busy)
             }
@@ -126,6 +126,9 @@ impl Balancer {
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
         let ledger = self.journal.ledger();
         if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+            if self.journal.cursors()?.is_ended() {
+                return Ok(None); // whoever came when all was over was quicker: see end()
+            }
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
         }
@@ -162,7 +165,12 @@ impl Balancer {
     fn end(mut self) -> Result<u8, Error> {
         self.crew.wait()?;
         self.journal.sync_if_durable()?;
-        self.journal.remove_objects()?;
+        match self.journal.remove_objects() {
+            // A client or worker that came when all was over has removed the ledger, and begun the
+            // next session, in which nobody gives out queues yet.
+            Err(Error::SessionEnded) => self.remove_queues()?,
+            removed => drop(removed?),
+        }
         Ok(0)
     }
 

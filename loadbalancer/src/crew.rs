@@ -103,7 +103,7 @@ impl Crew {
                     member.start(program, instance.path(), ledger)?;
                 }
             } else if !std::mem::replace(&mut member.told_missing, true) {
-                eprintln!(
+                common::tell!(
                     "loadbalancer: waiting for worker {k}: start `worker {k}`",
                     k = member.worker
                 );
@@ -170,7 +170,7 @@ impl Member {
             );
             return Err(Error::Worker { worker: self.worker.get(), why });
         }
-        eprintln!(
+        common::tell!(
             "loadbalancer: worker {} (process {pid}) ended: {status}; starting it again",
             self.worker
         );
@@ -207,7 +207,7 @@ impl Member {
                 if matches!(errno(&error), Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE) =>
             {
                 if !std::mem::replace(&mut self.told_no_fork, true) {
-                    eprintln!(
+                    common::tell!(
                         "loadbalancer: cannot start worker {}: {error}; trying again",
                         self.worker
                     );
@@ -233,7 +233,7 @@ impl Member {
         if since.elapsed() >= REPORT_STOPPED_AFTER
             && !std::mem::replace(&mut self.told_stopped, true)
         {
-            eprintln!(
+            common::tell!(
                 "loadbalancer: worker {} (process {}) is stopped; it is replaced after {} s",
                 self.worker,
                 child.id(),

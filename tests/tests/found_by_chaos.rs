@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use common::fence::shared_memory;
-use common::instance::Instance;
+use common::instance::{Instance, Role};
 use common::journal::{Accept, Journal};
 use common::ledger::Cursors;
-use common::rotation::Workers;
+use common::rotation::{WorkerId, Workers};
 use common::submission::Submission;
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use tests::{IpcObject, Sandbox};
 
 /// A balancer died inside a transaction. The next one appended what was missing; and since its
@@ -68,4 +69,57 @@ fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
         sandbox.assert_code(&ended, 0);
     }
     sandbox.assert_clean();
+}
+
+/// The worker wrote the totals, a client removed what was left of the session and began the next one,
+/// and the balancer took that for a loss: "the session has ended".
+#[test]
+fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
+    // This test is the worker, and so says when the session ends.
+    let worker = WorkerId::new(1).unwrap();
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    instance.hold(Role::Worker(worker)).unwrap();
+    let mut journal = Journal::open(instance).unwrap().0;
+    sandbox.ok("client", &["first;1"]);
+    sandbox.wait_until("the message is received", || journal.ledger().received() == 1);
+    journal.ledger().set_executed(worker, 1);
+    journal.ledger().doorbell().ring();
+    sandbox.wait_until("the session is closing", || {
+        journal.advance().unwrap();
+        journal.cursors().unwrap().closing == 1
+    });
+    balancer.signal(Signal::SIGSTOP);
+    journal.ledger().set_finished(worker);
+    sandbox.wait_until("the total is written", || {
+        journal.advance().unwrap();
+        journal.cursors().unwrap().is_ended()
+    });
+    sandbox.ok("client", &["second;1"]);
+    balancer.signal(Signal::SIGCONT);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    drop(journal);
+    sandbox.ok("loadbalancer", &["1"]);
+    assert_eq!(sandbox.log().matches("Worker 1: 1 messages\n").count(), 2);
+    sandbox.assert_clean();
+}
+
+/// `eprintln!` panics when it cannot write, so a report ended the program that made it: on a full disk,
+/// for example, with standard error in a file there.
+#[rstest]
+#[case::client("client", &["no separator"], 2)]
+#[case::balancer("loadbalancer", &["--worker-program", "/bin/false", "1"], 3)]
+#[case::worker("worker", &["--dir", "/nowhere", "1"], 3)]
+fn a_report_that_cannot_be_written_stops_nothing(
+    #[case] program: &str,
+    #[case] args: &[&str],
+    #[case] code: i32,
+) {
+    let sandbox = Sandbox::default();
+    let mut command = sandbox.command(program, args);
+    command.stderr(std::fs::File::create("/dev/full").unwrap());
+    assert_eq!(command.status().unwrap().code(), Some(code), "{}", sandbox.report());
 }

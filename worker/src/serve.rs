@@ -67,14 +67,13 @@ impl Server {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                let queue_generation = ledger.generations(self.worker).1;
-                if queue_generation == generation {
-                    return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
-                }
-                if queue_generation.wrapping_sub(generation).cast_signed() > 0 {
-                    // A second balancer came before the first one's queue was noticed here, and
-                    // made one for the next life already.
-                    continue 'ledger;
+                let (_, queue_for) = ledger.generations(self.worker);
+                match queue_for.wrapping_sub(generation).cast_signed() {
+                    0 => return Ok(Ok(MessageQueue(ledger.queue(self.worker)))),
+                    // The queue of this life was replaced before it was seen: its balancer died, and
+                    // the next one took this life for over.
+                    1.. => continue 'ledger,
+                    _ => {}
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;
@@ -173,9 +172,10 @@ impl Server {
         executed.map_err(Error::system("standard output"))?;
         executor.flush()?;
         if let Err(error) = read {
-            eprintln!(
+            common::tell!(
                 "worker {}: ignored a message of {len} bytes in its queue (id {}): {error}",
-                self.worker, queue.0
+                self.worker,
+                queue.0
             );
             ledger.doorbell().ring();
             return Ok(true);
@@ -215,7 +215,7 @@ impl Server {
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
                 if !std::mem::replace(&mut self.told_no_room, true) {
-                    eprintln!("worker {}: {error}", self.worker);
+                    common::tell!("worker {}: {error}", self.worker);
                 }
                 Ok(Advance::Busy)
             }

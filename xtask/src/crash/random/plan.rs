@@ -99,8 +99,8 @@ impl Plan {
             steps.push(Step { pause: pause(rng), deed: Deed::Start, part });
         }
         for _ in 0..rng.random_range(2..=25) {
-            let at = rng.random_range(1..=steps.len());
             let fault = self.draw_fault(rng);
+            let at = place(rng, &steps, fault);
             steps.insert(at, fault);
             if fault.deed == Deed::Kill {
                 let again = rng.random_range(at + 1..=steps.len().min(at + 5));
@@ -163,6 +163,19 @@ fn feeding(rng: &mut ChaCha8Rng) -> Feeding {
 fn pause(rng: &mut ChaCha8Rng) -> Duration {
     let most = pick(rng, &[(2, 1), (4, 300), (6, 3_000), (1, 30_000)]);
     Duration::from_micros(rng.random_range(0..most))
+}
+
+/// Where a fault goes among the steps: anywhere behind the first; but most processes live so shortly
+/// that half of the faults come right behind a start of what they are to meet.
+fn place(rng: &mut ChaCha8Rng, steps: &[Step], fault: Step) -> usize {
+    let starts: Vec<usize> = (0..steps.len())
+        .filter(|&at| steps[at].deed == Deed::Start && steps[at].part == fault.part)
+        .collect();
+    if starts.is_empty() || rng.random_ratio(1, 2) {
+        rng.random_range(1..=steps.len())
+    } else {
+        starts[rng.random_range(0..starts.len())] + 1
+    }
 }
 
 /// One of several, by weight.

@@ -10,7 +10,7 @@ pub(super) struct Faults {
     kills: u64,
     stops: u64,
     continues: u64,
-    restarts: u64,
+    starts: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +43,7 @@ impl Tally {
             Part::Worker(_) => &mut self.worker,
         };
         match deed {
-            Deed::Start => faults.restarts += 1,
+            Deed::Start => faults.starts += 1,
             Deed::Kill => faults.kills += 1,
             Deed::Stop => faults.stops += 1,
             Deed::Continue => faults.continues += 1,
@@ -72,21 +72,21 @@ impl Faults {
         self.kills += other.kills;
         self.stops += other.stops;
         self.continues += other.continues;
-        self.restarts += other.restarts;
+        self.starts += other.starts;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} rounds, {} sessions", self.rounds, self.sessions)?;
-        writeln!(f, "             kills   stops  continues  restarts")?;
+        writeln!(f, "             kills   stops  continues    starts")?;
         for (name, faults) in
             [("client", self.client), ("balancer", self.balancer), ("worker", self.worker)]
         {
             writeln!(
                 f,
                 "  {name:<9}{:>7} {:>7} {:>10} {:>9}",
-                faults.kills, faults.stops, faults.continues, faults.restarts
+                faults.kills, faults.stops, faults.continues, faults.starts
             )?;
         }
         writeln!(

@@ -1,0 +1,179 @@
+//! What the system refuses, at a few fixed places. `cargo xtask crash --limits` tries all of them.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tests::Sandbox;
+
+const SAMPLE: &str = include_str!("sample.log");
+
+/// A program that may not make files longer than `bytes`. Its output goes through pipes, since files
+/// would fall under the limit too.
+fn with_file_size(sandbox: &Sandbox, bytes: usize, program: &str, args: &[&str]) -> Command {
+    let path = sandbox.command(program, args).get_program().to_owned();
+    let mut command = Command::new("prlimit"); // of util-linux, as `kill` and `mount`
+    command.arg(format!("--fsize={bytes}")).arg("--").arg(path).args(args);
+    command.current_dir(sandbox.dir()).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn assert_clear_error(output: &Output) {
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && words.contains("File too large"), "{output:?}");
+}
+
+fn assert_whole_lines(sandbox: &Sandbox) {
+    let log = sandbox.log();
+    let whole = SAMPLE.starts_with(&log) && (log.is_empty() || log.ends_with('\n'));
+    assert!(whole, "{}", sandbox.report());
+}
+
+#[rstest]
+fn a_client_that_may_not_write_is_not_accepted(#[values(0, 1, 27, 28, 29, 45)] bytes: usize) {
+    let sandbox = Sandbox::default();
+    let output = with_file_size(&sandbox, bytes, "client", &["Halo A;10"]).output().unwrap();
+    assert_clear_error(&output);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not accepted"), "{output:?}");
+    assert_eq!(sandbox.log(), "");
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.ok("loadbalancer", &["3"]);
+    assert_eq!(sandbox.log(), SAMPLE);
+    sandbox.assert_clean();
+}
+
+#[rstest]
+fn a_balancer_that_may_not_write_is_finished_by_the_next(
+    #[values(0, 46, 47, 82, 83, 400, 650, 729)] bytes: usize,
+) {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let output = with_file_size(&sandbox, bytes, "loadbalancer", &["3"]).output().unwrap();
+    assert_clear_error(&output);
+    sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
+    assert_whole_lines(&sandbox);
+    sandbox.ok("loadbalancer", &["3"]);
+    assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+#[rstest]
+fn a_worker_that_may_not_write_is_started_again_by_hand(#[values(46, 400, 500)] bytes: usize) {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "3"]);
+    let mut limited = with_file_size(&sandbox, bytes, "worker", &["1"]).spawn().unwrap();
+    let mut others = ["2", "3"].map(|k| sandbox.start("worker", &[k]));
+    sandbox.ok("client", &["Halo A;10"]);
+    // Whoever is first writes the lines of all: the balancer may get through without it.
+    sandbox.wait_until("worker 1 or the balancer ends", || {
+        limited.try_wait().unwrap().is_some() || !balancer.is_running()
+    });
+    let output = limited.wait_with_output().unwrap();
+    let mut again = None;
+    if !output.status.success() {
+        assert_clear_error(&output);
+        again = Some(sandbox.start("worker", &["1"]));
+    }
+    for process in others.iter_mut().chain([&mut balancer]) {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
+    if let Some(mut again) = again {
+        // If only its total was missing, the session ended without it: it waits for the next one.
+        sandbox.wait_until("it ends, or waits", || {
+            !again.is_running() || !sandbox.ipc_objects().is_empty()
+        });
+        again.signal(Signal::SIGTERM);
+        sandbox.end(&mut again);
+    }
+    assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// Runs a test in namespaces of its own, which end with its thread; or says why it cannot.
+fn in_namespace(name: &str, flags: CloneFlags, test: impl FnOnce() + Send) {
+    let outcome = thread::scope(|scope| {
+        let run = || unshare(flags).map(|()| test());
+        scope.spawn(run).join()
+    });
+    match outcome {
+        Ok(Ok(())) => {}
+        // Past the capture of the output: a test that did not run must be seen.
+        Ok(Err(Errno::EPERM)) => {
+            let _ = writeln!(std::io::stderr(), "{name}: not run: needs CAP_SYS_ADMIN");
+        }
+        Ok(Err(error)) => panic!("unshare: {error}"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer() {
+    in_namespace(
+        "a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer",
+        CloneFlags::CLONE_NEWNS,
+        || {
+            let sandbox = Sandbox::default();
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+            let set_room = |size: &str, flags| {
+                mount(Some("tmpfs"), &sandbox.dir(), Some("tmpfs"), flags, Some(size)).unwrap();
+            };
+            set_room("size=4k,mode=700", MsFlags::empty());
+            let refused = sandbox.run("client", &[&format!("{};1", "x".repeat(4090))]);
+            sandbox.assert_code(&refused, 3);
+            assert!(refused.stderr.contains("not accepted"), "{refused:#?}");
+            assert_eq!(sandbox.log(), "");
+            sandbox.ok("client", &["Halo A;1000"]);
+            let mut balancer = sandbox.start("loadbalancer", &["3"]);
+            sandbox
+                .wait_until("the disk is full", || balancer.stderr().contains("waiting for room"));
+            assert!(sandbox.log().ends_with('\n'), "{}", sandbox.report());
+            set_room("size=1m", MsFlags::MS_REMOUNT);
+            let ended = sandbox.end(&mut balancer);
+            sandbox.assert_code(&ended, 0);
+            assert_eq!(ended.stderr.matches("waiting for room").count(), 1, "{ended:#?}");
+            let log = sandbox.log();
+            assert_eq!(log.lines().count(), 2 + 2000 + 3, "{}", sandbox.report());
+            assert!(log.ends_with("Worker 3: 333 messages\n"), "{}", sandbox.report());
+            sandbox.assert_clean();
+        },
+    );
+}
+
+#[test]
+fn missing_message_queues_are_named_and_the_next_start_finishes() {
+    in_namespace("missing_message_queues_are_named", CloneFlags::CLONE_NEWIPC, || {
+        let sandbox = Sandbox::default();
+        let limit = |number: &str| std::fs::write("/proc/sys/kernel/msgmni", number).unwrap();
+        sandbox.ok("client", &["Halo A;10"]);
+        limit("2");
+        let ended = sandbox.run("loadbalancer", &["3"]);
+        sandbox.assert_code(&ended, 3);
+        assert!(ended.stderr.contains("kernel.msgmni"), "{ended:#?}");
+        sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
+        limit("3");
+        sandbox.ok("loadbalancer", &["3"]);
+        assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
+        sandbox.assert_clean();
+    });
+}
+
+#[test]
+fn a_worker_that_always_dies_at_its_start_is_given_up() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let ended = sandbox.run("loadbalancer", &["--worker-program", "/bin/false", "3"]);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("5 times in a row"), "{ended:#?}");
+    sandbox.ok("loadbalancer", &["3"]);
+    assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
+    sandbox.assert_clean();
+}

@@ -1,0 +1,120 @@
+//! `RLIMIT_FSIZE` at every byte of the sample's log: the write that crosses it comes back short, and the
+//! next one fails with EFBIG.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use super::limited::{self, Limited, expect_log, expect_whole_lines, run_free};
+use super::{Outcome, Setting};
+
+const SUBMISSION: &str = "Halo A;10";
+const WORKERS: &str = "3";
+/// Runs at a time: their processes mostly wait.
+const LANES: u32 = 3;
+
+/// The log of an undisturbed run.
+fn undisturbed(setting: &Setting) -> Result<String, String> {
+    let sandbox = setting.sandbox();
+    run_free(&sandbox, "client", &[SUBMISSION])?;
+    run_free(&sandbox, "loadbalancer", &[WORKERS])?;
+    Ok(sandbox.log())
+}
+
+/// Tries each limit from 0 to the log's length.
+fn at_every_byte(
+    setting: &Setting,
+    attempt: impl Fn(&Setting, &str, u64) -> Result<bool, String> + Sync,
+) -> Result<Outcome, String> {
+    let whole = undisturbed(setting)?;
+    let (next, hit) = (AtomicU64::new(0), AtomicU64::new(0));
+    let lane = || -> Result<(), String> {
+        loop {
+            let bytes = next.fetch_add(1, Ordering::Relaxed);
+            if bytes > whole.len() as u64 {
+                return Ok(());
+            }
+            let met = attempt(setting, &whole, bytes)
+                .map_err(|error| format!("at {bytes} bytes: {error}"))?;
+            hit.fetch_add(u64::from(met), Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "a lane panicked")?)
+    })?;
+    let (tried, hit) = (whole.len() + 1, hit.into_inner());
+    if hit == 0 {
+        return Err("no limit was ever met".to_owned());
+    }
+    Ok(Outcome::Passed(format!("{tried} limits tried, {hit} of them met")))
+}
+
+pub(super) fn client(setting: &Setting) -> Result<Outcome, String> {
+    at_every_byte(setting, |setting, whole, bytes| {
+        let sandbox = setting.sandbox();
+        let ended = limited::run(&sandbox, &format!("--fsize={bytes}"), "client", &[SUBMISSION])?;
+        expect_whole_lines(&sandbox, whole)?;
+        let accepted = ended.status.code() == Some(0);
+        if !accepted {
+            let ended = ended.expect_clear_error()?;
+            if !ended.stderr.contains("not accepted") || !sandbox.log().is_empty() {
+                return Err(format!("{ended:?}{}", sandbox.report()));
+            }
+            run_free(&sandbox, "client", &[SUBMISSION])?;
+        }
+        run_free(&sandbox, "loadbalancer", &[WORKERS])?;
+        expect_log(&sandbox, whole)?;
+        Ok(!accepted)
+    })
+}
+
+pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
+    at_every_byte(setting, |setting, whole, bytes| {
+        let sandbox = setting.sandbox();
+        run_free(&sandbox, "client", &[SUBMISSION])?;
+        let limit = format!("--fsize={bytes}");
+        let ended = limited::run(&sandbox, &limit, "loadbalancer", &[WORKERS])?;
+        // Its workers die after it.
+        limited::wait_until("no process is left", || sandbox.processes().is_empty())?;
+        expect_whole_lines(&sandbox, whole)?;
+        let met = ended.status.code() != Some(0);
+        if met {
+            ended.expect_clear_error()?;
+            run_free(&sandbox, "loadbalancer", &[WORKERS])?;
+        }
+        expect_log(&sandbox, whole)?;
+        Ok(met)
+    })
+}
+
+pub(super) fn worker(setting: &Setting) -> Result<Outcome, String> {
+    at_every_byte(setting, |setting, whole, bytes| {
+        let sandbox = setting.sandbox();
+        let start = |program: &str, args: &[&str]| Limited::start(sandbox.command(program, args));
+        let limit = format!("--fsize={bytes}");
+        let mut under_limit = Limited::start(limited::command(&sandbox, &limit, "worker", &["1"]))?;
+        let others = [start("worker", &["2"])?, start("worker", &["3"])?];
+        let mut balancer = start("loadbalancer", &["--no-spawn", WORKERS])?;
+        run_free(&sandbox, "client", &[SUBMISSION])?;
+        limited::wait_until("an end", || {
+            !under_limit.is_running().unwrap_or(false) || !balancer.is_running().unwrap_or(false)
+        })?;
+        let ended = under_limit.wait()?;
+        let met = ended.status.code() != Some(0);
+        let mut again = None;
+        if met {
+            ended.expect_clear_error()?;
+            again = Some(start("worker", &["1"])?);
+        }
+        balancer.wait()?.expect_code(0)?;
+        for worker in others {
+            worker.wait()?.expect_code(0)?;
+        }
+        if let Some(again) = again {
+            // If only its total was missing, the session ended without it, and it waits for the next.
+            again.end_or_terminate(&sandbox)?;
+        }
+        expect_log(&sandbox, whole)?;
+        Ok(met)
+    })
+}

@@ -1,0 +1,137 @@
+//! ENOSPC on tmpfs of 1 to 20 pages, mounted where only the check's own thread and its children see it.
+
+use std::fmt::Write as _;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use tests::Sandbox;
+
+use super::limited::{Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::{Outcome, Setting};
+
+const PAGE: usize = 4096;
+const SIZES: usize = 20;
+/// Room for everything.
+const AMPLE: usize = 16 << 20;
+
+/// A mount namespace for this thread; or what it needs.
+fn own_mounts() -> Result<Option<Outcome>, String> {
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Ok(()) => {}
+        Err(Errno::EPERM) => {
+            return Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, to mount a small tmpfs".to_owned())));
+        }
+        Err(error) => return Err(format!("unshare: {error}")),
+    }
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .map_err(|error| format!("mount: {error}"))?;
+    Ok(None)
+}
+
+fn set_room(sandbox: &Sandbox, bytes: usize, flags: MsFlags) -> Result<(), String> {
+    let size = format!("size={bytes},mode=700");
+    mount(Some("tmpfs"), &sandbox.dir(), Some("tmpfs"), flags, Some(size.as_str()))
+        .map_err(|error| format!("tmpfs: {error}"))
+}
+
+pub(super) fn client(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(needs) = own_mounts()? {
+        return Ok(needs);
+    }
+    // More than the smallest 19 sizes hold; texts that are told apart.
+    let submissions: Vec<String> =
+        (0..SIZES - 1).map(|i| format!("{i:02} {};1", "x".repeat(PAGE - 3))).collect();
+    let mut refused = 0;
+    for pages in 1..=SIZES {
+        let sandbox = setting.sandbox();
+        set_room(&sandbox, pages * PAGE, MsFlags::empty())?;
+        let mut accepted = 0;
+        for submission in &submissions {
+            let ended = Limited::start(sandbox.command("client", &[submission]))?.wait()?;
+            if ended.status.code() == Some(0) {
+                accepted += 1;
+                continue;
+            }
+            let ended = ended.expect_clear_error()?;
+            if !ended.stderr.contains("not accepted") || ended.stdout.contains("accepted") {
+                return Err(format!("{pages} pages: {ended:?}"));
+            }
+            refused += 1;
+            break;
+        }
+        let expected = expected_log(&submissions[..accepted]);
+        expect_whole_lines(&sandbox, &expected)?;
+        set_room(&sandbox, AMPLE, MsFlags::MS_REMOUNT)?;
+        if accepted == 0 {
+            run_free(&sandbox, "client", &[&submissions[0]])?;
+            accepted = 1;
+        }
+        run_free(&sandbox, "loadbalancer", &["1"])?;
+        expect_log(&sandbox, &expected_log(&submissions[..accepted]))
+            .map_err(|error| format!("{pages} pages: {error}"))?;
+    }
+    if refused == 0 {
+        return Err("no disk was ever full".to_owned());
+    }
+    Ok(Outcome::Passed(format!("{SIZES} sizes, {refused} times not accepted, and not in the log")))
+}
+
+/// One message each, one worker, all accepted before the balancer came.
+fn expected_log(submissions: &[String]) -> String {
+    let mut log = String::new();
+    let texts = || submissions.iter().filter_map(|s| s.strip_suffix(";1"));
+    // Writing to a String cannot fail.
+    for text in texts() {
+        let _ = write!(log, "Message from client: {text}\nMessage count: 1\n");
+    }
+    for text in texts() {
+        let _ = write!(log, "Received at lb: {text} (#message 1)\nWorker1: message received\n");
+    }
+    let _ = writeln!(log, "Worker 1: {} messages", submissions.len());
+    log
+}
+
+pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(needs) = own_mounts()? {
+        return Ok(needs);
+    }
+    let submission = "Halo A;1100"; // 70 KiB of log: all sizes but the last few are too small
+    let whole = {
+        let sandbox = setting.sandbox();
+        run_free(&sandbox, "client", &[submission])?;
+        run_free(&sandbox, "loadbalancer", &["3"])?;
+        sandbox.log()
+    };
+    let mut full = 0;
+    for pages in 1..=SIZES {
+        let sandbox = setting.sandbox();
+        set_room(&sandbox, pages * PAGE, MsFlags::empty())?;
+        run_free(&sandbox, "client", &[submission])?;
+        let mut balancer = sandbox.start("loadbalancer", &["3"]);
+        let mut ended = None;
+        wait_until("an end, or waiting for room", || {
+            ended = balancer.wait(std::time::Duration::ZERO);
+            ended.is_some() || balancer.stderr().contains("waiting for room")
+        })?;
+        if ended.is_none() {
+            full += 1;
+            // For a while, so that it could say it again and again.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            expect_whole_lines(&sandbox, &whole)?;
+            set_room(&sandbox, AMPLE, MsFlags::MS_REMOUNT)?;
+            ended = balancer.wait(super::limited::PATIENCE);
+        }
+        let ended = ended.ok_or_else(|| format!("it never ended{}", sandbox.report()))?;
+        let told = ended.stderr.matches("waiting for room").count();
+        if ended.status.code() != Some(0) || told > 1 {
+            return Err(format!("{pages} pages: {ended:?}"));
+        }
+        expect_log(&sandbox, &whole).map_err(|error| format!("{pages} pages: {error}"))?;
+    }
+    if full == 0 {
+        return Err("no disk was ever full".to_owned());
+    }
+    Ok(Outcome::Passed(format!("{SIZES} sizes, {full} times full: told once, and finished")))
+}

@@ -1,0 +1,115 @@
+//! msgmni, shmmni, msgmnb and msgmax, in an IPC namespace of the check's own.
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+
+use super::limited::{Ended, Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::{Outcome, Setting};
+
+/// An IPC namespace for this thread; or what it needs.
+fn own_objects() -> Result<Option<Outcome>, String> {
+    match unshare(CloneFlags::CLONE_NEWIPC) {
+        Ok(()) => Ok(None),
+        Err(Errno::EPERM) => {
+            Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, for an IPC namespace".to_owned())))
+        }
+        Err(error) => Err(format!("unshare: {error}")),
+    }
+}
+
+fn set(name: &str, value: u64) -> Result<(), String> {
+    // Through /proc/thread-self: the limit is that of the thread that writes it.
+    std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string())
+        .map_err(|error| format!("kernel.{name} = {value}: {error}"))
+}
+
+fn expect_names(ended: Ended, name: &str) -> Result<(), String> {
+    let ended = ended.expect_clear_error()?;
+    if ended.stderr.contains(name) {
+        Ok(())
+    } else {
+        Err(format!("does not name {name}: {ended:?}"))
+    }
+}
+
+fn undisturbed(setting: &Setting) -> Result<String, String> {
+    let sandbox = setting.sandbox();
+    run_free(&sandbox, "client", &["Halo A;10"])?;
+    run_free(&sandbox, "loadbalancer", &["3"])?;
+    Ok(sandbox.log())
+}
+
+pub(super) fn queues(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(needs) = own_objects()? {
+        return Ok(needs);
+    }
+    let whole = undisturbed(setting)?;
+    for most in 0..3 {
+        let sandbox = setting.sandbox();
+        run_free(&sandbox, "client", &["Halo A;10"])?;
+        set("msgmni", most)?;
+        let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
+        expect_names(balancer.wait()?, "msgmni")?;
+        wait_until("no process is left", || sandbox.processes().is_empty())?;
+        expect_whole_lines(&sandbox, &whole)?;
+        set("msgmni", 3)?;
+        run_free(&sandbox, "loadbalancer", &["3"])?;
+        expect_log(&sandbox, &whole)?;
+    }
+    Ok(Outcome::Passed("msgmni 0, 1, 2: a clear error; 3: finished".to_owned()))
+}
+
+pub(super) fn segments(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(needs) = own_objects()? {
+        return Ok(needs);
+    }
+    let whole = undisturbed(setting)?;
+    let sandbox = setting.sandbox();
+    set("shmmni", 0)?;
+    for (program, arg) in [("client", "Halo A;10"), ("loadbalancer", "3"), ("worker", "1")] {
+        let ended = Limited::start(sandbox.command(program, &[arg]))?.wait()?;
+        expect_names(ended, "shmmni").map_err(|error| format!("{program}: {error}"))?;
+    }
+    set("shmmni", 1)?;
+    run_free(&sandbox, "client", &["Halo A;10"])?;
+    run_free(&sandbox, "loadbalancer", &["3"])?;
+    expect_log(&sandbox, &whole)?;
+    Ok(Outcome::Passed("shmmni 0: each program says so; 1: finished".to_owned()))
+}
+
+pub(super) fn small(setting: &Setting) -> Result<Outcome, String> {
+    if let Some(needs) = own_objects()? {
+        return Ok(needs);
+    }
+    let whole = undisturbed(setting)?;
+    let default = (16_384, 8192);
+    let mut finished = 0;
+    for (msgmnb, msgmax) in [
+        (64, 8192),
+        (128, 8192),
+        (512, 8192),
+        (16_384, 64),
+        (16_384, 128),
+        (16_384, 512),
+        (100, 100),
+    ] {
+        let context = |error| format!("msgmnb {msgmnb}, msgmax {msgmax}: {error}");
+        let sandbox = setting.sandbox();
+        set("msgmnb", msgmnb)?;
+        set("msgmax", msgmax)?;
+        run_free(&sandbox, "client", &["Halo A;10"])?;
+        let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
+        let ended = balancer.wait().map_err(context)?;
+        set("msgmnb", default.0)?;
+        set("msgmax", default.1)?;
+        if ended.status.code() == Some(0) {
+            finished += 1;
+        } else {
+            expect_names(ended, "msgm").map_err(context)?;
+            wait_until("no process is left", || sandbox.processes().is_empty())?;
+            run_free(&sandbox, "loadbalancer", &["3"])?;
+        }
+        expect_log(&sandbox, &whole).map_err(context)?;
+    }
+    Ok(Outcome::Passed(format!("7 sizes: {finished} times finished, else a clear error")))
+}

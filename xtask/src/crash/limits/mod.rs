@@ -1,0 +1,86 @@
+//! `cargo xtask crash --limits`: what the system refuses. Full disks, file size limits, no descriptors, no
+//! processes, no IPC objects, storms of signals, workers that stand still or die. Each must end in a
+//! clear error or in the right log, and never in a hole or half a line.
+
+mod descriptors;
+mod file_size;
+mod full_disk;
+mod ipc_objects;
+mod limited;
+mod processes;
+mod storm;
+mod workers;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tests::{Binaries, Profile, Sandbox};
+
+/// The system's limits.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Refuse room, descriptors, processes and IPC objects; storm with signals; stop workers.
+    #[arg(long)]
+    pub(crate) limits: bool,
+    /// How long the storm of signals lasts.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    storm_for: Duration,
+}
+
+/// What a check came to; an error is a violation.
+enum Outcome {
+    Passed(String),
+    /// What it needs that is not here.
+    NotRun(String),
+}
+
+/// What a check works with.
+struct Setting {
+    binaries: &'static Binaries,
+    storm_for: Duration,
+}
+
+impl Setting {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::new(self.binaries)
+    }
+}
+
+type Check = fn(&Setting) -> Result<Outcome, String>;
+
+const CHECKS: [(&str, Check); 13] = [
+    ("file size limit at every byte: client", file_size::client),
+    ("file size limit at every byte: balancer and its workers", file_size::balancer),
+    ("file size limit at every byte: a worker by hand", file_size::worker),
+    ("full disk at 20 sizes: client", full_disk::client),
+    ("full disk at 20 sizes: balancer and workers", full_disk::balancer),
+    ("no file descriptors", descriptors::all_programs),
+    ("no processes", processes::balancer),
+    ("no message queues, then none missing", ipc_objects::queues),
+    ("no shared memory segments", ipc_objects::segments),
+    ("small message queues and messages", ipc_objects::small),
+    ("a stopped worker", workers::stopped),
+    ("a worker that always dies at its start", workers::dying),
+    ("storm of signals", storm::storm),
+];
+
+pub(crate) fn run(args: &Args) -> bool {
+    let setting =
+        Setting { binaries: Binaries::build(Profile::Release), storm_for: args.storm_for };
+    let mut passed = true;
+    for (name, check) in CHECKS {
+        let start = Instant::now();
+        // A thread of its own: some checks enter namespaces, which end with their thread.
+        let outcome = thread::scope(|scope| scope.spawn(|| check(&setting)).join());
+        let (word, text) = match outcome {
+            Ok(Ok(Outcome::Passed(text))) => ("passed", text),
+            Ok(Ok(Outcome::NotRun(needs))) => ("not run", format!("needs {needs}")),
+            Ok(Err(violation)) => ("FAILED", violation),
+            Err(_) => ("FAILED", "the check panicked, see above".to_owned()),
+        };
+        passed &= word != "FAILED";
+        println!("{word:<8}{name}: {text} ({:.1} s)", start.elapsed().as_secs_f64());
+    }
+    passed
+}
