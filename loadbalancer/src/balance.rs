@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use common::cursors::Cursors;
 use common::error::{Error, signal_exit_code};
 use common::fence::{shared_memory, signals};
-use common::instance::Role;
 use common::journal::{Advance, Journal};
-use common::ledger::Cursors;
+use common::role::Role;
 use common::rotation::Workers;
 use common::session;
 

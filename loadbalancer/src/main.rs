@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use common::error::{Error, report};
 use common::fence::signals;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::Journal;
+use common::role::Role;
 use common::rotation::Workers;
 use common::session::{self, Found};
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::replay::Summary;
 
-use common::instance::{Instance, Role};
+use common::instance::Instance;
+use common::role::Role;
 use common::rotation::WorkerId;
 
 use crate::binaries::{Binaries, Profile};

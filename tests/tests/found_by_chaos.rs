@@ -1,10 +1,11 @@
 //! What `cargo xtask crash --random` and `--limits` found, each reduced to the shortest way to it.
 #![forbid(unsafe_code)]
 
+use common::cursors::Cursors;
 use common::fence::shared_memory;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::{Accept, Journal};
-use common::ledger::Cursors;
+use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use common::submission::Submission;
 use nix::sys::signal::Signal;

@@ -2,9 +2,10 @@
 //! for it, and still it is accepted.
 #![forbid(unsafe_code)]
 
+use common::cursors::Cursors;
 use common::instance::Instance;
 use common::journal::Journal;
-use common::ledger::{Cursors, Ledger};
+use common::ledger::Ledger;
 use common::line;
 use common::submission::Submission;
 use tests::Sandbox;

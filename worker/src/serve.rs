@@ -7,8 +7,8 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
-use common::instance::Role;
 use common::journal::{Advance, Journal, Ready};
+use common::role::Role;
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 
