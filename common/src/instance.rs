@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 use nix::libc;
 
+use crate::checksum;
 use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
@@ -129,7 +130,7 @@ impl Directory {
         };
         (0..KEY_TRIES).map(move |attempt| {
             let words = [self.id[0], self.id[1], self.id[2], object, attempt.into()];
-            let hash = words.iter().fold(0, |hash, word| mix(hash ^ word));
+            let hash = checksum::of(words);
             // IPC_PRIVATE is 0, and ipcs is easier to read without signs.
             ((hash as i32) & i32::MAX).max(1)
         })
@@ -243,14 +244,6 @@ impl Instance {
         }
         .map_err(Error::Log)
     }
-}
-
-/// The finaliser of splitmix64: every bit of the input changes half the bits of the output.
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Opens `sistem.log` for appending; refuses what only looks like our log.

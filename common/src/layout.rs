@@ -29,7 +29,8 @@
 //!                  +24   8  wake_at           ring the doorbell when executed reaches this
 //!                  +32  32  -
 //!  16896 2^20  ring           accepted submissions that are not logged to their last line yet,
-//!                             each: count (4), text length (4), text, zeros up to a multiple of 8
+//!                             each: count (4), text length (2), a sum of it all (2), text, zeros
+//!                             up to a multiple of 8
 //! ```
 //!
 //! All numbers are in the machine's own order: nobody else reads them.
@@ -65,7 +66,8 @@ pub struct Cell {
     reserved: [AtomicU64; 4],
 }
 
-/// See the diagram. The order of a slot's words is that of [`crate::ledger::Cursors`].
+/// See the diagram. The order of a slot's words is that of [`crate::ledger::Cursors`]; then comes a sum
+/// of them.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Slot(pub(crate) [AtomicU64; 16]);

@@ -20,6 +20,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
+use crate::checksum;
 use crate::error::Error;
 use crate::fence::{futex, shared_memory::Segment};
 use crate::layout::{Bell, Cell, Layout, MAGIC, RING_LEN};
@@ -53,10 +54,11 @@ pub struct Cursors {
 }
 
 impl Cursors {
-    const WORDS: usize = 10;
+    /// Its numbers, and a check word: a sum of them, so that damage is noticed.
+    const WORDS: usize = 11;
 
     fn to_words(self) -> [u64; Self::WORDS] {
-        [
+        let numbers = [
             self.log_len,
             self.tail,
             self.submissions,
@@ -67,12 +69,15 @@ impl Cursors {
             self.totals,
             self.workers,
             self.closing,
-        ]
+        ];
+        let mut words = [checksum::of(numbers); Self::WORDS];
+        words[..numbers.len()].copy_from_slice(&numbers);
+        words
     }
 
-    /// The words are allegations: what contradicts itself is refused.
+    /// The words are allegations: what we did not write, or what contradicts itself, is refused.
     fn from_words(words: [u64; Self::WORDS]) -> Result<Self, Error> {
-        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
+        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing, _] =
             words;
         let cursors = Self {
             log_len,
@@ -94,7 +99,8 @@ impl Cursors {
             && submissions <= messages
             && workers <= u64::from(WORKERS_MAX)
             && (totals <= workers || workers == 0)
-            && closing <= 1;
+            && closing <= 1
+            && cursors.to_words() == words;
         if sound { Ok(cursors) } else { Err(Error::Damaged("its cursors contradict each other")) }
     }
 
@@ -287,12 +293,9 @@ impl Ledger {
     /// it. Under the log's lock.
     pub fn write_submission(&self, at: u64, submission: &Submission) {
         let text = submission.text().as_bytes();
-        let head = u64::from(submission.count()) | (text.len() as u64) << 32;
-        self.ring(at).store(head, Ordering::Relaxed);
-        for (i, chunk) in text.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.ring(at + 8 + 8 * i as u64).store(u64::from_ne_bytes(word), Ordering::Relaxed);
+        self.ring(at).store(record_head(submission.count(), text), Ordering::Relaxed);
+        for (i, word) in (1..).zip(text_words(text)) {
+            self.ring(at + 8 * i).store(word, Ordering::Relaxed);
         }
     }
 
@@ -305,7 +308,7 @@ impl Ledger {
     /// Copies the submission at `at` out, and checks it like input.
     pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
         let head = self.ring(at).load(Ordering::Relaxed);
-        let (count, len) = (head as u32, (head >> 32) as usize);
+        let (count, len) = (head as u32, usize::from((head >> 32) as u16));
         if len > TEXT_LEN_MAX {
             return Err(Error::Damaged("a submission in it is too long"));
         }
@@ -315,6 +318,9 @@ impl Ledger {
             text.extend_from_slice(&word.to_ne_bytes());
         }
         text.truncate(len);
+        if record_head(count, &text) != head {
+            return Err(Error::Damaged("a submission in it is not what was accepted"));
+        }
         Submission::new(&text, count)
             .map_err(|_| Error::Damaged("a submission in it breaks the rules for input"))
     }
@@ -440,6 +446,22 @@ impl Ledger {
     pub fn stage(&self) -> &Bell {
         &self.layout().stage
     }
+}
+
+/// The first word of a submission in the ring: count, text length, and a sum of it all.
+fn record_head(count: u32, text: &[u8]) -> u64 {
+    let numbers = u64::from(count) | (text.len() as u64) << 32;
+    let sum = checksum::of(std::iter::once(numbers).chain(text_words(text)));
+    numbers | sum << 48
+}
+
+/// A text as words, the last one filled up with zeros.
+fn text_words(text: &[u8]) -> impl Iterator<Item = u64> {
+    text.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_ne_bytes(word)
+    })
 }
 
 impl Bell {

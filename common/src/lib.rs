@@ -5,6 +5,7 @@
 //! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
 //! begins and ends it all. [`fence`] alone contains `unsafe`.
 
+mod checksum;
 pub mod error;
 pub mod fence;
 pub mod frame;

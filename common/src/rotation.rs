@@ -60,7 +60,8 @@ impl Workers {
     /// The session's number of the message that is `worker`'s own number `own` (0 for its first).
     #[must_use]
     pub fn message_of(self, worker: WorkerId, own: u64) -> u64 {
-        own * u64::from(self.0) + u64::from(worker.0 - 1)
+        // A damaged ledger may say that a worker has executed any number at all.
+        own.saturating_mul(self.0.into()).saturating_add(u64::from(worker.0 - 1))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ledger::{Cursors, Ledger};
 use crate::lock::LogLock;
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+use crate::session;
 use crate::submission::Submission;
 
 /// One holding of the lock, in which any number of transactions may follow each other.
@@ -128,9 +129,21 @@ impl<'a> Transaction<'a> {
             .filter_map(|k| WorkerId::new(k).ok())
             .find(|&worker| self.ledger.executed(worker) > 0);
         match beyond {
-            None if free => self.put(Cursors { workers: asked, ..self.at }),
+            None if free => {
+                // Queues that an earlier load balancer made for more workers would be forgotten.
+                for worker in self.at.workers().into_iter().flat_map(Workers::ids) {
+                    if worker.get() > workers.get() {
+                        session::remove_queues(self.instance, worker)?;
+                    }
+                }
+                self.put(Cursors { workers: asked, ..self.at })
+            }
             _ => Err(Error::OtherWorkers {
-                session: beyond.map_or(self.at.workers as u32, WorkerId::get),
+                // Rebuilt from the log, N may not be known, but who has executed something is.
+                session: match (self.at.workers, beyond) {
+                    (0, Some(beyond)) => beyond.get(),
+                    (workers, _) => workers as u32,
+                },
                 asked: workers.get(),
             }),
         }

@@ -126,8 +126,8 @@ impl Balancer {
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
         let ledger = self.journal.ledger();
         if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
-            if ledger.cursors()?.is_ended() {
-                return Ok(None); // a client of the next session was quicker than we: see end()
+            if self.journal.cursors()?.is_ended() {
+                return Ok(None); // whoever came when all was over was quicker: see end()
             }
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
@@ -157,7 +157,7 @@ impl Balancer {
         self.journal.ledger().doorbell().sleep(seen, limit)?;
         self.dispatch.awake(self.journal.ledger());
         if start.elapsed() >= TICK / 2 {
-            self.dispatch.retry_full();
+            self.dispatch.retry();
         }
         Ok(())
     }
@@ -166,10 +166,12 @@ impl Balancer {
         self.crew.wait()?;
         self.journal.sync_if_durable()?;
         match self.journal.remove_objects() {
-            // A client that came after the totals removed them, and has begun the next session.
-            Ok(_) | Err(Error::SessionEnded) => Ok(0),
-            Err(error) => Err(error),
+            // A client or worker that came when all was over has removed the ledger, and begun the
+            // next session, in which nobody gives out queues yet.
+            Err(Error::SessionEnded) => self.remove_queues()?,
+            removed => drop(removed?),
         }
+        Ok(0)
     }
 
     /// No submission came. Workers started by hand may go on waiting in the ledger.

@@ -177,7 +177,9 @@ impl Dispatch {
         let outlet = &mut outlets[index];
         let Some(queue) = outlet.queue else { return Ok(false) };
         let share = workers.share(outlet.worker, limit);
-        if outlet.sent + least > share || outlet.full_at == Some(ledger.executed(outlet.worker)) {
+        if outlet.sent.saturating_add(least) > share
+            || outlet.full_at == Some(ledger.executed(outlet.worker))
+        {
             return Ok(false);
         }
         let mut next = (outlet.sent, outlet.text_at);
@@ -215,7 +217,8 @@ impl Dispatch {
     pub(crate) fn send_finish(&mut self, ledger: &Ledger) -> Result<bool, Error> {
         let mut any = false;
         for outlet in &mut self.outlets {
-            let Some(queue) = outlet.queue.filter(|_| !outlet.finish_sent) else { continue };
+            let asked = outlet.finish_sent || ledger.is_finished(outlet.worker);
+            let Some(queue) = outlet.queue.filter(|_| !asked) else { continue };
             self.message.set_kind(KIND_FINISH);
             self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
             match queue.try_send(&self.message, 8) {
@@ -239,7 +242,8 @@ impl Dispatch {
         self.outlets.iter_mut().all(|outlet| {
             let Some(executed) = outlet.full_at else { return true };
             // At least one, or it would not sleep while nothing but pieces of a text is on the way.
-            let wake_at = executed + outlet.sent.saturating_sub(executed).div_ceil(2).max(1);
+            let some = outlet.sent.saturating_sub(executed).div_ceil(2).max(1);
+            let wake_at = executed.saturating_add(some);
             ledger.set_wake_at(outlet.worker, wake_at);
             ledger.executed(outlet.worker) < wake_at
         })
@@ -259,10 +263,12 @@ impl Dispatch {
         }
     }
 
-    /// Tries full queues again, whatever their workers have done.
-    pub(crate) fn retry_full(&mut self) {
+    /// Tries full queues again, whatever their workers have done; and asks for totals again, since
+    /// others may have taken the request out of the queue.
+    pub(crate) fn retry(&mut self) {
         for outlet in &mut self.outlets {
             outlet.full_at = None;
+            outlet.finish_sent = false;
         }
     }
 

@@ -22,6 +22,8 @@ mod dispatch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use common::error::{Error, report};
@@ -32,6 +34,9 @@ use common::rotation::Workers;
 use common::session::{self, Found};
 
 use balance::Balancer;
+
+/// How long workers may take to end after the session has.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Log every submitted message and forward it round-robin to N workers.
 #[derive(Parser)]
@@ -92,7 +97,15 @@ fn run(args: &Args) -> Result<u8, Error> {
             common::tell!(
                 "loadbalancer: the session was complete; removed what a killed process left"
             );
-            journal.remove_objects()?;
+            // The killed one's workers still have their roles for a moment, as if there were somebody
+            // to begin a session.
+            let start = Instant::now();
+            while !journal.remove_objects()?
+                && journal.cursors()?.submissions == 0
+                && start.elapsed() < END_PATIENCE
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
             return Ok(0);
         }
     }

@@ -14,7 +14,7 @@ use crate::oracle;
 use crate::process::{Ended, Process};
 
 /// How long anything may take that a test waits for. Generous: it only matters when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of each file, so many bytes at its beginning and at its end are shown after a failure.
 const SHOWN_MAX: usize = 1500;

@@ -67,14 +67,13 @@ impl Server {
                     let worker = self.worker.get();
                     return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                 }
-                let queue_generation = ledger.generations(self.worker).1;
-                if queue_generation == generation {
-                    return Ok(Ok(MessageQueue(ledger.queue(self.worker))));
-                }
-                if queue_generation.wrapping_sub(generation).cast_signed() > 0 {
-                    // A second balancer came before the first one's queue was noticed here, and
-                    // made one for the next life already.
-                    continue 'ledger;
+                let (_, queue_for) = ledger.generations(self.worker);
+                match queue_for.wrapping_sub(generation).cast_signed() {
+                    0 => return Ok(Ok(MessageQueue(ledger.queue(self.worker)))),
+                    // The queue of this life was replaced before it was seen: its balancer died, and
+                    // the next one took this life for over.
+                    1.. => continue 'ledger,
+                    _ => {}
                 }
                 if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
                     self.journal.reopen()?;

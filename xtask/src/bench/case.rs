@@ -72,7 +72,7 @@ fn digits_up_to(last: u64) -> u64 {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let singles = if self.shape == Shape::Singles { ", one per submission" } else { "" };
+        let singles = if self.shape == Shape::Singles { ", singles" } else { "" };
         let (count, len, n) = (count(self.messages), self.text_len, self.workers.get());
         write!(f, "{count} × {len} B, N = {n}{singles}")
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_case_is_read_as_it_is_documented() {
         let case: Case = "1000x64x16xsingles".parse().unwrap();
-        assert_eq!(case.to_string(), "10³ × 64 B, N = 16, one per submission");
+        assert_eq!(case.to_string(), "10³ × 64 B, N = 16, singles");
         assert!("10x6".parse::<Case>().is_err());
         assert!("0x6x3".parse::<Case>().is_err(), "a submission has at least one message");
     }

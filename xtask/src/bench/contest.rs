@@ -1,14 +1,7 @@
 //! One case, all contestants, round after round: each round runs everyone once, so that whatever the
 //! machine does in these seconds hits all of them alike; and what is compared is compared within a
-//! round.
-//!
-//! # The page cache
-//!
-//! Nobody's log reaches the disk before it is removed: all of them write into memory of the kernel's
-//! page cache, nobody calls fsync, and what is measured is that memory's speed. New pages cost more
-//! the first time the kernel (or the machine below it) hands them out. So each round's files are
-//! removed before the next round, which gets their pages; and the first round is a rehearsal that
-//! counts for nothing.
+//! round. The first round is a rehearsal that counts for nothing, and each
+//! round's files are removed before the next.
 
 use std::time::Duration;
 
@@ -20,7 +13,7 @@ use super::failure::Failure;
 use super::job::Job;
 use super::progress::Progress;
 use super::spread::Spread;
-use super::{baseline, judge, limit};
+use super::{baseline, judge, limit, page_cache};
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,6 +76,9 @@ pub(super) struct CaseResult {
     pub(super) scores: Vec<Score>,
     /// The limit's time by ours, round by round.
     pub(super) of_limit: Spread,
+    /// Share of a core that the limit's process had while it was timed, round by round. Much below 1,
+    /// the machine was busy and the ratios mean nothing.
+    pub(super) limit_cpu_share: Spread,
     /// Line at a time's time per message by ours, round by round.
     pub(super) times_line_at_a_time: Option<Spread>,
     #[serde(skip)]
@@ -90,10 +86,18 @@ pub(super) struct CaseResult {
 }
 
 impl CaseResult {
+    /// Whether someone else wanted the processor: that favours our several processes.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.limit_cpu_share.median < CPU_SHARE_MIN || self.of_limit.median > 1.0
+    }
+
     pub(super) fn score(&self, contestant: Contestant) -> Option<&Score> {
         self.scores.iter().find(|score| score.contestant == contestant)
     }
 }
+
+/// Less of a core than this for the limit, and ratios are void.
+const CPU_SHARE_MIN: f64 = 0.9;
 
 /// Most workers that the baselines are run with.
 const BASELINE_WORKERS_MAX: u32 = 16;
@@ -114,18 +118,26 @@ pub(super) fn run(
 ) -> Result<CaseResult, Failure> {
     let contestants = contestants(&case);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
+    let mut cpu_shares = Vec::new();
     for round in 0..=rounds {
         progress.show(&format!("{case}, round {round} of {rounds}"));
         Failure::if_interrupted()?;
         let sandbox = Sandbox::new(binaries);
-        // The limit writes what our job wrote.
+        page_cache::leave_pages(&sandbox.dir(), case.log_len())
+            .map_err(Failure::system("a temp file"))?;
         let ours = Job::new(&sandbox, &case)?.run()?;
         judge::canonical(&sandbox.log_path(), &case)?;
         for (contestant, times) in contestants.iter().zip(&mut times) {
             let part = Case { messages: case.messages.min(contestant.messages_max()), ..case };
             let took = match contestant {
                 Contestant::Ours => ours,
-                Contestant::Limit => limit::run(&sandbox.log_path())?,
+                Contestant::Limit => {
+                    let limit = limit::run(&sandbox.log_path())?;
+                    if round > 0 {
+                        cpu_shares.push(limit.cpu_share);
+                    }
+                    limit.took
+                }
                 Contestant::RawQueue => baseline::run(&part, None)?,
                 Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
             };
@@ -135,7 +147,7 @@ pub(super) fn run(
         }
         progress.step();
     }
-    Ok(result(case, &contestants, &times))
+    Ok(result(case, &contestants, &times, &cpu_shares))
 }
 
 fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
@@ -146,7 +158,12 @@ fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
 }
 
 /// Sums up seconds per message, given by contestant and round.
-fn result(case: Case, contestants: &[Contestant], times: &[Vec<f64>]) -> CaseResult {
+fn result(
+    case: Case,
+    contestants: &[Contestant],
+    times: &[Vec<f64>],
+    cpu_shares: &[f64],
+) -> CaseResult {
     let of = |contestant| contestants.iter().position(|c| *c == contestant).map(|i| &times[i]);
     let by_ours = |contestant| {
         let (theirs, ours) = (of(contestant)?, of(Contestant::Ours)?);
@@ -176,6 +193,7 @@ fn result(case: Case, contestants: &[Contestant], times: &[Vec<f64>]) -> CaseRes
         verified: true,
         scores: scores.collect(),
         of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of(&[])),
+        limit_cpu_share: Spread::of(cpu_shares),
         times_line_at_a_time: by_ours(Contestant::LineAtATime),
         case,
     }

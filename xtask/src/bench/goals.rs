@@ -16,18 +16,24 @@ pub(super) struct Goal {
     /// `at least` or `at most` a number, with its unit.
     pub(super) wanted: String,
     pub(super) measured: f64,
-    pub(super) met: bool,
+    /// Nothing when it cannot be told, since other programs kept the machine busy.
+    pub(super) met: Option<bool>,
 }
 
 impl Goal {
     fn at_least(what: String, least: f64, unit: &str, measured: f64) -> Self {
         let wanted = format!("at least {least}{unit}");
-        Self { what, wanted, measured, met: measured >= least }
+        Self { what, wanted, measured, met: Some(measured >= least) }
+    }
+
+    /// The measurement says nothing if it was disturbed.
+    fn unless(self, disturbed: bool) -> Self {
+        Self { met: self.met.filter(|_| !disturbed), ..self }
     }
 
     fn at_most(what: String, most: f64, unit: &str, measured: f64) -> Self {
         let wanted = format!("at most {most}{unit}");
-        Self { what, wanted, measured, met: measured <= most }
+        Self { what, wanted, measured, met: Some(measured <= most) }
     }
 }
 
@@ -45,10 +51,15 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
     if let Some(result) = usual(Shape::Many) {
         let of_limit = result.of_limit.median;
         let case = &result.case;
-        goals.push(Goal::at_least(format!("{case}: of the limit"), 0.5, "", of_limit));
+        goals.push(
+            Goal::at_least(format!("{case}: of the limit"), 0.5, "", of_limit)
+                .unless(result.is_disturbed()),
+        );
         if let Some(times) = result.times_line_at_a_time {
             let what = format!("{case}: faster than line at a time");
-            goals.push(Goal::at_least(what, 100.0, " ×", times.median));
+            goals.push(
+                Goal::at_least(what, 100.0, " ×", times.median).unless(result.is_disturbed()),
+            );
         }
     }
     if let Some(result) = usual(Shape::Singles)
@@ -71,7 +82,7 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
     if let Some(most) = idle.max_by(f64::total_cmp) {
         let what = "wake-ups of the idle process that has most".to_owned();
         let wanted = "fewer than 2 per second".to_owned();
-        goals.push(Goal { what, wanted, measured: most, met: most < 2.0 });
+        goals.push(Goal { what, wanted, measured: most, met: Some(most < 2.0) });
     }
     if let Some(startup) = &report.startup {
         let what = "Halo A;10, by five processes that do nothing".to_owned();

@@ -7,7 +7,7 @@ use common::error::exit;
 
 use super::baseline::{Giver, Taker};
 use super::failure::Failure;
-use super::limit::WriteCopy;
+use super::limit::Rewrite;
 use super::ping_pong::{PingBalancer, PingClient, PingWorker};
 use super::tracer::Traced;
 
@@ -15,9 +15,9 @@ use super::tracer::Traced;
 #[derive(Debug, clap::Subcommand)]
 #[command(hide = true)]
 pub(super) enum Role {
-    /// Write a copy of a file, and print how long the writes took.
+    /// Write a file anew, and print how long the writes took.
     #[command(hide = true)]
-    WriteCopy(WriteCopy),
+    Rewrite(Rewrite),
     /// Send messages to queues in rotation.
     #[command(hide = true)]
     Giver(Giver),
@@ -49,7 +49,7 @@ pub(super) fn command(role: &str) -> Result<Command, Failure> {
 impl Role {
     pub(super) fn run(&self) -> ExitCode {
         let outcome: io::Result<()> = match self {
-            Self::WriteCopy(role) => role.run(),
+            Self::Rewrite(role) => role.run(),
             Self::Giver(role) => role.run(),
             Self::Taker(role) => role.run(),
             Self::PingClient(role) => role.run(),

@@ -76,7 +76,11 @@ pub(super) fn render(report: &Report) -> String {
     }
     let mut goals = table(&["goal", "", "measured", "met"]);
     for goal in &report.goals {
-        let met = if goal.met { "yes" } else { "no" };
+        let met = match goal.met {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "void: busy machine",
+        };
         goals.add_row([&goal.what, &goal.wanted, &format!("{:.2}", goal.measured), met]);
     }
     section("Goals", goals);
@@ -84,7 +88,8 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn throughput(results: &[CaseResult]) -> Table {
-    let mut table = table(&["", "limit", "ours", "of limit", "raw queue", "line at a time"]);
+    let mut table =
+        table(&["", "limit", "ours", "of limit", "limit's core", "raw queue", "line at a time"]);
     for result in results {
         let rate = |contestant, digits| {
             let rate = |score: &super::contest::Score| {
@@ -104,7 +109,12 @@ fn throughput(results: &[CaseResult]) -> Table {
             result.case.to_string(),
             rate(Contestant::Limit, 1),
             rate(Contestant::Ours, 2),
-            format!("{:.3}", result.of_limit.median),
+            format!(
+                "{:.3}{}",
+                result.of_limit.median,
+                if result.is_disturbed() { " void" } else { "" }
+            ),
+            format!("{:.0}%", 100.0 * result.limit_cpu_share.median),
             rate(Contestant::RawQueue, 3),
             rate(Contestant::LineAtATime, 3),
         ]);

@@ -4,6 +4,7 @@
 //! The unmodified programs are stepped with ptrace(2). Each point is a whole run in a directory of its
 //! own: killed there, started again as a person would, and compared with an undisturbed run.
 
+mod actor;
 mod campaign;
 mod oracle;
 mod plan;
@@ -13,13 +14,14 @@ mod registers;
 mod report;
 mod scenario;
 mod stepper;
-mod witness;
+mod successor;
+pub(crate) mod witness;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use common::error::exit;
-use tests::{Binaries, Profile};
+use tests::{Binaries, Profile, Sandbox};
 
 use campaign::Campaign;
 use point::Point;
@@ -69,12 +71,20 @@ pub(crate) fn become_traced(args: &Args) -> Option<u8> {
     })
 }
 
+impl Args {
+    /// Asked for alone, without `--removed`.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.all || self.json || self.replay.is_some() || !self.scenario.is_empty()
+    }
+}
+
 /// Runs them. Returns whether no contract was broken.
 pub(crate) fn run(args: &Args) -> bool {
     let built;
     let programs = match &args.programs {
         Some(directory) => {
-            built = Binaries::at(directory);
+            // The programs run in directories of their own.
+            built = Binaries::at(&directory.canonicalize().unwrap_or_else(|_| directory.clone()));
             &built
         }
         None => Binaries::build(Profile::Release),
@@ -98,6 +108,14 @@ pub(crate) fn run(args: &Args) -> bool {
         print!("{report}");
     }
     report.passed()
+}
+
+/// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
+pub(crate) fn clear(sandbox: &Sandbox) {
+    witness::kill_others(&sandbox.dir(), None);
+    for object in sandbox.ipc_objects() {
+        object.remove();
+    }
 }
 
 /// The quick set, up to the first violation: what a sabotaged build must not survive.

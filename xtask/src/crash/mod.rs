@@ -8,7 +8,8 @@ mod removed;
 
 use std::process::ExitCode;
 
-/// Which of the tools to run; without any of them: the quick set of `--points` and `--removed`.
+/// Which of the tools to run; without any of them: kills at system calls (the quick
+/// set), and `--removed`.
 #[derive(clap::Args)]
 #[group(skip)] // every tool calls its arguments Args
 pub(crate) struct Args {
@@ -37,6 +38,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let mut asked = runs.into_iter().flatten().peekable();
     let passed = if asked.peek().is_some() {
         asked.all(|passed| passed)
+    } else if args.exhaustive.is_alone() {
+        exhaustive::run(&args.exhaustive)
     } else {
         exhaustive::run(&args.exhaustive) & removed::run(&args.removed)
     };

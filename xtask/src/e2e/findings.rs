@@ -1,6 +1,6 @@
 //! What is checked after a run, and what was found.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::expected;
 use super::interleaving::first_impossible;
-use super::scene::{Order, Plan, Scene};
+use super::scene::{Plan, Scene};
 use crate::terminal::{counted, shortened};
 use crate::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
 use crate::verify::{self, Account, lines};
@@ -42,11 +42,14 @@ pub(super) struct Findings {
 /// Looks at a run from every side.
 pub(super) fn examine(plan: &Plan<'_>, scene: &Scene) -> Findings {
     let mut checks = vec![programs(plan, scene), accepted(plan, scene)];
-    let log = scene.sandbox.log_path();
-    let mut findings = match examine_log(plan, &log, &mut checks) {
+    let mut findings = match examine_log(plan, scene, &mut checks) {
         Ok(findings) => findings,
         Err(error) => {
-            checks.push(check("log", [format!("{}: {error}", log.display())], String::new));
+            checks.push(check(
+                "log",
+                [format!("{}: {error}", scene.sandbox.log_path().display())],
+                String::new,
+            ));
             Findings {
                 passed: false,
                 checks: Vec::new(),
@@ -97,7 +100,11 @@ fn programs(plan: &Plan<'_>, scene: &Scene) -> Check {
 }
 
 fn accepted(plan: &Plan<'_>, scene: &Scene) -> Check {
-    let expected: String = plan.inputs.iter().map(|input| format!("accepted {input}\n")).collect();
+    let mut expected = String::new();
+    for input in plan.inputs {
+        // Writing to a String cannot fail.
+        let _ = writeln!(expected, "accepted {input}");
+    }
     let wrong = scene.clients.iter().filter(|client| client.stdout != expected);
     let problems = wrong.map(|client| {
         let lines = client.stdout.lines().zip(expected.lines());
@@ -112,7 +119,8 @@ fn accepted(plan: &Plan<'_>, scene: &Scene) -> Check {
     })
 }
 
-fn examine_log(plan: &Plan<'_>, log: &Path, checks: &mut Vec<Check>) -> io::Result<Findings> {
+fn examine_log(plan: &Plan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io::Result<Findings> {
+    let log = &scene.sandbox.log_path();
     let verdict = verify::check(log, Some(plan.workers))?;
     let (found, tally) = read_without_order(log, plan.workers)?;
     let given: u64 = plan.inputs.iter().map(|input| u64::from(input.count())).sum();
@@ -127,8 +135,8 @@ fn examine_log(plan: &Plan<'_>, log: &Path, checks: &mut Vec<Check>) -> io::Resu
         .push(check("distribution", unfair, || "one after the other, shares as below".to_owned()));
     checks.push(totals(&tally));
     // What is the same every time is compared byte for byte.
-    if found.len() == 1 || (plan.clients == 1 && plan.order == Order::ClientFirst) {
-        let difference = expected::compare(log, &found, plan.workers)?;
+    if plan.clients == 1 && (plan.inputs.len() == 1 || scene.clients_first) {
+        let difference = expected::compare(log, plan.inputs, plan.workers)?;
         let problem = difference.map(|d| format!("the first different byte is byte {}", d.byte));
         checks
             .push(check("bytes", problem, || "the file the rules make, byte for byte".to_owned()));

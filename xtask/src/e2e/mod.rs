@@ -25,6 +25,7 @@ use scene::{Order, Plan, Scene};
 ///
 /// Exit status: 0 everything is right; 4 something is not; 2 usage; 3 it could not be run.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// N.
     #[arg(long, value_name = "N")]
@@ -147,7 +148,7 @@ fn run_once(plan: &Plan<'_>, number: u32, keep: bool) -> Run {
         eprintln!("{}", everything_known(&scene));
     }
     Run {
-        run: number,
+        number,
         seconds: scene.duration.as_secs_f64(),
         check_seconds: start.elapsed().as_secs_f64(),
         directory: keep.then(|| scene.sandbox.dir()),

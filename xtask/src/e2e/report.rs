@@ -28,8 +28,9 @@ pub(super) struct Report {
 /// One of them.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    /// From 1.
-    pub(super) run: u32,
+    /// Which, from 1.
+    #[serde(rename = "run")]
+    pub(super) number: u32,
     /// From the start of the first program to the end of the last.
     pub(super) seconds: f64,
     /// What the checks took.
@@ -88,7 +89,7 @@ impl Report {
             for check in &run.findings.checks {
                 let mark = if check.passed { "✓" } else { "✗" };
                 let detail = escape(&check.detail);
-                let _ = writeln!(out, "| {} | {} | {mark} | {detail} |", run.run, check.name);
+                let _ = writeln!(out, "| {} | {} | {mark} | {detail} |", run.number, check.name);
             }
         }
         if let Some(run) = self.runs.last() {
@@ -103,7 +104,7 @@ impl Run {
     pub(super) fn text(&self, runs: u32) -> String {
         let mut out = String::new();
         if runs > 1 {
-            let _ = writeln!(out, "  run {} of {runs}", self.run);
+            let _ = writeln!(out, "  run {} of {runs}", self.number);
         }
         for check in &self.findings.checks {
             let _ = writeln!(out, "  {} {:<14}{}", mark(check.passed), check.name, check.detail);
@@ -123,7 +124,7 @@ impl Run {
         format!(
             "  {} run {} of {runs}: {}{kept}\n",
             mark(self.findings.passed),
-            self.run,
+            self.number,
             self.sum()
         )
     }

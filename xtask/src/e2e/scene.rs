@@ -37,6 +37,8 @@ pub(super) struct Plan<'a> {
 pub(super) struct Scene {
     pub(super) sandbox: Sandbox,
     pub(super) clients: Vec<Ended>,
+    /// Every client had ended before anything else was started.
+    pub(super) clients_first: bool,
     /// The load balancer, and workers started here.
     pub(super) others: Vec<Ended>,
     /// Those that had to be killed when the time was up.
@@ -52,6 +54,7 @@ impl Plan<'_> {
         let start = Instant::now();
         let deadline = start + self.limit;
         let (mut clients, mut others);
+        let mut clients_first = false;
         match self.order {
             Order::ClientFirst => {
                 clients = self.start_clients(&sandbox);
@@ -61,6 +64,7 @@ impl Plan<'_> {
                         .iter_mut()
                         .all(|(_, client)| !client.is_running() || !client.stderr().is_empty())
                 });
+                clients_first = clients.iter_mut().all(|(_, client)| !client.is_running());
                 others = self.start_others(&sandbox);
             }
             Order::LbFirst => {
@@ -77,7 +81,15 @@ impl Plan<'_> {
         wait(&mut others, deadline, &mut ended_others, &mut late);
         let duration = start.elapsed();
         let leftovers = sandbox.leftovers();
-        Scene { sandbox, clients: ended_clients, others: ended_others, late, leftovers, duration }
+        Scene {
+            sandbox,
+            clients: ended_clients,
+            clients_first,
+            others: ended_others,
+            late,
+            leftovers,
+            duration,
+        }
     }
 
     /// With several clients to come, the load balancer must not end after the first one.
@@ -125,12 +137,11 @@ fn wait(
     late: &mut Vec<String>,
 ) {
     for (name, process) in processes {
-        match process.wait(deadline.saturating_duration_since(Instant::now())) {
-            Some(end) => ended.push(Ended { name: name.clone(), ..end }),
-            None => {
-                process.kill();
-                late.push(name.clone());
-            }
+        if let Some(end) = process.wait(deadline.saturating_duration_since(Instant::now())) {
+            ended.push(Ended { name: name.clone(), ..end });
+        } else {
+            process.kill();
+            late.push(name.clone());
         }
     }
 }

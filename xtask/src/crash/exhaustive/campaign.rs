@@ -12,9 +12,10 @@ use tests::Binaries;
 use super::oracle::Oracle;
 use super::plan::{self, Density};
 use super::play::{self, Played, Trace, Violation};
-use super::point::{At, Point, Role, Strike};
+use super::point::{At, Moment, Part, Point, Role, Strike};
 use super::report::Report;
 use super::scenario::Scenario;
+use super::stepper::Steps;
 
 /// A point may be missed, since who writes next is a matter of microseconds: it is tried so often.
 const TRIES: u32 = 4;
@@ -63,7 +64,8 @@ impl Task<'_> {
     }
 
     fn is_reached(&self, played: &Played) -> bool {
-        played.steps.iter().filter(|steps| steps.struck.is_some()).count() == self.strikes.len()
+        let reached = |steps: &&Steps| steps.struck.is_some() || steps.outlived;
+        played.steps.iter().filter(reached).count() == self.strikes.len()
     }
 }
 
@@ -76,6 +78,9 @@ impl Campaign {
                 Ok(oracle) => oracles.push((scenario, oracle)),
                 Err(what) => report.failed(scenario.name, what),
             }
+        }
+        if self.stop_at_violation && !report.passed_so_far() {
+            return report;
         }
         let singles = self.singles(&oracles, programs, &mut report);
         let mut pending = Vec::new();
@@ -111,7 +116,10 @@ impl Campaign {
                     Ok(played) => {
                         let steps = played.steps.last().cloned().unwrap_or_default();
                         report.counted(scenario.name, role, &steps);
-                        let density = self.density(scenario.stride, tasks.len());
+                        let density = Density {
+                            outlive: scenario.by_hand && matches!(role, Role::Worker(_)),
+                            ..self.density(scenario.stride, tasks.len())
+                        };
                         tasks.extend(
                             plan::strikes(role, &steps, density).into_iter().map(|strike| Task {
                                 scenario,
@@ -136,7 +144,7 @@ impl Campaign {
     ) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
         for &(scenario, oracle, first) in
-            pending.iter().filter(|(.., s)| matches!(s.at, At::Write(_)))
+            pending.iter().filter(|(.., first)| self.is_doubled(first))
         {
             let counting = Trace { role: scenario.recovery, stop: None };
             match play::play(scenario, programs, &[first.into(), counting], Some(oracle)) {
@@ -147,6 +155,7 @@ impl Campaign {
                     tasks.extend(
                         plan::strikes(scenario.recovery, steps, density)
                             .into_iter()
+                            .filter(|second| self.is_second(second))
                             .map(|second| Task { scenario, oracle, strikes: vec![first, second] }),
                     );
                 }
@@ -155,12 +164,28 @@ impl Campaign {
         tasks
     }
 
+    /// The quick set kills again after two of the five ways to die in a write.
+    fn is_doubled(&self, first: &Strike) -> bool {
+        let often = matches!(first.moment, Moment::Entry | Moment::Torn(Part::Half));
+        matches!(first.at, At::Write(_)) && (self.thorough || often)
+    }
+
+    /// … and again in the same two ways where the recovery writes.
+    fn is_second(&self, second: &Strike) -> bool {
+        matches!(second.at, At::Call(_)) || self.is_doubled(second)
+    }
+
     /// The quick set begins elsewhere for each role, so that together they see more.
     fn density(&self, stride: u32, seed: usize) -> Density {
         if self.thorough {
-            Density { stride: 1, offset: 0, thorough: true }
+            Density { stride: 1, offset: 0, thorough: true, outlive: false }
         } else {
-            Density { stride, offset: u32::try_from(seed).unwrap_or(0) % stride, thorough: false }
+            Density {
+                stride,
+                offset: u32::try_from(seed).unwrap_or(0) % stride,
+                thorough: false,
+                outlive: false,
+            }
         }
     }
 
@@ -182,8 +207,11 @@ impl Campaign {
                     {
                         bar.set_message(task.point().to_string());
                         let played = task.play(programs, TRIES);
-                        if let Err(violation) = &played {
-                            bar.suspend(|| tell(&task.point(), violation));
+                        match &played {
+                            // Nobody looks into the directories of a sabotaged build.
+                            Err(violation) if self.stop_at_violation => violation.forget(),
+                            Err(violation) => bar.suspend(|| tell(&task.point(), violation)),
+                            Ok(_) => {}
                         }
                         let mut done =
                             done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -234,6 +262,10 @@ pub(crate) fn replay(point: &Point, programs: &Binaries) -> bool {
         Ok(Ok((true, played))) => {
             for (strike, steps) in point.strikes.iter().zip(&played.steps) {
                 let pending = steps.struck.is_some_and(|struck| struck.pending);
+                if steps.outlived {
+                    println!("a load balancer was replaced at {strike}");
+                    continue;
+                }
                 println!(
                     "killed at {strike}, {}",
                     if pending { "inside a transaction" } else { "outside of any transaction" }

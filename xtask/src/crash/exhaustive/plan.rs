@@ -17,6 +17,8 @@ pub(crate) struct Density {
     pub(crate) stride: u32,
     /// From which one on.
     pub(crate) offset: u32,
+    /// The process is a worker that outlives a load balancer.
+    pub(crate) outlive: bool,
     /// Also all calls before that, and some more than were counted.
     pub(crate) thorough: bool,
 }
@@ -36,6 +38,10 @@ pub(crate) fn strikes(role: Role, counted: &Steps, density: Density) -> Vec<Stri
         if wanted {
             let moments = [Moment::Entry, Moment::Exit];
             strikes.extend(moments.map(|moment| Strike { role, at: At::Call(n), moment }));
+        }
+        // Only one or two of these calls receive a frame: none is left out.
+        if density.outlive && n > opened_at {
+            strikes.push(Strike { role, at: At::Call(n), moment: Moment::Outlive });
         }
     }
     strikes
@@ -66,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_thorough_set_leaves_nothing_out() {
-        let density = Density { stride: 1, offset: 0, thorough: true };
+        let density = Density { stride: 1, offset: 0, thorough: true, outlive: false };
         let strikes = strikes(Role::Balancer, &counted(), density);
         for n in 1..=100 {
             for moment in [Moment::Entry, Moment::Exit] {
@@ -79,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_quick_set_has_every_write_and_a_sample_of_the_rest() {
-        let density = Density { stride: 4, offset: 1, thorough: false };
+        let density = Density { stride: 4, offset: 1, thorough: false, outlive: false };
         let strikes = strikes(Role::Client(1), &counted(), density);
         assert_eq!(strikes.iter().filter(|s| matches!(s.at, At::Write(_))).count(), 10);
         let calls = strikes.iter().filter(|s| matches!(s.at, At::Call(60..))).count();

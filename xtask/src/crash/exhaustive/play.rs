@@ -6,9 +6,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-use tests::{Binaries, Process, Sandbox};
+use tests::{Binaries, Sandbox};
 
+use super::actor::{Actor, End};
 use super::oracle::Oracle;
 use super::point::{At, Moment, Role};
 use super::scenario::Scenario;
@@ -42,6 +42,14 @@ pub(crate) struct Violation {
     pub(crate) kept: PathBuf,
 }
 
+impl Violation {
+    /// Removes the directory.
+    pub(crate) fn forget(&self) {
+        // What cannot be removed stays in the temp directory.
+        let _ = std::fs::remove_dir_all(&self.kept);
+    }
+}
+
 /// Plays it. Without an oracle the log is only given back.
 pub(crate) fn play(
     scenario: &Scenario,
@@ -59,6 +67,7 @@ pub(crate) fn play(
         cast: BTreeMap::new(),
         again: Vec::new(),
         drained: false,
+        outliving: false,
     };
     let outcome = play.perform().and_then(|()| play.judge());
     let steps = std::mem::take(&mut play.steps);
@@ -69,26 +78,8 @@ pub(crate) fn play(
     let kept = sandbox.dir().parent().map(PathBuf::from).unwrap_or_default();
     // It is printed as well.
     let _ = std::fs::write(kept.join("evidence.txt"), evidence);
-    witness::kill_others(&sandbox.dir(), None);
-    for object in sandbox.ipc_objects() {
-        object.remove();
-    }
+    super::clear(&sandbox);
     Err(Violation { what, kept })
-}
-
-/// A running program, stepped or not.
-enum Actor {
-    Plain(Process),
-    Stepped { stepped: Stepped, target: Target, stdout: PathBuf },
-}
-
-/// How an actor ended.
-struct End {
-    /// It was killed itself, as it should be.
-    struck: bool,
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 /// Whether the play goes on.
@@ -110,6 +101,8 @@ struct Play<'a> {
     /// Workers that were started again.
     again: Vec<Role>,
     drained: bool,
+    /// The load balancer is going to be killed while a worker stands still.
+    outliving: bool,
 }
 
 impl Play<'_> {
@@ -126,7 +119,8 @@ impl Play<'_> {
 
     fn act(&mut self) -> Result<Scene, String> {
         let scenario = self.scenario;
-        let mut clients_done = false;
+        // In a recovery nobody may have to come any more.
+        let mut clients_done = self.accepted() == scenario.submissions.len();
         if !scenario.balancer_first {
             if self.clients()? == Scene::EveryoneDied {
                 return Ok(Scene::EveryoneDied);
@@ -136,23 +130,34 @@ impl Play<'_> {
         if self.is_over() {
             return Ok(Scene::Over);
         }
-        for k in (1..=scenario.workers).filter(|_| scenario.by_hand) {
-            self.start(Role::Worker(k))?;
+        for role in (1..=scenario.workers).filter(|_| scenario.by_hand).map(Role::Worker) {
+            if !self.steps.is_empty() {
+                // Perhaps only totals are missing, which are logged without it.
+                self.again.push(role);
+            }
+            self.start(role)?;
         }
         self.start(Role::Balancer)?;
         let mut since = Instant::now();
         while !self.cast.is_empty() {
-            for (role, end) in self.ended()? {
+            let ended = self.ended()?;
+            if !self.traces.is_empty() && ended.iter().any(|(_, end)| end.struck) {
+                return Ok(Scene::EveryoneDied);
+            }
+            for (role, end) in ended {
                 since = Instant::now();
                 // Killed with everyone, moments before the one that is stepped.
                 let early = end.code.is_none() && self.kills_everyone();
                 if early {
                     continue;
                 }
+                if end.code.is_none() && role == Role::Balancer && self.outliving {
+                    self.outliving = false;
+                    self.start(role)?;
+                    continue;
+                }
                 if !end.struck {
                     self.judge_end(role, &end)?;
-                } else if !self.traces.is_empty() {
-                    return Ok(Scene::EveryoneDied);
                 } else if !self.is_over() {
                     if role == Role::Balancer {
                         self.drained = false;
@@ -194,6 +199,12 @@ impl Play<'_> {
             })?;
             let Some(end) = end.transpose()? else { continue };
             let confirmed = end.stdout == format!("accepted {submission}\n");
+            if end.code.is_none() && self.kills_everyone() {
+                self.wait_for("the stepped process is killed like all others", |play| {
+                    !matches!(play.ended(), Ok(ended) if ended.iter().all(|(_, end)| !end.struck))
+                })?;
+                return Ok(Scene::EveryoneDied);
+            }
             if !end.struck {
                 self.judge_end(role, &end)?;
             } else if !self.traces.is_empty() {
@@ -231,6 +242,7 @@ impl Play<'_> {
         let actor = match target.and_then(|target| Some((target, self.traces.pop_front()?))) {
             None => Actor::Plain(self.sandbox.start(program, &arguments)),
             Some((target, trace)) => {
+                self.outliving |= matches!(trace.stop, Some((_, Moment::Outlive)));
                 let number = self.traces.len();
                 let out = self.sandbox.dir().with_file_name("out");
                 let [stdout, stderr] =
@@ -268,34 +280,13 @@ impl Play<'_> {
     }
 
     fn try_end(&mut self, role: Role) -> Result<Option<End>, String> {
-        let end = match self.cast.get_mut(&role) {
-            None => return Ok(None),
-            Some(Actor::Plain(process)) => process.wait(Duration::ZERO).map(|ended| End {
-                struck: false,
-                code: ended.status.code(),
-                stdout: ended.stdout,
-                stderr: ended.stderr,
-            }),
-            Some(Actor::Stepped { stepped, target, stdout }) => match stepped.try_wait() {
-                None => None,
-                Some(steps) => {
-                    let steps = steps.map_err(|error| format!("stepping {role}: {error}"))?;
-                    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-                    // A kill of everyone is one of the load balancer too, whose worker is stepped.
-                    let with_everyone = !self.traces.is_empty();
-                    let struck =
-                        steps.struck.is_some() && (*target == Target::Itself || with_everyone);
-                    let end = End {
-                        struck,
-                        code: steps.code,
-                        stdout: read(stdout.clone()),
-                        stderr: read(stdout.with_extension("stderr")),
-                    };
-                    self.steps.push(steps);
-                    Some(end)
-                }
-            },
-        };
+        let with_everyone = !self.traces.is_empty();
+        let Some(actor) = self.cast.get_mut(&role) else { return Ok(None) };
+        let end =
+            actor.try_end(with_everyone).map_err(|error| format!("stepping {role}: {error}"))?;
+        if let Some(steps) = end.as_ref().and_then(|end| end.steps.clone()) {
+            self.steps.push(steps);
+        }
         if end.is_some() {
             self.cast.remove(&role);
         }
@@ -326,35 +317,36 @@ impl Play<'_> {
 
     /// Nothing is left to do: what a person sees who looks at the log and at `ipcs`.
     fn is_over(&self) -> bool {
-        self.sandbox.ipc_objects().is_empty()
-            && self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
+        self.sandbox.ipc_objects().is_empty() && self.is_log_complete()
     }
 
     /// Asks those to end who would wait for more work for ever.
     fn dismiss(&mut self, clients_done: bool) {
-        if self.scenario.serve && clients_done && !self.drained {
-            let all = self.scenario.submissions.len() as u64;
-            let logged = witness::cursors(&self.sandbox.dir())
-                .is_some_and(|at| at.submissions == all && at.all_logged());
-            if logged && self.is_ready() {
-                self.drained = true;
-                match self.cast.get(&Role::Balancer) {
-                    Some(Actor::Plain(process)) => process.signal(Signal::SIGTERM),
-                    Some(Actor::Stepped { stepped, .. }) => stepped.signal(Signal::SIGTERM),
-                    None => {}
-                }
-            }
+        if !clients_done {
+            return;
+        }
+        let at = witness::cursors(&self.sandbox.dir());
+        let all = self.scenario.submissions.len() as u64;
+        let logged =
+            self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
+        // Where only a redo was missing, the first worker to come ends the session, and those behind it
+        // find nothing to do.
+        let unused = !self.steps.is_empty() && at.is_some_and(|at| at.submissions == 0);
+        if !self.drained && self.is_ready() && (logged || unused && self.is_log_complete()) {
+            let balancer = self.cast.get(&Role::Balancer);
+            self.drained = balancer.is_some_and(Actor::terminate);
         }
         let only_latecomers =
             self.cast.keys().all(|role| self.again.contains(role) && *role != Role::Balancer);
-        if clients_done && only_latecomers {
-            let over = self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok());
-            for actor in self.cast.values().filter(|_| over) {
-                if let Actor::Plain(process) = actor {
-                    process.signal(Signal::SIGTERM);
-                }
+        if only_latecomers && self.is_log_complete() {
+            for actor in self.cast.values() {
+                actor.terminate();
             }
         }
+    }
+
+    fn is_log_complete(&self) -> bool {
+        self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
     }
 
     fn wait_for(

@@ -30,6 +30,9 @@ pub(crate) enum Moment {
     Exit,
     /// It has written only the first part.
     Torn(Part),
+    /// It has happened; then the load balancer is killed and started again while this process, a
+    /// worker, stands still; and then it goes on, with what it knows from before.
+    Outlive,
 }
 
 /// How much of a write happens.
@@ -98,6 +101,7 @@ impl fmt::Display for Moment {
         f.write_str(match self {
             Self::Entry => "entry",
             Self::Exit => "exit",
+            Self::Outlive => "outlive",
             Self::Torn(Part::One) => "torn-1",
             Self::Torn(Part::Half) => "torn-half",
             Self::Torn(Part::AllButOne) => "torn-but-1",
@@ -110,12 +114,14 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let torn = Part::ALL.map(Self::Torn);
-        [Self::Entry, Self::Exit]
+        [Self::Entry, Self::Exit, Self::Outlive]
             .into_iter()
             .chain(torn)
             .find(|moment| moment.to_string() == text)
             .ok_or_else(|| {
-                format!("`{text}` is no moment: entry, exit, torn-1, torn-half, torn-but-1")
+                format!(
+                    "`{text}` is no moment: entry, exit, torn-1, torn-half, torn-but-1, outlive"
+                )
             })
     }
 }

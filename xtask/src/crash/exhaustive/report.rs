@@ -22,6 +22,8 @@ struct Tally {
     reached: u32,
     /// Kills that left a transaction pending.
     pending: u32,
+    /// Load balancers that were replaced while a worker stood still (counted as reached, too).
+    outlived: u32,
     /// Writes to the log cut short.
     torn: u32,
     /// Second kills tried, during the recovery from a kill of this role.
@@ -39,6 +41,7 @@ impl Tally {
         self.points += other.points;
         self.reached += other.reached;
         self.pending += other.pending;
+        self.outlived += other.outlived;
         self.torn += other.torn;
         self.doubles += other.doubles;
         self.doubles_reached += other.doubles_reached;
@@ -92,7 +95,9 @@ impl Report {
             }
             Ok(played) => {
                 let struck = played.steps.first().and_then(|steps| steps.struck);
-                tally.reached += u32::from(struck.is_some());
+                let outlived = played.steps.first().is_some_and(|steps| steps.outlived);
+                tally.reached += u32::from(struck.is_some() || outlived);
+                tally.outlived += u32::from(outlived);
                 tally.pending += u32::from(struck.is_some_and(|struck| struck.pending));
                 tally.torn += u32::from(struck.is_some_and(|struck| struck.torn));
                 struck.is_some_and(|struck| struck.pending)

@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 
 use super::point::{At, Moment};
 use super::registers;
+use super::successor;
 use super::witness;
 
 /// Which process is stepped.
@@ -53,6 +54,8 @@ pub(crate) struct Steps {
     pub(crate) opened_at: Option<u32>,
     /// It was killed where it should be, and this was so then.
     pub(crate) struck: Option<Struck>,
+    /// The load balancer was killed and came again while it stood still.
+    pub(crate) outlived: bool,
     /// Exit code of the program that was started, if it was not killed.
     pub(crate) code: Option<i32>,
 }
@@ -105,13 +108,9 @@ impl Stepped {
         }
     }
 
-    /// Sends the program a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let root = self.root.load(Ordering::SeqCst);
-        if root > 0 {
-            // It may have ended already.
-            let _ = kill(Pid::from_raw(root), signal);
-        }
+    /// Its process id, or nothing before it is started and after its end.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        Some(self.root.load(Ordering::SeqCst)).filter(|&pid| pid > 0).map(Pid::from_raw)
     }
 }
 
@@ -246,6 +245,12 @@ impl Stepper {
         if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
             return self.at_entry(pid);
         }
+        if self.inside && matches!(self.stop.at, Some((_, Moment::Outlive))) {
+            self.inside = false;
+            self.steps.outlived = true;
+            successor::replace_balancer(&self.dir, pid);
+            return Ok(false);
+        }
         if self.inside {
             self.strike(pid, matches!(self.stop.at, Some((_, Moment::Torn(_)))));
             return Ok(true);
@@ -270,7 +275,7 @@ impl Stepper {
             At::Call(n) => n == self.steps.calls,
             At::Write(n) => self.is_log_write && n == self.steps.writes,
         };
-        if !here || self.steps.struck.is_some() {
+        if !here || self.steps.struck.is_some() || self.steps.outlived {
             return Ok(false);
         }
         match moment {
@@ -278,7 +283,7 @@ impl Stepper {
                 self.strike(pid, false);
                 return Ok(true);
             }
-            Moment::Exit => self.inside = true,
+            Moment::Exit | Moment::Outlive => self.inside = true,
             Moment::Torn(part) if self.is_log_write && call.arguments[2] > 1 => {
                 registers::set_third_argument(pid, part.of(call.arguments[2]))?;
                 self.inside = true;

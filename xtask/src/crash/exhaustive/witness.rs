@@ -35,8 +35,12 @@ pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
 /// pending, and the log's lock is this process's.
 pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
     let pending = ledger(dir).is_some_and(|ledger| matches!(ledger.pending(), Ok(Some(_))));
-    pending && holds_log_lock(dir, pid)
+    // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
+    pending && (0..LOOKS).any(|_| holds_log_lock(dir, pid))
 }
+
+/// How often the kernel's table of locks is read before a lock is taken for absent.
+const LOOKS: u32 = 5;
 
 fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
     let Ok(log) = std::fs::metadata(dir.join(common::instance::LOG_NAME)) else { return false };
@@ -47,17 +51,31 @@ fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
     })
 }
 
-/// Kills every process whose working directory is this one, but for one of them.
-pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
+/// Whether a process handles SIGTERM already, which would end it before.
+pub(crate) fn handles_sigterm(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (Signal::SIGTERM as u64 - 1) != 0
+}
+
+/// Every process whose working directory is this one.
+pub(crate) fn processes(dir: &Path) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
-    for pid in entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
-        let pid = Pid::from_raw(pid);
-        if but != Some(pid)
-            && std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
-        {
-            // It may have ended since.
-            let _ = kill(pid, Signal::SIGKILL);
-        }
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| {
+            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
+        })
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// Kills all of them, but for one.
+pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
+    for pid in processes(dir).into_iter().filter(|&pid| but != Some(pid)) {
+        // It may have ended since.
+        let _ = kill(pid, Signal::SIGKILL);
     }
 }
 

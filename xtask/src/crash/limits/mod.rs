@@ -19,6 +19,7 @@ use tests::{Binaries, Profile, Sandbox};
 
 /// The system's limits.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Refuse room, descriptors, processes and IPC objects; storm with signals; stop workers.
     #[arg(long)]

@@ -26,6 +26,7 @@ const LANES: u64 = 3;
 
 /// Random faults.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Kill, stop and continue anything at any moment, in many rounds.
     #[arg(long)]

@@ -1,0 +1,153 @@
+//! What kills at chosen system calls have found, each as a test of its own; and the tool that found it,
+//! end to end. Where a state is too short to be met by a kill, it is made through the product's own code.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use common::instance::{Instance, Role};
+use common::journal::{Advance, Journal};
+use common::ledger::Ledger;
+use common::rotation::{WorkerId, Workers};
+use common::submission::Submission;
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tests::{Binaries, Profile, Sandbox, oracle::canonical_log};
+
+/// Calls `cargo xtask crash` with the programs that the other tests use.
+fn xtask_crash(arguments: &[&str]) -> Output {
+    static XTASK: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let xtask = XTASK.get_or_init(|| {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let build =
+            escargot::CargoBuild::new().manifest_path(manifest).package("xtask").bin("xtask");
+        build.run().expect("building xtask").path().to_owned()
+    });
+    let programs = Binaries::build(Profile::Dev).path("client");
+    Command::new(xtask)
+        .arg("crash")
+        .arg("--programs")
+        .arg(programs.parent().expect("a program is in a directory"))
+        .args(arguments)
+        .output()
+        .expect("running xtask")
+}
+
+#[rstest]
+#[case::redo_of_worker_lines_took_the_ledger_for_damaged("one-1:worker1:w1:torn-half")]
+#[case::bytes_of_a_redo_were_written_again("one-1:client1:w1:torn-half")]
+#[case::submission_of_a_killed_client_waited_for_the_next_one("first:client1:w1:torn-half")]
+#[case::killed_again_while_it_recovers("one-1:client1:w1:entry+balancer:w1:torn-1")]
+fn recovers_from(#[case] point: &str) {
+    let replayed = xtask_crash(&["--replay", point]);
+    let stdout = String::from_utf8_lossy(&replayed.stdout);
+    assert!(replayed.status.success(), "{replayed:#?}");
+    assert!(stdout.contains("inside a transaction"), "{point} was blind: {replayed:#?}");
+}
+
+#[test]
+fn a_point_that_is_never_reached_is_no_success() {
+    let replayed = xtask_crash(&["--replay", "one-1:client1:100000:entry"]);
+    assert_eq!(replayed.status.code(), Some(4), "{replayed:#?}");
+}
+
+fn worker(number: u32) -> WorkerId {
+    WorkerId::new(number).expect("a worker number")
+}
+
+/// Plays the whole session of one worker and one message in the ledger, up to the last total.
+fn finish_session(journal: &mut Journal) {
+    let workers = Workers::new(1).expect("a number of workers");
+    journal.set_workers(workers).expect("setting N");
+    journal.ledger().set_received(1);
+    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
+    journal.ledger().set_executed(worker(1), 1);
+    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
+    assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
+    journal.ledger().set_finished(worker(1));
+    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
+    assert!(journal.cursors().expect("the cursors").is_ended());
+}
+
+fn open(sandbox: &Sandbox) -> Journal {
+    Journal::open(Instance::open(&sandbox.dir()).expect("the directory")).expect("a session").0
+}
+
+/// Killed between the totals and the removal, with a worker that takes a moment to die.
+#[test]
+fn an_empty_ledger_stayed_while_the_dead_balancers_workers_were_dying() {
+    let sandbox = Sandbox::default();
+    let mut journal = open(&sandbox);
+    journal.accept(&[Submission::parse(b"Halo A;1").expect("a submission")]).expect("accepting");
+    finish_session(&mut journal);
+    drop(journal);
+    let dying = Instance::open(&sandbox.dir()).expect("the directory");
+    dying.hold(Role::Worker(worker(1))).expect("the role");
+
+    let mut balancer = sandbox.start("loadbalancer", &["1"]);
+    sandbox.wait_until("the remains are found", || balancer.stderr().contains("was complete"));
+    assert!(balancer.wait(Duration::from_millis(100)).is_none(), "it left the ledger behind");
+    drop(dying);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// A worker that is started again between the totals and the removal cleans up, as everyone does who
+/// finds an ended session.
+#[test]
+fn a_balancer_failed_because_a_late_worker_had_cleaned_up() {
+    let sandbox = Sandbox::default();
+    let by_hand = Instance::open(&sandbox.dir()).expect("the directory");
+    by_hand.hold(Role::Worker(worker(1))).expect("the role");
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "--serve", "1"]);
+    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
+    sandbox.ok("client", &["Halo A;1"]);
+    let mut journal = open(&sandbox);
+    sandbox.wait_until("the message is taken", || journal.ledger().received() == 1);
+    balancer.signal(Signal::SIGSTOP);
+    sandbox.wait_until("the balancer stands still", || {
+        std::fs::read_to_string(format!("/proc/{}/stat", balancer.pid()))
+            .is_ok_and(|stat| stat.contains(") T "))
+    });
+    // It may have logged the first line before.
+    let _ = journal.advance().expect("logging");
+    journal.ledger().set_executed(worker(1), 1);
+    while journal.advance().expect("logging") == Advance::Wrote {}
+    assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
+    journal.ledger().set_finished(worker(1));
+    while journal.advance().expect("logging") == Advance::Wrote {}
+    drop(journal);
+    // The late worker: it removes the ended session, and goes when nobody comes.
+    let mut late = open(&sandbox);
+    drop(by_hand);
+    balancer.signal(Signal::SIGCONT);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    assert!(late.remove_objects().expect("removing"), "{}", sandbox.report());
+    assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// A balancer killed after it gave a life its queue, and before the worker saw it.
+#[test]
+fn a_worker_waited_for_the_queue_of_a_life_that_was_over() {
+    let sandbox = Sandbox::default();
+    let mut by_hand = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
+    let journal = open(&sandbox);
+    let ledger: &Ledger = journal.ledger();
+    sandbox.wait_until("the worker begins a life", || ledger.generations(worker(1)).0 == 1);
+    // Without a ring, as if killed before it: no such queue is there any more.
+    ledger.set_queue(worker(1), 1, -1);
+    drop(journal);
+    sandbox.ok("client", &["Halo A;1"]);
+    sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
+    let ended = sandbox.end(&mut by_hand);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
+    sandbox.assert_clean();
+}

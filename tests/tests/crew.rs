@@ -1,0 +1,64 @@
+//! Workers that stop, hang or do not even start: reported, replaced, or a clear error.
+#![forbid(unsafe_code)]
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rstest::rstest;
+use tests::Sandbox;
+use tests::oracle::canonical_log;
+
+#[test]
+fn a_stopped_worker_is_reported_killed_and_replaced() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
+    sandbox.ok("client", &["first;3"]);
+    sandbox.wait_until("all workers work", || sandbox.log().contains("Worker3: message received"));
+    let stopped = Pid::from_raw(sandbox.spawned_worker(2).unwrap());
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    sandbox.ok("client", &["second;30000"]);
+    sandbox.wait_until("it is reported", || {
+        balancer.stderr().contains(&format!("worker 2 (process {stopped}) is stopped"))
+    });
+    sandbox.wait_until("it is replaced", || {
+        sandbox.spawned_worker(2).is_some_and(|pid| pid != stopped.as_raw())
+    });
+    balancer.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    assert_eq!(sandbox.sessions()[0].shares, [10_001, 10_001, 10_001]);
+    sandbox.assert_clean();
+}
+
+/// A worker started by hand is its owner's: the balancer waits for it.
+#[test]
+fn a_stopped_worker_started_by_hand_is_waited_for() {
+    let sandbox = Sandbox::default();
+    let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
+    sandbox.ok("client", &["Halo A;4"]);
+    workers[1].signal(Signal::SIGSTOP);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
+    let expected = canonical_log(&[("Halo A", 4)], 2);
+    sandbox.wait_for_log(expected.find("Worker2:").unwrap() as u64);
+    assert!(balancer.is_running(), "{}", sandbox.report());
+    workers[1].signal(Signal::SIGCONT);
+    for process in workers.iter_mut().chain([&mut balancer]) {
+        sandbox.assert_code(&sandbox.end(process), 0);
+    }
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
+#[rstest]
+#[case::ends_at_once("/bin/false", "ended 5 times in a row as soon as it was started")]
+#[case::is_missing("/nonexistent/worker", "cannot start /nonexistent/worker: No such file")]
+#[case::is_no_program("/etc/passwd", "cannot start /etc/passwd: Permission denied")]
+fn a_worker_program_that_does_not_work(#[case] program: &str, #[case] says: &str) {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let ended = sandbox.run("loadbalancer", &["--worker-program", program, "3"]);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains(says), "{ended:#?}");
+    // The session is none the worse.
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}

@@ -1,0 +1,259 @@
+//! `cargo xtask e2e`: every way to run it, and that it fails when anything is wrong.
+#![forbid(unsafe_code)]
+
+mod xtask;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use rstest::rstest;
+use serde_json::Value;
+use tests::{Binaries, Profile};
+use xtask::{both, json, run};
+
+const SAMPLE: &str = include_str!("sample.log");
+const CHECKS: [&str; 10] = [
+    "programs",
+    "accepted",
+    "grammar",
+    "order",
+    "submissions",
+    "exactly once",
+    "distribution",
+    "totals",
+    "bytes",
+    "nothing left",
+];
+
+/// The directory with the programs, built.
+fn programs() -> String {
+    let client = Binaries::build(Profile::Dev).path("client");
+    client.parent().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Runs it with the programs of a directory.
+fn report(programs: &str, args: &str, code: i32) -> Value {
+    let args = ["e2e", "--json", "--programs", programs].into_iter().chain(args.split(' '));
+    json(&run(&args.collect::<Vec<_>>(), code))
+}
+
+fn names(report: &Value, passed: bool) -> Vec<&str> {
+    let checks = report["runs"][0]["checks"].as_array().unwrap().iter();
+    checks.filter(|c| c["passed"] == passed).map(|c| c["name"].as_str().unwrap()).collect()
+}
+
+/// As it stands in the README: builds the programs, and prints for people.
+#[test]
+fn the_main_job() {
+    let output = run(&["e2e", "--workers", "3", "--input", "Halo A;10"], 0);
+    let text = both(&output);
+    for name in CHECKS {
+        assert!(text.contains(&format!("✓ {name}")), "{name}: {text}");
+    }
+    let bars: Vec<usize> = text
+        .lines()
+        .filter(|line| line.contains("worker "))
+        .map(|line| line.matches('█').count())
+        .filter(|&len| len > 0)
+        .collect();
+    assert_eq!(bars, [30, 23, 23], "{text}");
+    assert!(!text.contains(['✗', '\x1b']), "{text}");
+    assert!(output.stderr.is_empty(), "{text}");
+}
+
+/// Every flag, alone and together; where the log is the same every time, its bytes are compared.
+#[rstest]
+#[case::client_first("--workers 3 --input a;10 --order client-first", 10, true)]
+#[case::lb_first("--workers 3 --input a;10 --order lb-first", 10, true)]
+#[case::hand_started("--workers 3 --input a;10 --hand-started", 10, true)]
+#[case::hand_started_lb_first("--workers 3 --input a;10 --hand-started --order lb-first", 10, true)]
+#[case::fewer_messages_than_workers("--workers 16 --input a;2", 2, true)]
+#[case::one_worker("--workers 1 --input a;100", 100, true)]
+#[case::a_dash_and_semicolons("--workers 2 --input --;x;3", 3, true)]
+#[case::several_inputs("--workers 3 --input a;10 --input b;1 --input a;5", 16, true)]
+#[case::several_inputs_lb_first(
+    "--workers 3 --input a;10 --input b;1 --input a;5 --order lb-first",
+    16,
+    false
+)]
+#[case::clients("--workers 3 --input a;10 --input b;2 --clients 4", 48, false)]
+#[case::clients_lb_first(
+    "--workers 3 --input a;10 --input b;2 --clients 4 --order lb-first",
+    48,
+    false
+)]
+#[case::all(
+    "--workers 2 --input a;9 --clients 3 --hand-started --order lb-first --timeout 50",
+    27,
+    false
+)]
+fn flags(#[case] args: &str, #[case] messages: u64, #[case] bytes_compared: bool) {
+    let report = report(&programs(), args, 0);
+    assert_eq!(report["version"], 1);
+    assert_eq!(report["passed"], true);
+    let run = &report["runs"][0];
+    assert_eq!(run["messages"], messages);
+    let shares = run["shares"].as_array().unwrap();
+    assert_eq!(shares.iter().map(|n| n.as_u64().unwrap()).sum::<u64>(), messages);
+    let expected: Vec<_> = CHECKS.into_iter().filter(|&c| c != "bytes" || bytes_compared).collect();
+    assert_eq!(names(&report, true), expected);
+    assert_eq!(run["directory"], Value::Null);
+}
+
+#[test]
+fn runs_are_many_and_may_be_kept() {
+    let report = report(&programs(), "--workers 2 --input a;3 --runs 3 --keep", 0);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 3);
+    for (i, run) in runs.iter().enumerate() {
+        assert_eq!(run["run"], i + 1);
+        let dir = Path::new(run["directory"].as_str().unwrap());
+        assert_eq!(fs::read(dir.join("sistem.log")).unwrap().len(), run["bytes"]);
+        fs::remove_dir_all(dir.parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_kept_directory_holds_the_sample() {
+    let report = report_of_sample("--keep");
+    let dir = Path::new(report["runs"][0]["directory"].as_str().unwrap()).to_owned();
+    assert_eq!(fs::read_to_string(dir.join("sistem.log")).unwrap(), SAMPLE);
+    fs::remove_dir_all(dir.parent().unwrap()).unwrap();
+}
+
+fn report_of_sample(flag: &str) -> Value {
+    let programs = programs();
+    let args = ["e2e", "--json", "--workers", "3", "--input", "Halo A;10", "--programs", &programs];
+    json(&run(&[&args[..], &[flag]].concat(), 0))
+}
+
+#[test]
+fn summaries_are_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("summary.md");
+    fs::write(&file, "# Before\n").unwrap();
+    let args = format!("--workers 2 --input a|b;3 --summary {}", file.display());
+    for times in 1..=2 {
+        report(&programs(), &args, 0);
+        let summary = fs::read_to_string(&file).unwrap();
+        assert!(summary.starts_with("# Before\n"), "{summary}");
+        assert_eq!(summary.matches("### ✅ e2e: <code>a&#124;b;3 to").count(), times, "{summary}");
+        assert_eq!(summary.matches("| 1 | grammar | ✓ |").count(), times, "{summary}");
+    }
+}
+
+/// The reason is the client's own.
+#[rstest]
+#[case::count_zero(&["--input", "a;0"], "the count at byte 2 is out of range")]
+#[case::no_separator(&["--input", "Halo A"], "no `;` in it")]
+#[case::one_of_two(&["--input", "a;1", "--input", "b;x"], "the count must be digits only, but byte 2")]
+#[case::an_escape(&["--input", "\x1b;1"], "byte 0 begins a control character (U+001B)")]
+#[case::no_input(&[], "--input")]
+#[case::n_out_of_range(&["--input", "a;1", "--workers", "0"], "from 1 to 256")]
+#[case::no_runs(&["--input", "a;1", "--runs", "0"], "--runs")]
+fn usage(#[case] args: &[&str], #[case] why: &str) {
+    let workers: &[&str] = if args.contains(&"--workers") { &[] } else { &["--workers", "3"] };
+    let output = run(&[&["e2e"], workers, args].concat(), 2);
+    assert!(output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{}", both(&output));
+}
+
+#[test]
+fn programs_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let output = run(&["e2e", "--workers", "3", "--input", "a;1", "--programs", dir], 3);
+    assert!(both(&output).contains("client: No such file"), "{}", both(&output));
+}
+
+/// The real programs, but one of them is a shell script that calls the real one (`$REAL`) and does
+/// something else besides.
+fn with_stand_in(program: &str, script: &str) -> tempfile::TempDir {
+    let (dir, real) = (tempfile::tempdir().unwrap(), programs());
+    for name in ["client", "loadbalancer", "worker"] {
+        let (path, real) = (dir.path().join(name), Path::new(&real).join(name));
+        if name == program {
+            let script = format!("#!/bin/sh\nREAL='{}'\n{script}\n", real.display());
+            fs::write(&path, script).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        } else {
+            symlink(real, path).unwrap();
+        }
+    }
+    dir
+}
+
+/// Each check fails for what it is about.
+#[rstest]
+#[case::foreign_line("loadbalancer", "$REAL $@; echo hello >> sistem.log", &["grammar", "bytes"])]
+#[case::torn("loadbalancer", "$REAL $@; truncate -s -1 sistem.log", &["grammar", "bytes"])]
+#[case::swapped_lines(
+    "loadbalancer",
+    "$REAL $@; sed -i '4{h;d};5{G}' sistem.log",
+    &["order", "bytes"]
+)]
+#[case::line_lost("loadbalancer", "$REAL $@; sed -i 4d sistem.log", &["order", "exactly once", "bytes"])]
+#[case::line_doubled("loadbalancer", "$REAL $@; sed -i 4p sistem.log", &["order", "exactly once", "bytes"])]
+#[case::wrong_worker(
+    "loadbalancer",
+    "$REAL $@; sed -i 's/^Worker2:/Worker1:/' sistem.log",
+    &["order", "distribution", "totals", "bytes"]
+)]
+#[case::wrong_total(
+    "loadbalancer",
+    "$REAL $@; sed -i 's/4 messages/5 messages/' sistem.log",
+    &["order", "totals", "bytes"]
+)]
+#[case::second_session(
+    "loadbalancer",
+    "$REAL $@; cat sistem.log >> all; cat all >> sistem.log; rm all",
+    &["order", "submissions", "exactly once", "distribution", "totals", "bytes"]
+)]
+#[case::fails("loadbalancer", "$REAL $@; echo because >&2; exit 7", &["programs"])]
+#[case::leaves_a_file("loadbalancer", "$REAL $@; touch extra", &["nothing left"])]
+#[case::leaves_a_process("loadbalancer", "$REAL $@; sleep 300 &", &["nothing left"])]
+#[case::says_nothing("client", "$REAL --quiet $@", &["accepted"])]
+#[case::submits_other_things(
+    "client",
+    "$REAL --quiet 'a;11'; echo 'accepted a;10'",
+    &["submissions", "exactly once", "bytes"]
+)]
+#[case::never_ends("loadbalancer", "exec sleep 300", &[
+    "programs", "order", "exactly once", "distribution", "totals", "bytes", "nothing left"
+])]
+#[case::no_log("loadbalancer", "$REAL $@; rm sistem.log", &["log"])]
+fn a_check_fails(#[case] program: &str, #[case] script: &str, #[case] failed: &[&str]) {
+    let dir = with_stand_in(program, script);
+    let args = "--workers 3 --input a;10 --timeout 5";
+    let report = report(dir.path().to_str().unwrap(), args, 4);
+    assert_eq!(names(&report, false), failed, "{:#}", report["runs"][0]["checks"]);
+    assert_eq!(report["passed"], false);
+}
+
+/// Among several clients' submissions, too.
+#[test]
+fn a_client_whose_submissions_are_out_of_order_is_found() {
+    let script = "$REAL --quiet 'b;2' 'a;1'; echo 'accepted a;1'; echo 'accepted b;2'";
+    let dir = with_stand_in("client", script);
+    let args = "--workers 3 --input a;1 --input b;2 --clients 2";
+    let report = report(dir.path().to_str().unwrap(), args, 4);
+    assert_eq!(names(&report, false), ["submissions"]);
+}
+
+/// For people: the first wrong line, and what was expected; on stderr everything that is known.
+#[test]
+fn a_failure_is_explained() {
+    let dir = with_stand_in("loadbalancer", "$REAL $@; sed -i 9d sistem.log; echo hint >&2");
+    let dir = dir.path().to_str().unwrap();
+    let output = run(&["e2e", "--workers", "3", "--input", "a;10", "--programs", dir], 4);
+    let (text, known) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("✗ order"), "{text}");
+    assert!(text.contains("line 9: expected `Received at lb: a (#message 7)`"), "{text}");
+    assert!(text.contains("received, `a` #message 7: 1 line missing"), "{text}");
+    assert!(text.contains("✗ 3 checks failed"), "{text}");
+    for part in ["sistem.log", "hint", "accepted a;10", "IPC objects: []", "\"ledger\": null"] {
+        assert!(known.contains(part), "{part}: {known}");
+    }
+}

@@ -1,0 +1,93 @@
+//! IPC objects removed by others while a session runs, as `ipcrm` does: queues are made again, and
+//! without its ledger a session ends with a clear error and is finished by the next start.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use tests::oracle::canonical_log;
+use tests::{IpcObject, Process, Sandbox};
+
+const COUNT: u32 = 100_000;
+
+fn running_at(percent: u64) -> (Sandbox, Process, String) {
+    let sandbox = Sandbox::default();
+    let expected = canonical_log(&[("Halo A", COUNT)], 3);
+    sandbox.ok("client", &[&format!("Halo A;{COUNT}")]);
+    let balancer = sandbox.start("loadbalancer", &["3"]);
+    sandbox.wait_for_log(expected.len() as u64 * percent / 100);
+    (sandbox, balancer, expected)
+}
+
+fn remove(sandbox: &Sandbox, which: fn(&IpcObject) -> bool) -> usize {
+    let objects: Vec<_> = sandbox.ipc_objects().into_iter().filter(which).collect();
+    objects.iter().for_each(|object| object.remove());
+    objects.len()
+}
+
+const SEGMENTS: fn(&IpcObject) -> bool = |object| matches!(object, IpcObject::Segment { .. });
+const QUEUES: fn(&IpcObject) -> bool = |object| matches!(object, IpcObject::Queue { .. });
+
+#[rstest]
+fn queues_are_made_again(#[values(1, 58, 70)] percent: u64) {
+    let (sandbox, mut balancer, expected) = running_at(percent);
+    for _ in 0..3 {
+        remove(&sandbox, QUEUES);
+    }
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn queues_are_made_again_for_idle_workers() {
+    let sandbox = Sandbox::default();
+    let mut running: Vec<_> = ["1", "2", "3"].map(|k| sandbox.start("worker", &[k])).into();
+    running.push(sandbox.start("loadbalancer", &["--no-spawn", "3"]));
+    sandbox.wait_until("there are queues", || sandbox.ipc_objects().len() == 4);
+    assert!(remove(&sandbox, QUEUES) > 0);
+    sandbox.ok("client", &["Halo A;10"]);
+    for process in running.iter_mut().rev() {
+        sandbox.assert_code(&sandbox.end(process), 0);
+    }
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
+#[rstest]
+fn without_its_ledger_it_ends_and_is_finished_later(
+    #[values(1, 58, 70)] percent: u64,
+    #[values(false, true)] queues_too: bool,
+) {
+    let (sandbox, mut balancer, expected) = running_at(percent);
+    let start = Instant::now();
+    let removed = remove(&sandbox, if queues_too { |_| true } else { SEGMENTS });
+    let ended = sandbox.end(&mut balancer);
+    // It may have ended just before.
+    if removed > 0 && sandbox.log_len() < expected.len() as u64 {
+        sandbox.assert_code(&ended, 3);
+        assert!(ended.stderr.contains("was removed by another program; start again"), "{ended:#?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "noticed after {:?}", start.elapsed());
+        sandbox.ok("loadbalancer", &["3"]);
+    }
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
+/// Noticed by a balancer that has nothing to do, too.
+#[test]
+fn an_idle_balancer_notices() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
+    sandbox.ok("client", &["Halo A;9"]);
+    let expected = canonical_log(&[("Halo A", 9)], 3);
+    sandbox.wait_for_log(expected.find("Worker 1: ").unwrap() as u64);
+    let start = Instant::now();
+    assert_eq!(remove(&sandbox, SEGMENTS), 1);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 3);
+    assert!(start.elapsed() < Duration::from_secs(5), "noticed after {:?}", start.elapsed());
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}

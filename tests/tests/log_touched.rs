@@ -1,0 +1,176 @@
+//! The log renamed, removed, truncated or written to by others while its session runs: a clear error,
+//! nothing is written over, and once it is put right the next start finishes it.
+#![forbid(unsafe_code)]
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use tests::oracle::canonical_log;
+use tests::{Ended, Process, Sandbox};
+
+/// What the log holds when `waiting` is finished.
+fn expected() -> String {
+    let without_totals = |text, count| {
+        let log = canonical_log(&[(text, count)], 3);
+        log[..log.find("Worker 1: ").unwrap()].to_owned()
+    };
+    without_totals("first", 3)
+        + &without_totals("Halo A", 10)
+        + "Worker 1: 5 messages\nWorker 2: 4 messages\nWorker 3: 4 messages\n"
+}
+
+/// A session that waits for its third worker, which is stopped; and the log that it has until then.
+struct Waiting {
+    sandbox: Sandbox,
+    /// The balancer, and the workers.
+    running: Vec<Process>,
+    before: String,
+}
+
+fn waiting() -> Waiting {
+    let sandbox = Sandbox::default();
+    let mut running = vec![sandbox.start("loadbalancer", &["--serve", "--no-spawn", "3"])];
+    running.extend(["1", "2", "3"].map(|k| sandbox.start("worker", &[k])));
+    sandbox.ok("client", &["first;3"]);
+    sandbox.wait_until("all work", || sandbox.log().contains("Worker3: message received\n"));
+    running[3].signal(Signal::SIGSTOP);
+    sandbox.ok("client", &["Halo A;10"]);
+    let expected = expected();
+    let before = expected[..expected.match_indices("Worker3: ").nth(1).unwrap().0].to_owned();
+    sandbox.wait_for_log(before.len() as u64);
+    Waiting { sandbox, running, before }
+}
+
+impl Waiting {
+    /// The third worker goes on, after which somebody must write. Returns the balancer's end, and the
+    /// workers'.
+    fn go_on(&mut self) -> Vec<Ended> {
+        self.running[3].signal(Signal::SIGCONT);
+        let balancer = self.sandbox.end(&mut self.running[0]);
+        let mut ended = vec![balancer];
+        for process in &mut self.running[1..] {
+            process.signal(Signal::SIGTERM);
+            ended.push(self.sandbox.end(process));
+        }
+        ended
+    }
+
+    fn assert_refused(&self, ended: &[Ended], says: &str) {
+        self.sandbox.assert_code(&ended[0], 3);
+        assert!(ended[0].stderr.contains(says), "{says}: {ended:#?}");
+        for ended in ended {
+            assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
+        }
+    }
+
+    fn finish(&self) {
+        self.sandbox.ok("loadbalancer", &["3"]);
+        self.sandbox.assert_log(&expected());
+        self.sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn appended_to() {
+    let mut waiting = waiting();
+    let log = waiting.sandbox.log_path();
+    OpenOptions::new().append(true).open(&log).unwrap().write_all(b"hello\n").unwrap();
+    let ended = waiting.go_on();
+    waiting.assert_refused(&ended, &format!("from byte {} on", waiting.before.len()));
+    assert_eq!(waiting.sandbox.log(), format!("{}hello\n", waiting.before));
+    // What the message says to do.
+    let file = OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(waiting.before.len() as u64).unwrap();
+    waiting.finish();
+}
+
+#[rstest]
+#[case::by_a_byte(1)]
+#[case::by_a_line(26)]
+#[case::by_many_lines(300)]
+#[case::to_nothing(usize::MAX)]
+fn truncated(#[case] by: usize) {
+    let mut waiting = waiting();
+    let len = waiting.before.len().saturating_sub(by);
+    let file = OpenOptions::new().write(true).open(waiting.sandbox.log_path()).unwrap();
+    file.set_len(len as u64).unwrap();
+    let ended = waiting.go_on();
+    waiting.assert_refused(&ended, "it was truncated; put the missing bytes back");
+    assert_eq!(waiting.sandbox.log(), waiting.before[..len]);
+    let mut file = OpenOptions::new().append(true).open(waiting.sandbox.log_path()).unwrap();
+    file.write_all(&waiting.before.as_bytes()[len..]).unwrap();
+    waiting.finish();
+}
+
+#[test]
+fn renamed_and_put_back() {
+    let mut waiting = waiting();
+    let log = waiting.sandbox.log_path();
+    let aside = waiting.sandbox.dir().join("elsewhere");
+    std::fs::rename(&log, &aside).unwrap();
+    let ended = waiting.go_on();
+    waiting.assert_refused(&ended, "sistem.log was renamed, removed or replaced");
+    assert_eq!(std::fs::read_to_string(&aside).unwrap(), waiting.before);
+    assert!(!log.exists(), "nobody makes another one");
+    std::fs::rename(&aside, &log).unwrap();
+    waiting.finish();
+}
+
+#[test]
+fn removed() {
+    let mut waiting = waiting();
+    std::fs::remove_file(waiting.sandbox.log_path()).unwrap();
+    let ended = waiting.go_on();
+    waiting.assert_refused(&ended, "sistem.log was renamed, removed or replaced");
+    // It cannot be put back: the session is set aside, as the message says.
+    let mut fresh = waiting.sandbox.start("loadbalancer", &["--fresh", "3"]);
+    waiting.sandbox.wait_until("it runs", || waiting.sandbox.spawned_worker(3).is_some());
+    waiting.sandbox.ok("client", &["Halo A;10"]);
+    waiting.sandbox.assert_code(&waiting.sandbox.end(&mut fresh), 0);
+    waiting.sandbox.assert_log(include_str!("sample.log"));
+    waiting.sandbox.assert_clean();
+}
+
+#[test]
+fn replaced_by_a_copy() {
+    let mut waiting = waiting();
+    let log = waiting.sandbox.log_path();
+    std::fs::remove_file(&log).unwrap();
+    std::fs::write(&log, &waiting.before).unwrap();
+    let ended = waiting.go_on();
+    waiting.assert_refused(&ended, "sistem.log was renamed, removed or replaced");
+    assert_eq!(waiting.sandbox.log(), waiting.before);
+}
+
+/// A client is told too, and nothing counts as accepted.
+#[test]
+fn a_client_is_not_accepted() {
+    let waiting = waiting();
+    let log = waiting.sandbox.log_path();
+    OpenOptions::new().append(true).open(&log).unwrap().write_all(b"hello\n").unwrap();
+    let ended = waiting.sandbox.run("client", &["Halo B;1"]);
+    waiting.sandbox.assert_code(&ended, 3);
+    assert_eq!(ended.stdout, "");
+    assert!(ended.stderr.contains("another program wrote to sistem.log"), "{ended:#?}");
+    assert_eq!(waiting.sandbox.log(), format!("{}hello\n", waiting.before));
+}
+
+/// A foreign program may hold the log's lock for a while, as the original does.
+#[test]
+fn locked_by_others_for_a_while() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let file = std::fs::File::open(sandbox.log_path()).unwrap();
+    file.lock().unwrap();
+    let mut balancer = sandbox.start("loadbalancer", &["3"]);
+    sandbox.wait_until("it says who holds it", || {
+        balancer.stderr().contains(&format!("process {} has locked", std::process::id()))
+    });
+    assert!(balancer.is_running());
+    file.unlock().unwrap();
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}

@@ -1,0 +1,127 @@
+//! The sabotages.
+
+/// One exact replacement.
+#[derive(Debug)]
+pub(crate) struct Sabotage {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// In the workspace.
+    pub(crate) file: &'static str,
+    /// Stands there once.
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+}
+
+/// The calls in `Transaction::put`.
+const COMMIT_AND_WRITE: &str = "self.ledger.commit(&next);
+        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;";
+
+/// All of them.
+pub(crate) const SABOTAGES: &[Sabotage] = &[
+    Sabotage {
+        name: "finish-before-write",
+        about: "the pending mark is cleared before the bytes are written",
+        file: "common/src/journal.rs",
+        from: COMMIT_AND_WRITE,
+        to: "self.ledger.commit(&next);
+        self.ledger.finish();
+        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;",
+    },
+    Sabotage {
+        name: "commit-after-write",
+        about: "the bytes are written before anything is committed",
+        file: "common/src/journal.rs",
+        from: COMMIT_AND_WRITE,
+        to: "self.instance.log().write_all(bytes).map_err(Error::LogWrite)?;
+        self.ledger.commit(&next);
+        self.ledger.finish();",
+    },
+    Sabotage {
+        name: "no-redo",
+        about: "what a dead holder left pending is not finished",
+        file: "common/src/journal.rs",
+        from: "if let Some((from, to)) = ledger.pending()? {",
+        to: "if let Some((from, to)) = ledger.pending()?.filter(|_| false) {",
+    },
+    Sabotage {
+        name: "redo-writes-all",
+        about: "a redo writes the whole line again, not what is missing of it",
+        file: "common/src/journal.rs",
+        from: "&renderer.bytes()[done..]",
+        to: "&renderer.bytes()[done.min(0)..]",
+    },
+    Sabotage {
+        name: "redo-not-cleared",
+        about: "after a redo the next transaction writes its bytes once more (was so)",
+        file: "common/src/journal.rs",
+        from: "            // The next transaction begins with nothing: these bytes are in the log now.
+            renderer.clear();",
+        to: "",
+    },
+    Sabotage {
+        name: "redo-wraps-around",
+        about: "the redo of Executed lines adds up beyond the largest number (was so)",
+        file: "common/src/render.rs",
+        from: "count.saturating_add(limits.executed.saturating_sub(at.base))",
+        to: "count.wrapping_add(limits.executed.saturating_sub(at.base))",
+    },
+    Sabotage {
+        name: "idle-no-redo",
+        about: "a load balancer without work does not finish what a client left pending (was so)",
+        file: "loadbalancer/src/balance.rs",
+        from: "match self.journal.redo() {",
+        to: "match Ok::<(), Error>(()) {",
+    },
+    Sabotage {
+        name: "no-resend",
+        about: "what was sent to a dead worker counts as sent to its next life",
+        file: "loadbalancer/src/dispatch.rs",
+        from: "outlet.sent = ledger.executed(outlet.worker);",
+        to: "outlet.sent = outlet.sent.max(ledger.executed(outlet.worker));",
+    },
+    Sabotage {
+        name: "no-duplicate-drop",
+        about: "a worker executes what is sent a second time a second time",
+        file: "worker/src/serve.rs",
+        from: "let duplicates = usize::try_from(next.saturating_sub(own))",
+        to: "let duplicates = usize::try_from(own.saturating_sub(own))",
+    },
+    Sabotage {
+        name: "role-not-held",
+        about: "roles are asked for, but not taken",
+        file: "common/src/instance.rs",
+        from: "match fcntl(&self.log, FcntlArg::F_OFD_SETLK(&role.lock())) {",
+        to: "match fcntl(&self.log, FcntlArg::F_OFD_GETLK(&mut role.lock())) {",
+    },
+    Sabotage {
+        name: "ledger-before-queues",
+        about: "the ledger is removed first, so that nobody knows of queues that are left",
+        file: "common/src/session.rs",
+        from: "    for worker in at.workers().into_iter().flat_map(Workers::ids) {
+        remove_queues(instance, worker)?;",
+        to: "    let _ = shared_memory::remove(ledger.segment_id());
+    for worker in at.workers().into_iter().flat_map(Workers::ids) {
+        remove_queues(instance, worker)?;",
+    },
+    Sabotage {
+        name: "torn-tail-stays",
+        about: "a session is rebuilt behind half a line",
+        file: "common/src/session.rs",
+        from: "if whole_len < log_len {",
+        to: "if whole_len < log_len && identity.log == [0, 0] {",
+    },
+    Sabotage {
+        name: "path-not-checked",
+        about: "nobody looks whether the log's path still names the open file",
+        file: "common/src/instance.rs",
+        from: "Ok(_) | Err(nix::Error::ENOENT) => Err(Error::LogReplaced),",
+        to: "Ok(_) | Err(nix::Error::ENOENT) => Ok(open.len()),",
+    },
+    Sabotage {
+        name: "length-not-checked",
+        about: "nobody looks whether the log is as long as what was written to it",
+        file: "common/src/journal.rs",
+        from: "        check_len(at.log_len, log_len)?;",
+        to: "        let _ = check_len(at.log_len, log_len);",
+    },
+];
