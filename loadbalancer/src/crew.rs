@@ -66,7 +66,7 @@ impl Crew {
             started: now,
             executed_at_start: 0,
             fast_deaths: 0,
-            start_at: Some(now),
+            start_at: None,
             stopped_since: None,
             told_stopped: false,
             waiting_since: None,
@@ -93,8 +93,10 @@ impl Crew {
                 member.watch_stopped();
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
                 member.told_missing = false; // by hand
+                member.start_at = None;
             } else if finishing {
                 ledger.set_finished(member.worker);
+                member.start_at = None;
             } else if let Some(program) = &self.program {
                 let at = *member.start_at.get_or_insert_with(Instant::now);
                 if at <= Instant::now() {

@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named() {
-        let log = canonical_log(&[("a", 2)], 2).replace("Worker2: m", "Worker1: m");
-        assert!(sessions(log.as_bytes()).unwrap_err().starts_with("line 6: `Worker1: message"));
+        let log = canonical_log(&[("a", 2)], 2).replace("Worker 2: 1", "Worker 2: 2");
+        assert!(sessions(log.as_bytes()).unwrap_err().starts_with("line 8: `Worker 2: 2 messages"));
     }
 
     #[test]

@@ -50,9 +50,7 @@ fn assert_finished_or_refused(sandbox: &Sandbox, damage: &str) {
     };
     assert!(!ended.stderr.contains("panicked"), "{damage}: {ended:#?}");
     match ended.status.code() {
-        Some(0) => {
-            assert_eq!(sandbox.log(), canonical_log(&SUBMISSIONS, 3), "{damage}: {ended:#?}")
-        }
+        Some(0) => assert_eq!(sandbox.log(), canonical_log(&SUBMISSIONS, 3), "{damage}"),
         Some(2 | 3) => {
             assert!(ended.stderr.contains("loadbalancer: "), "{damage}: {ended:#?}");
             let log = sandbox.log();

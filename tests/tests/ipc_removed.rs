@@ -21,8 +21,9 @@ fn running_at(percent: u64) -> (Sandbox, Process, String) {
 
 fn remove(sandbox: &Sandbox, which: fn(&IpcObject) -> bool) -> usize {
     let objects: Vec<_> = sandbox.ipc_objects().into_iter().filter(which).collect();
-    objects.iter().for_each(|object| object.remove());
-    objects.len()
+    let count = objects.len();
+    objects.into_iter().for_each(IpcObject::remove);
+    count
 }
 
 const SEGMENTS: fn(&IpcObject) -> bool = |object| matches!(object, IpcObject::Segment { .. });

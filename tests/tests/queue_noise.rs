@@ -4,6 +4,7 @@
 
 use common::fence::foreign;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
+use common::frame::KIND_FINISH;
 use nix::sys::signal::Signal;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -185,7 +186,7 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     let mut running: Vec<Process> = Vec::new();
     let worker = if spawned {
         running.push(sandbox.start("loadbalancer", &["--serve", "1"]));
-        sandbox.wait_until("its worker runs", || sandbox.spawned_worker(1).is_some());
+        sandbox.wait_until("its worker runs", || sandbox.has_worker(1));
         sandbox.spawned_worker(1).unwrap()
     } else {
         running.push(sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]));
@@ -207,5 +208,26 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
         sandbox.assert_code(&sandbox.end(process), 0);
     }
     assert_eq!(sandbox.sessions()[0].shares, [11]);
+    sandbox.assert_clean();
+}
+
+/// The request for the total: there is no later message either. A balancer whose workers are started by
+/// hand once span here, and did not get to asking again.
+#[test]
+fn a_stolen_request_for_a_total_is_sent_again() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
+    sandbox.ok("client", &["Halo A;1"]);
+    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    worker.signal(Signal::SIGSTOP);
+    balancer.signal(Signal::SIGTERM);
+    let mut loot = Message::boxed();
+    sandbox.wait_until("it is stolen", || queues(&sandbox)[0].try_receive(&mut loot).is_ok());
+    assert_eq!(loot.kind(), KIND_FINISH);
+    worker.signal(Signal::SIGCONT);
+    sandbox.assert_code(&sandbox.end(&mut worker), 0);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(&canonical_log(&[("Halo A", 1)], 1));
     sandbox.assert_clean();
 }
