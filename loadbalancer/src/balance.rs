@@ -178,6 +178,8 @@ impl Balancer {
     fn end_unused(mut self) -> Result<u8, Error> {
         self.crew.dismiss()?;
         self.remove_queues()?;
+        // Before the look for others, who may be leaving too: the last one must find itself alone.
+        self.journal.instance().release(Role::Balancer)?;
         self.journal.remove_objects()?;
         Ok(0)
     }
