@@ -231,3 +231,36 @@ fn a_stolen_request_for_a_total_is_sent_again() {
     sandbox.assert_log(&canonical_log(&[("Halo A", 1)], 1));
     sandbox.assert_clean();
 }
+
+/// As after a death between sending and counting: what was executed is not executed again.
+#[test]
+fn a_frame_that_comes_twice_is_executed_once() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["--echo", "1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
+    sandbox.ok("client", &["first;1"]);
+    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    worker.signal(Signal::SIGSTOP);
+    sandbox.ok("client", &["Halo A;10"]);
+    let queue = queues(&sandbox)[0];
+    let mut frame = Message::boxed();
+    let mut len = 0;
+    sandbox.wait_until("its frame is there", || {
+        queue.try_receive(&mut frame).is_ok_and(|received| {
+            len = received;
+            true
+        })
+    });
+    for _ in 0..3 {
+        queue.try_send(&frame, len).unwrap();
+    }
+    worker.signal(Signal::SIGCONT);
+    sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 11);
+    balancer.signal(Signal::SIGTERM);
+    let echoed = sandbox.end(&mut worker).stdout;
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    let expected: Vec<_> = (1..=10).map(|i| format!("Halo A;{i}\n")).collect();
+    assert_eq!(echoed, format!("first;1\n{}", expected.concat()));
+    assert_eq!(sandbox.sessions()[0].shares, [11]);
+    sandbox.assert_clean();
+}
