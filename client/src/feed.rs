@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use common::error::Error;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::{Accept, Journal};
+use common::role::Role;
 use common::submission::Submission;
 
 /// How often a waiting client looks whether the session it waits for is gone.

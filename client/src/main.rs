@@ -24,7 +24,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::error::{Error, exit, report};
 use common::fence::signals;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
+use common::role::Role;
 use common::submission::Submission;
 
 use feed::Feed;

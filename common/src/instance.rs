@@ -15,6 +15,7 @@ use crate::checksum;
 use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
+use crate::role::{Role, byte_lock};
 use crate::rotation::WorkerId;
 
 /// The log's name in its directory.
@@ -23,54 +24,6 @@ pub const LOG_NAME: &str = "sistem.log";
 pub const KEY_TRIES: u32 = 16;
 /// How long a role is asked for: a child of a dead process holds its locks until it has exec'ed.
 const ROLE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a process is in its directory. Held as a lock for life, so that the kernel, not a pid, tells
-/// who is alive: an open file description lock on one byte of `sistem.log` far behind its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The load balancer: one.
-    Balancer,
-    /// A client: any number, so the lock is shared.
-    Client,
-    /// Worker k: one for each k.
-    Worker(WorkerId),
-}
-
-impl Role {
-    fn byte(self) -> i64 {
-        const BEHIND_ANY_LOG: i64 = 1 << 62;
-        BEHIND_ANY_LOG
-            + match self {
-                Self::Balancer => 0,
-                Self::Client => 1,
-                Self::Worker(worker) => 1 + i64::from(worker.get()),
-            }
-    }
-
-    fn lock(self) -> libc::flock {
-        let kind = if self == Self::Client { libc::F_RDLCK } else { libc::F_WRLCK };
-        byte_lock(kind, self.byte())
-    }
-
-    fn name(self) -> String {
-        match self {
-            Self::Balancer => "a load balancer".to_owned(),
-            Self::Client => "a client".to_owned(),
-            Self::Worker(worker) => format!("worker {worker}"),
-        }
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "F_*LCK and SEEK_SET are small constants")]
-fn byte_lock(kind: i32, byte: i64) -> libc::flock {
-    libc::flock {
-        l_type: kind as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: byte,
-        l_len: 1,
-        l_pid: 0, // must be 0 for OFD locks
-    }
-}
 
 /// Which IPC object a key is for.
 #[derive(Clone, Copy, Debug)]

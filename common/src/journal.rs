@@ -8,9 +8,10 @@
 
 use std::thread;
 
+use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::instance::Instance;
-use crate::ledger::{Cursors, Ledger};
+use crate::ledger::Ledger;
 use crate::lock::{LEAVE_LOCK, LogLock};
 use crate::render::Renderer;
 use crate::rotation::Workers;

@@ -66,7 +66,7 @@ pub struct Cell {
     reserved: [AtomicU64; 4],
 }
 
-/// See the diagram. The order of a slot's words is that of [`crate::ledger::Cursors`]; then comes a sum
+/// See the diagram. The order of a slot's words is that of [`crate::cursors::Cursors`]; then comes a sum
 /// of them.
 #[repr(C, align(64))]
 #[derive(Debug)]

@@ -21,107 +21,12 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use crate::checksum;
+use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::{futex, shared_memory::Segment};
 use crate::layout::{Bell, Cell, Layout, MAGIC, RING_LEN};
-use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+use crate::rotation::{WorkerId, Workers};
 use crate::submission::{Submission, TEXT_LEN_MAX};
-
-/// How far a session has come. The log's lines, client lines aside, are a function of the accepted
-/// submissions; `head`, `base` and `line` say how many of them are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Cursors {
-    /// Bytes of `sistem.log`.
-    pub log_len: u64,
-    /// Where the next accepted submission goes in the ring (counted on, not wrapped).
-    pub tail: u64,
-    /// Submissions accepted.
-    pub submissions: u64,
-    /// Messages accepted: the sum of their counts.
-    pub messages: u64,
-    /// Where in the ring the submission begins whose lines are being written.
-    pub head: u64,
-    /// Messages of all submissions before that one.
-    pub base: u64,
-    /// Lines of that submission already written, 0 to 2 × count: first `Received`, then `Executed`.
-    pub line: u64,
-    /// Totals written.
-    pub totals: u64,
-    /// N, or 0 while no load balancer has come.
-    pub workers: u64,
-    /// 1: no further submission is accepted in this session.
-    pub closing: u64,
-}
-
-impl Cursors {
-    /// Its numbers, and a check word: a sum of them, so that damage is noticed.
-    const WORDS: usize = 11;
-
-    fn to_words(self) -> [u64; Self::WORDS] {
-        let numbers = [
-            self.log_len,
-            self.tail,
-            self.submissions,
-            self.messages,
-            self.head,
-            self.base,
-            self.line,
-            self.totals,
-            self.workers,
-            self.closing,
-        ];
-        let mut words = [checksum::of(numbers); Self::WORDS];
-        words[..numbers.len()].copy_from_slice(&numbers);
-        words
-    }
-
-    /// The words are allegations: what we did not write, or what contradicts itself, is refused.
-    fn from_words(words: [u64; Self::WORDS]) -> Result<Self, Error> {
-        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing, _] =
-            words;
-        let cursors = Self {
-            log_len,
-            tail,
-            submissions,
-            messages,
-            head,
-            base,
-            line,
-            totals,
-            workers,
-            closing,
-        };
-        let sound = head <= tail
-            && tail - head <= RING_LEN
-            && head % 8 == 0
-            && tail % 8 == 0
-            && base <= messages
-            && submissions <= messages
-            && workers <= u64::from(WORKERS_MAX)
-            && (totals <= workers || workers == 0)
-            && closing <= 1
-            && cursors.to_words() == words;
-        if sound { Ok(cursors) } else { Err(Error::Damaged("its cursors contradict each other")) }
-    }
-
-    /// N, once a load balancer has come.
-    #[must_use]
-    pub fn workers(&self) -> Option<Workers> {
-        u32::try_from(self.workers).ok().and_then(|n| Workers::new(n).ok())
-    }
-
-    /// Every accepted message is logged to its last line.
-    #[must_use]
-    pub fn all_logged(&self) -> bool {
-        self.head == self.tail
-    }
-
-    /// The totals are written too: nothing is left but removing the IPC objects.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.closing == 1 && self.workers > 0 && self.totals == self.workers
-    }
-}
 
 /// Which directory and which log a ledger belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

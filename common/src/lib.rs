@@ -6,6 +6,7 @@
 //! begins and ends it all. [`fence`] alone contains `unsafe`.
 
 mod checksum;
+pub mod cursors;
 pub mod error;
 pub mod fence;
 pub mod frame;
@@ -18,6 +19,7 @@ pub mod line;
 mod lock;
 pub mod render;
 pub mod replay;
+pub mod role;
 pub mod rotation;
 pub mod runs;
 pub mod session;

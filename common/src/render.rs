@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::ledger::{Cursors, Ledger};
+use crate::ledger::Ledger;
 use crate::line::{self, Line};
 use crate::rotation::WorkerId;
 use crate::runs::{ExecutedRun, ReceivedRun};

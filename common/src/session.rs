@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, Role, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
-use crate::ledger::{Cursors, Identity, Ledger};
+use crate::ledger::{Identity, Ledger};
+use crate::role::Role;
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 
 /// What there was when a process came.

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 
+use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::journal::Accept;
 use crate::layout::RING_LEN;
-use crate::ledger::{Cursors, Ledger};
+use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};

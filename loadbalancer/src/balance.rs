@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use common::cursors::Cursors;
 use common::error::{Error, signal_exit_code};
 use common::fence::{shared_memory, signals};
-use common::instance::Role;
 use common::journal::{Advance, Journal};
-use common::ledger::Cursors;
+use common::role::Role;
 use common::rotation::Workers;
 use common::session;
 
@@ -178,6 +178,8 @@ impl Balancer {
     fn end_unused(mut self) -> Result<u8, Error> {
         self.crew.dismiss()?;
         self.remove_queues()?;
+        // Before the look for others, who may be leaving too: the last one must find itself alone.
+        self.journal.instance().release(Role::Balancer)?;
         self.journal.remove_objects()?;
         Ok(0)
     }

@@ -15,8 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::error::Error;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::ledger::Ledger;
+use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use nix::errno::Errno;
 

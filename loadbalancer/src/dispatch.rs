@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 
+use common::cursors::Cursors;
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
 use common::frame::{FRAME_LEN_MIN, FrameWriter, KIND_FINISH, KIND_FRAME};
 use common::instance::Instance;
-use common::ledger::{Cursors, Ledger};
+use common::ledger::Ledger;
 use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::errno::Errno;

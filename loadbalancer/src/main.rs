@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use common::error::{Error, report};
 use common::fence::signals;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::Journal;
+use common::role::Role;
 use common::rotation::Workers;
 use common::session::{self, Found};
 
@@ -51,8 +52,8 @@ struct Args {
     /// Wait for workers started by hand instead of starting them.
     #[arg(long)]
     no_spawn: bool,
-    /// Have received lines on the disk (fdatasync) before messages are forwarded, and the whole log
-    /// at the end.
+    /// Have each of its own appends on the disk (fdatasync) before it goes on, and the whole log, also
+    /// what workers wrote, before it removes the ledger and ends.
     #[arg(long)]
     durable: bool,
     /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next free

@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::replay::Summary;
 
+use common::instance::Instance;
+use common::role::Role;
+use common::rotation::WorkerId;
+
 use crate::binaries::{Binaries, Profile};
 use crate::ipc::IpcObject;
 use crate::oracle;
@@ -193,6 +197,19 @@ impl Sandbox {
                 && args.next_back() == Some(k.to_string().as_bytes())
         };
         self.processes().into_iter().find(is_it)
+    }
+
+    /// Whether a process in the directory has a role by now: it may be running without.
+    #[must_use]
+    pub fn is_held(&self, role: Role) -> bool {
+        Instance::open(&self.dir())
+            .is_ok_and(|instance| instance.is_held_by_another(role).unwrap_or(false))
+    }
+
+    /// Whether worker k has its role by now.
+    #[must_use]
+    pub fn has_worker(&self, k: u32) -> bool {
+        WorkerId::new(k).is_ok_and(|worker| self.is_held(Role::Worker(worker)))
     }
 
     /// IPC objects of the directory's instance.

@@ -7,9 +7,10 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::{Advance, Journal};
 use common::ledger::Ledger;
+use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use common::submission::Submission;
 use nix::sys::signal::Signal;

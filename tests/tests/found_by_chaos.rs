@@ -1,10 +1,11 @@
 //! What `cargo xtask crash --random` and `--limits` found, each reduced to the shortest way to it.
 #![forbid(unsafe_code)]
 
+use common::cursors::Cursors;
 use common::fence::shared_memory;
-use common::instance::{Instance, Role};
+use common::instance::Instance;
 use common::journal::{Accept, Journal};
-use common::ledger::Cursors;
+use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use common::submission::Submission;
 use nix::sys::signal::Signal;
@@ -43,9 +44,6 @@ fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["a;5"]);
     let mut worker = sandbox.start("worker", &["1"]);
-    let sleeps = |pid: i32| {
-        std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("futex"))
-    };
     sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
     worker.signal(Signal::SIGSTOP);
     let queues = || -> Vec<IpcObject> {
@@ -122,4 +120,34 @@ fn a_report_that_cannot_be_written_stops_nothing(
     let mut command = sandbox.command(program, args);
     command.stderr(std::fs::File::create("/dev/full").unwrap());
     assert_eq!(command.status().unwrap().code(), Some(code), "{}", sandbox.report());
+}
+
+/// Workers without any work were told to end at the same time. Each one saw the others still there, and
+/// so none of them removed the ledger.
+#[test]
+fn of_workers_that_leave_at_once_the_last_removes_the_ledger() {
+    let sandbox = Sandbox::default();
+    let ids = [1, 2].map(|k| WorkerId::new(k).unwrap());
+    let mut workers = ids.map(|id| sandbox.start("worker", &[&id.to_string()]));
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let holds = |id| instance.is_held_by_another(Role::Worker(id)).unwrap();
+    sandbox.wait_until("both wait for a queue", || {
+        ids.into_iter().all(holds) && workers.iter().all(|worker| sleeps(worker.pid()))
+    });
+    // With the log locked, both come to the point where they look for others.
+    instance.log().lock().unwrap();
+    for worker in &workers {
+        worker.signal(Signal::SIGTERM);
+    }
+    sandbox.wait_until("neither counts as there", || !ids.into_iter().any(holds));
+    instance.log().unlock().unwrap();
+    for worker in &mut workers {
+        sandbox.end(worker);
+    }
+    sandbox.assert_clean();
+}
+
+/// Whether a process sleeps on a futex.
+fn sleeps(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("futex"))
 }

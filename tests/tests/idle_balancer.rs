@@ -2,9 +2,10 @@
 //! for it, and still it is accepted.
 #![forbid(unsafe_code)]
 
-use common::instance::{Instance, Role};
+use common::cursors::Cursors;
+use common::instance::Instance;
 use common::journal::Journal;
-use common::ledger::{Cursors, Ledger};
+use common::ledger::Ledger;
 use common::line;
 use common::submission::Submission;
 use tests::Sandbox;
@@ -13,13 +14,7 @@ use tests::Sandbox;
 fn completes_what_a_dead_client_committed() {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", &["2"]);
-    sandbox.wait_until("the balancer has workers", || {
-        let instance = Instance::open(&sandbox.dir()).unwrap();
-        [1, 2].iter().all(|&k| {
-            let worker = common::rotation::WorkerId::new(k).unwrap();
-            instance.is_held_by_another(Role::Worker(worker)).unwrap()
-        })
-    });
+    sandbox.wait_until("the workers are there", || [1, 2].iter().all(|&k| sandbox.has_worker(k)));
     // What a client does up to its commit point, and no further.
     let (journal, _) = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap();
     let submission = Submission::parse(b"Halo A;3").unwrap();

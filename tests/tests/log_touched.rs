@@ -126,7 +126,7 @@ fn removed() {
     waiting.assert_refused(&ended, "sistem.log was renamed, removed or replaced");
     // It cannot be put back: the session is set aside, as the message says.
     let mut fresh = waiting.sandbox.start("loadbalancer", &["--fresh", "3"]);
-    waiting.sandbox.wait_until("it runs", || waiting.sandbox.spawned_worker(3).is_some());
+    waiting.sandbox.wait_until("it runs", || waiting.sandbox.has_worker(3));
     waiting.sandbox.ok("client", &["Halo A;10"]);
     waiting.sandbox.assert_code(&waiting.sandbox.end(&mut fresh), 0);
     waiting.sandbox.assert_log(include_str!("sample.log"));

@@ -192,7 +192,7 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     let mut running: Vec<Process> = Vec::new();
     let worker = if spawned {
         running.push(sandbox.start("loadbalancer", &["--serve", "1"]));
-        sandbox.wait_until("its worker runs", || sandbox.spawned_worker(1).is_some());
+        sandbox.wait_until("its worker runs", || sandbox.has_worker(1));
         sandbox.spawned_worker(1).unwrap()
     } else {
         running.push(sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]));

@@ -22,7 +22,7 @@ fn drain(sandbox: &Sandbox, mut balancer: Process) {
 fn a_second_balancer_is_refused() {
     let sandbox = Sandbox::default();
     let balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
-    sandbox.wait_until("worker 3 runs", || sandbox.spawned_worker(3).is_some());
+    sandbox.wait_until("worker 3 runs", || sandbox.has_worker(3));
     let second = sandbox.run("loadbalancer", &["3"]);
     assert_refused(&sandbox, &second, 3, "a load balancer is already running in this directory");
     // The first one is none the worse for it.
@@ -48,7 +48,7 @@ fn fresh_does_not_take_a_running_session_away() {
 fn a_worker_number_is_taken_once() {
     let sandbox = Sandbox::default();
     let balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
-    sandbox.wait_until("worker 2 runs", || sandbox.spawned_worker(2).is_some());
+    sandbox.wait_until("worker 2 runs", || sandbox.has_worker(2));
     let second = sandbox.run("worker", &["2"]);
     assert_refused(&sandbox, &second, 3, "worker 2 is already running in this directory");
     sandbox.ok("client", &["Halo A;10"]);
@@ -74,7 +74,7 @@ fn a_balancer_uses_a_worker_that_was_started_by_hand() {
 fn a_worker_number_above_n_is_refused() {
     let sandbox = Sandbox::default();
     let balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
-    sandbox.wait_until("worker 3 runs", || sandbox.spawned_worker(3).is_some());
+    sandbox.wait_until("worker 3 runs", || sandbox.has_worker(3));
     let fourth = sandbox.run("worker", &["4"]);
     assert_refused(&sandbox, &fourth, 2, "this session is shared by workers 1 to 3");
     drain(&sandbox, balancer);

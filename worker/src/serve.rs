@@ -7,8 +7,8 @@ use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{shared_memory, signals};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
-use common::instance::Role;
 use common::journal::{Advance, Journal, Ready};
+use common::role::Role;
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 
@@ -226,6 +226,9 @@ impl Server {
 
     /// An idle worker that was the only one here leaves nothing behind.
     pub(crate) fn leave(mut self) -> Result<(), Error> {
+        // Before the look for others: of several that leave at once, the last one must find itself
+        // alone.
+        self.journal.instance().release(Role::Worker(self.worker))?;
         match self.journal.remove_objects() {
             Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(()),
             Err(error) => Err(error),

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::cursors::Cursors;
 use common::error::{Error, exit};
 use common::fence::message_queue::MessageQueue;
 use common::instance::{Directory, LOG_NAME};
 use common::layout::MAGIC;
-use common::ledger::{Cursors, Ledger};
+use common::ledger::Ledger;
 use common::rotation::{WORKERS_MAX, WorkerId};
 use common::session;
 use serde_json::{Value, json};

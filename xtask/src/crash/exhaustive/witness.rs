@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use common::cursors::Cursors;
 use common::fence::shared_memory::Segment;
 use common::layout::MAGIC;
-use common::ledger::{Cursors, Ledger};
+use common::ledger::Ledger;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::IpcObject;

@@ -3,6 +3,7 @@
 //! clear error or in the right log, and never in a hole or half a line.
 
 mod descriptors;
+mod durable;
 mod file_size;
 mod full_disk;
 mod ipc_objects;
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// How long the storm of signals lasts.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     storm_for: Duration,
+    /// Only the checks with this in their name.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
 }
 
 /// What a check came to; an error is a violation.
@@ -49,7 +53,7 @@ impl Setting {
 
 type Check = fn(&Setting) -> Result<Outcome, String>;
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 15] = [
     ("file size limit at every byte: client", file_size::client),
     ("file size limit at every byte: balancer and its workers", file_size::balancer),
     ("file size limit at every byte: a worker by hand", file_size::worker),
@@ -63,13 +67,20 @@ const CHECKS: [(&str, Check); 13] = [
     ("a stopped worker", workers::stopped),
     ("a worker that always dies at its start", workers::dying),
     ("storm of signals", storm::storm),
+    ("durable: order of system calls", durable::order),
+    ("durable: cost", durable::cost),
 ];
 
 pub(crate) fn run(args: &Args) -> bool {
     let setting =
         Setting { binaries: Binaries::build(Profile::Release), storm_for: args.storm_for };
     let mut passed = true;
-    for (name, check) in CHECKS {
+    let checks: Vec<_> = CHECKS.iter().filter(|(name, _)| name.contains(&args.only)).collect();
+    if checks.is_empty() {
+        eprintln!("no check has `{}` in its name", args.only);
+        return false;
+    }
+    for (name, check) in checks {
         let start = Instant::now();
         // A thread of its own: some checks enter namespaces, which end with their thread.
         let outcome = thread::scope(|scope| scope.spawn(|| check(&setting)).join());

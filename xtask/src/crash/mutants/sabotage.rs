@@ -21,7 +21,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "finish-before-write",
         about: "the pending mark is cleared before the bytes are written",
-        file: "common/src/journal.rs",
+        file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "self.ledger.commit(&next);
         self.ledger.finish();
@@ -30,7 +30,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "commit-after-write",
         about: "the bytes are written before anything is committed",
-        file: "common/src/journal.rs",
+        file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "self.instance.log().write_all(bytes).map_err(Error::LogWrite)?;
         self.ledger.commit(&next);
@@ -39,23 +39,23 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "no-redo",
         about: "what a dead holder left pending is not finished",
-        file: "common/src/journal.rs",
+        file: "common/src/transaction.rs",
         from: "if let Some((from, to)) = ledger.pending()? {",
         to: "if let Some((from, to)) = ledger.pending()?.filter(|_| false) {",
     },
     Sabotage {
         name: "redo-writes-all",
         about: "a redo writes the whole line again, not what is missing of it",
-        file: "common/src/journal.rs",
+        file: "common/src/transaction.rs",
         from: "&renderer.bytes()[done..]",
         to: "&renderer.bytes()[done.min(0)..]",
     },
     Sabotage {
         name: "redo-not-cleared",
         about: "after a redo the next transaction writes its bytes once more (was so)",
-        file: "common/src/journal.rs",
-        from: "            // The next transaction begins with nothing: these bytes are in the log now.
-            renderer.clear();",
+        file: "common/src/transaction.rs",
+        from: "        // now, nor with what did not fit on a full disk.
+        renderer.clear();",
         to: "",
     },
     Sabotage {
@@ -68,9 +68,9 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "idle-no-redo",
         about: "a load balancer without work does not finish what a client left pending (was so)",
-        file: "loadbalancer/src/balance.rs",
-        from: "match self.journal.redo() {",
-        to: "match Ok::<(), Error>(()) {",
+        file: "common/src/journal.rs",
+        from: "_ if self.ledger.pending()?.is_some() => Ready::Pending,",
+        to: "_ if self.ledger.pending()?.is_some() => Ready::Nothing,",
     },
     Sabotage {
         name: "no-resend",
@@ -120,7 +120,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "length-not-checked",
         about: "nobody looks whether the log is as long as what was written to it",
-        file: "common/src/journal.rs",
+        file: "common/src/transaction.rs",
         from: "        check_len(at.log_len, log_len)?;",
         to: "        let _ = check_len(at.log_len, log_len);",
     },

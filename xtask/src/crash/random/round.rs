@@ -8,6 +8,7 @@ use tests::{Binaries, Sandbox};
 
 use super::check::check;
 use super::evidence;
+use super::ledger;
 use super::plan::{Part, Plan};
 use super::stage::{Stage, Terminal};
 use super::tally::Tally;
@@ -92,7 +93,11 @@ fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
         stage.workers.iter_mut().flatten().for_each(tell_to_end);
         return Ok(stage.running().is_empty());
     };
-    if !balancer.had_work {
+    // What was left of the work may have been finished, and a worker that came next have begun an
+    // empty session, before the balancer got that far.
+    let waits_in_vain =
+        ledger::find(stage.sandbox).is_some_and(|ledger| !ledger::is_begun(&ledger));
+    if !balancer.had_work || waits_in_vain {
         tell_to_end(balancer);
     }
     stop_serving(stage);

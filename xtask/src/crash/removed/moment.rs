@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::ledger::Cursors;
+use common::cursors::Cursors;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::Process;

@@ -1,0 +1,129 @@
+//! `--durable`: the log is on the disk before anything is confirmed; and what that costs.
+
+mod cost;
+mod trace;
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use nix::errno::Errno;
+
+use super::limited::{run_free, wait_until};
+use super::{Outcome, Setting};
+use trace::{Call, Traced};
+
+pub(super) use cost::cost;
+
+/// The order of calls, with the flag and, so that the check can fail, without it.
+pub(super) fn order(setting: &Setting) -> Result<Outcome, String> {
+    let client = match client(setting, &["--durable"]) {
+        Err(Refused::Ptrace) => {
+            return Ok(Outcome::NotRun(
+                "ptrace (kernel.yama.ptrace_scope = 0, or root)".to_owned(),
+            ));
+        }
+        calls => calls.map_err(Refused::into_words)?,
+    };
+    let expected = [Call::LogWritten, Call::LogSynced, Call::StdoutWritten];
+    if client != expected {
+        return Err(format!("client --durable: {client:?}, not {expected:?}"));
+    }
+    let plain = client_plain(setting)?;
+    if plain != [Call::LogWritten, Call::StdoutWritten] {
+        return Err(format!("client: {plain:?}"));
+    }
+    let balancer = balancer(setting, &["--durable", "1"])?;
+    let syncs = check_balancer(&balancer)?;
+    let plain = balancer_syncs(&self::balancer(setting, &["1"])?);
+    if plain > 0 {
+        return Err(format!("loadbalancer without the flag synced {plain} times"));
+    }
+    Ok(Outcome::Passed(format!(
+        "client: write, fdatasync, then `accepted`; balancer: {syncs} fdatasyncs, each before the next frame, \
+         and the last before the ledger is removed"
+    )))
+}
+
+enum Refused {
+    Ptrace,
+    Other(String),
+}
+
+impl Refused {
+    fn into_words(self) -> String {
+        match self {
+            Self::Ptrace => "ptrace is not permitted".to_owned(),
+            Self::Other(words) => words,
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(words: String) -> Self {
+        Self::Other(words)
+    }
+}
+
+fn client_plain(setting: &Setting) -> Result<Vec<Call>, String> {
+    client(setting, &[]).map_err(Refused::into_words)
+}
+
+/// Traces a client that reads one submission from a pipe.
+fn client(setting: &Setting, args: &[&str]) -> Result<Vec<Call>, Refused> {
+    let sandbox = setting.sandbox();
+    let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
+    let mut command = sandbox.command("client", args);
+    command.stdin(Stdio::from(reader));
+    let process = sandbox.start_command(command, "client");
+    // It has opened the log before it reads.
+    wait_until("the client reads", || is_in(process.pid(), "pipe_read"))?;
+    let traced = match Traced::attach(process.pid()) {
+        Err(Errno::EPERM) => return Err(Refused::Ptrace),
+        traced => traced.map_err(|error| error.to_string())?,
+    };
+    writer.write_all(b"Halo A;10\n").map_err(|error| error.to_string())?;
+    drop(writer);
+    Ok(traced.run(&canonical(&sandbox.log_path())?)?)
+}
+
+/// Traces a balancer through a session.
+fn balancer(setting: &Setting, args: &[&str]) -> Result<Vec<Call>, String> {
+    let sandbox = setting.sandbox();
+    let process = sandbox.start("loadbalancer", args);
+    wait_until("the balancer waits", || is_in(process.pid(), "futex"))?;
+    let traced = Traced::attach(process.pid()).map_err(|error| error.to_string())?;
+    run_free(&sandbox, "client", &["Halo A;10"])?;
+    traced.run(&canonical(&sandbox.log_path())?)
+}
+
+fn canonical(path: &std::path::Path) -> Result<std::path::PathBuf, String> {
+    path.canonicalize().map_err(|error| error.to_string())
+}
+
+/// Whether a process sleeps in a function of the kernel whose name has this in it.
+fn is_in(pid: i32, function: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|name| name.contains(function))
+}
+
+fn balancer_syncs(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| **call == Call::LogSynced).count()
+}
+
+/// Nothing that it wrote is unsynced when it sends a frame, and nothing at all at the end.
+fn check_balancer(calls: &[Call]) -> Result<usize, String> {
+    let mut unsynced = false;
+    for call in calls {
+        match call {
+            Call::LogWritten => unsynced = true,
+            Call::LogSynced => unsynced = false,
+            Call::FrameSent if unsynced => return Err(format!("sent before synced: {calls:?}")),
+            _ => {}
+        }
+    }
+    // Workers may have written after its last write: the end has a sync of its own.
+    let end: Vec<&Call> = calls.iter().rev().take(2).collect();
+    if end != [&Call::SegmentRemoved, &Call::LogSynced] {
+        return Err(format!("not synced at the end: {calls:?}"));
+    }
+    Ok(balancer_syncs(calls))
+}
