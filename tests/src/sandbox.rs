@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::fence::message_queue::MessageQueue;
 use common::replay::Summary;
 
 use common::instance::Instance;
@@ -216,6 +217,25 @@ impl Sandbox {
     #[must_use]
     pub fn ipc_objects(&self) -> Vec<IpcObject> {
         IpcObject::of(&self.dir())
+    }
+
+    /// The message queues among them.
+    #[must_use]
+    pub fn queues(&self) -> Vec<MessageQueue> {
+        let queue = |object| match object {
+            IpcObject::Queue { id, .. } => Some(MessageQueue(id)),
+            IpcObject::Segment { .. } => None,
+        };
+        self.ipc_objects().into_iter().filter_map(queue).collect()
+    }
+
+    /// The id of the ledger's segment among them.
+    #[must_use]
+    pub fn segment(&self) -> Option<i32> {
+        self.ipc_objects().into_iter().find_map(|object| match object {
+            IpcObject::Segment { id, .. } => Some(id),
+            IpcObject::Queue { .. } => None,
+        })
     }
 
     /// No IPC object, no process and no file but the log is left.

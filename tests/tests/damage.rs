@@ -8,8 +8,8 @@ use common::fence::foreign;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rstest::rstest;
+use tests::Sandbox;
 use tests::oracle::canonical_log;
-use tests::{IpcObject, Sandbox};
 
 const SUBMISSIONS: [(&str, u32); 2] = [("Halo A", 10), ("another text", 5)];
 /// Offsets of `common::layout`: the head, the first cells, the beginning of the ring.
@@ -30,15 +30,8 @@ fn unfinished() -> (Sandbox, i32) {
     sandbox.wait_for_log(until_then);
     balancer.kill();
     workers.iter_mut().for_each(tests::Process::kill);
-    let segment = segment(&sandbox).unwrap();
+    let segment = sandbox.segment().unwrap();
     (sandbox, segment)
-}
-
-fn segment(sandbox: &Sandbox) -> Option<i32> {
-    sandbox.ipc_objects().into_iter().find_map(|object| match object {
-        IpcObject::Segment { id, .. } => Some(id),
-        IpcObject::Queue { .. } => None,
-    })
 }
 
 /// The next start finishes the session, or refuses it. Either way it ends by itself.
@@ -103,7 +96,7 @@ fn under_a_running_session(#[values(1, 2, 3)] seed: u64) {
         sandbox.ok("client", &[&format!("Halo A;{COUNT}")]);
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
         sandbox.wait_for_log(1 << 20);
-        let Some(segment) = segment(&sandbox) else { continue };
+        let Some(segment) = sandbox.segment() else { continue };
         // Not the cells: what a worker says that it has executed is believed.
         let offset = rng.random_range(0..HEAD / 8) * 8;
         let word = rng.next_u64();

@@ -1,12 +1,11 @@
 //! Frames carry the messages: a worker prints what it takes out of them, through queues of any size.
 #![forbid(unsafe_code)]
 
-use common::fence::message_queue::MessageQueue;
 use common::frame::FRAME_LEN_MIN;
 use common::submission::TEXT_LEN_MAX;
 use rstest::rstest;
 use tests::oracle::canonical_log;
-use tests::{IpcObject, Process, Sandbox};
+use tests::{Process, Sandbox};
 
 /// The longest text: the alphabet over and over, so that pieces that change places are noticed.
 const LONGEST: &str = {
@@ -37,14 +36,6 @@ fn submit(sandbox: &Sandbox, submissions: &[(&str, u32)]) {
     let lines: Vec<_> = submissions.iter().map(|(text, count)| format!("{text};{count}")).collect();
     let mut client = sandbox.start_with_input("client", &["--quiet"], lines.join("\n").as_bytes());
     sandbox.assert_code(&sandbox.end(&mut client), 0);
-}
-
-fn queues(sandbox: &Sandbox) -> Vec<MessageQueue> {
-    let is_queue = |object| match object {
-        IpcObject::Queue { id, .. } => Some(MessageQueue(id)),
-        IpcObject::Segment { .. } => None,
-    };
-    sandbox.ipc_objects().into_iter().filter_map(is_queue).collect()
 }
 
 #[rstest]
@@ -81,8 +72,8 @@ fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
     let submissions = [("Halo A", 10), (LONGEST, 7), ("x", 100)];
     let sandbox = Sandbox::default();
     let mut running = vec![sandbox.start("loadbalancer", &["--no-spawn", "2"])];
-    sandbox.wait_until("it has queues", || queues(&sandbox).len() == 2);
-    for queue in queues(&sandbox) {
+    sandbox.wait_until("it has queues", || sandbox.queues().len() == 2);
+    for queue in sandbox.queues() {
         queue.set_bytes_max(bytes_max).unwrap();
     }
     submit(&sandbox, &submissions);
@@ -111,7 +102,7 @@ fn queues_that_are_lowered_while_they_are_full() {
     let mut balancer = sandbox.start("loadbalancer", &["3"]);
     let mut lowered = 0;
     sandbox.wait_until("the session ends", || {
-        for queue in queues(&sandbox) {
+        for queue in sandbox.queues() {
             // It may be gone by now: a session ends.
             lowered += u32::from(queue.set_bytes_max(64).is_ok());
         }
@@ -131,7 +122,7 @@ fn a_queue_below_the_least_is_a_clear_error() {
     sandbox.ok("client", &["first;1"]);
     let first = canonical_log(&[("first", 1)], 1);
     sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
-    queues(&sandbox)[0].set_bytes_max(FRAME_LEN_MIN as u64 - 1).unwrap();
+    sandbox.queues()[0].set_bytes_max(FRAME_LEN_MIN as u64 - 1).unwrap();
     sandbox.ok("client", &["Halo A;1"]);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 3);
