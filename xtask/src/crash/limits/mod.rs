@@ -29,7 +29,7 @@ pub(crate) struct Args {
     storm_for: Duration,
     /// Only the checks with this in their name.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    only: String,
+    check: String,
 }
 
 /// What a check came to; an error is a violation.
@@ -75,9 +75,9 @@ pub(crate) fn run(args: &Args) -> bool {
     let setting =
         Setting { binaries: Binaries::build(Profile::Release), storm_for: args.storm_for };
     let mut passed = true;
-    let checks: Vec<_> = CHECKS.iter().filter(|(name, _)| name.contains(&args.only)).collect();
+    let checks: Vec<_> = CHECKS.iter().filter(|(name, _)| name.contains(&args.check)).collect();
     if checks.is_empty() {
-        eprintln!("no check has `{}` in its name", args.only);
+        eprintln!("no check has `{}` in its name", args.check);
         return false;
     }
     for (name, check) in checks {
