@@ -1,6 +1,6 @@
 //! What the processes of Pipip's load balancer must agree on byte for byte.
 //!
-//! Read it in this order: [`submission`] and [`line`] are what goes in and what comes out;
+//! Read it in this order: [`submission`] and [`mod@line`] are what goes in and what comes out;
 //! [`rotation`] says who gets which message; [`layout`] and [`ledger`] are the truth in shared memory;
 //! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
 //! begins and ends it all. [`fence`] alone contains `unsafe`.

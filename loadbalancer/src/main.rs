@@ -1,9 +1,11 @@
 //! loadbalancer - log every submitted message and forward it round-robin to N workers
 //!
 //! SYNOPSIS
+//!
 //!     loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] N
 //!
 //! DESCRIPTION
+//!
 //!     Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
 //!     has each worker log its total, removes the IPC objects and ends: once at least one submission
 //!     has been processed, nothing is left and no client is still feeding. A session that a killed
@@ -13,6 +15,7 @@
 //!     unfinished stays for the next start.
 //!
 //! EXIT STATUS
+//!
 //!     0 done; 2 usage; 3 IPC, peer or file trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
