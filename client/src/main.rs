@@ -1,19 +1,20 @@
 //! client - submit messages to the load balancer of a directory
 //!
-//! SYNOPSIS
+//! # Synopsis
+//! ```text
+//! client [--dir DIR] [--quiet] [--durable] [TEXT;COUNT]...
+//! ```
 //!
-//!     client [--dir DIR] [--quiet] [--durable] [TEXT;COUNT]...
+//! # Description
 //!
-//! DESCRIPTION
+//! Submits each `TEXT;COUNT` through shared memory: COUNT messages that carry TEXT. Without
+//! arguments it reads standard input, a submission a line, until its end. The load balancer may
+//! come later. Prints `accepted TEXT;COUNT` for each one that is logged and not to be lost.
 //!
-//!     Submits each `TEXT;COUNT` through shared memory: COUNT messages that carry TEXT. Without
-//!     arguments it reads standard input, a submission a line, until its end. The load balancer may
-//!     come later. Prints `accepted TEXT;COUNT` for each one that is logged and not to be lost.
+//! # Exit status
 //!
-//! EXIT STATUS
-//!
-//!     0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
-//!     trouble.
+//! 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
+//! trouble.
 #![forbid(unsafe_code)]
 
 mod feed;

@@ -1,22 +1,23 @@
 //! loadbalancer - log every submitted message and forward it round-robin to N workers
 //!
-//! SYNOPSIS
+//! # Synopsis
+//! ```text
+//! loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] N
+//! ```
 //!
-//!     loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] N
+//! # Description
 //!
-//! DESCRIPTION
+//! Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
+//! has each worker log its total, removes the IPC objects and ends: once at least one submission
+//! has been processed, nothing is left and no client is still feeding. A session that a killed
+//! load balancer left unfinished is finished first.
 //!
-//!     Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
-//!     has each worker log its total, removes the IPC objects and ends: once at least one submission
-//!     has been processed, nothing is left and no client is still feeding. A session that a killed
-//!     load balancer left unfinished is finished first.
+//! SIGINT or SIGTERM drain: what was accepted is still processed. A second one aborts: what is
+//! unfinished stays for the next start.
 //!
-//!     SIGINT or SIGTERM drain: what was accepted is still processed. A second one aborts: what is
-//!     unfinished stays for the next start.
+//! # Exit status
 //!
-//! EXIT STATUS
-//!
-//!     0 done; 2 usage; 3 IPC, peer or file trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
+//! 0 done; 2 usage; 3 IPC, peer or file trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
 mod balance;

@@ -1,19 +1,20 @@
 //! worker - execute the messages that the load balancer of a directory sends to number K
 //!
-//! SYNOPSIS
+//! # Synopsis
+//! ```text
+//! worker [--dir DIR] [--echo] K
+//! ```
 //!
-//!     worker [--dir DIR] [--echo] K
+//! # Description
 //!
-//! DESCRIPTION
+//! Takes frames from its message queue, executes each message and counts it in the ledger; then
+//! logs all lines that are ready, its own and the others'. When the load balancer asks, logs its
+//! total and ends. May be started before the load balancer, and outlives one that dies: the next
+//! one finds it waiting.
 //!
-//!     Takes frames from its message queue, executes each message and counts it in the ledger; then
-//!     logs all lines that are ready, its own and the others'. When the load balancer asks, logs its
-//!     total and ends. May be started before the load balancer, and outlives one that dies: the next
-//!     one finds it waiting.
+//! # Exit status
 //!
-//! EXIT STATUS
-//!
-//!     0 total logged; 2 usage; 3 IPC, peer or file trouble; 130, 143 ended by SIGINT, SIGTERM.
+//! 0 total logged; 2 usage; 3 IPC, peer or file trouble; 130, 143 ended by SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
 mod execute;
