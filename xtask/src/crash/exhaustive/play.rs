@@ -329,9 +329,12 @@ impl Play<'_> {
         let all = self.scenario.submissions.len() as u64;
         let logged =
             self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
-        // Where only a redo was missing, the first worker to come ends the session, and those behind it
-        // find nothing to do.
-        let unused = !self.steps.is_empty() && at.is_some_and(|at| at.submissions == 0);
+        // Where only a redo was missing, the first worker by hand to come ends the session, and those
+        // behind it find nothing to do. Nobody else may: a load balancer that is started for what others
+        // left, and finds no session, would wait for ever.
+        let unused = self.scenario.by_hand
+            && !self.steps.is_empty()
+            && at.is_some_and(|at| at.submissions == 0);
         if !self.drained && self.is_ready() && (logged || unused && self.is_log_complete()) {
             let balancer = self.cast.get(&Role::Balancer);
             self.drained = balancer.is_some_and(Actor::terminate);
