@@ -120,8 +120,7 @@ impl Dispatch {
         ledger: &Ledger,
     ) -> Result<(), Error> {
         for index in 0..self.outlets.len() {
-            let (generation, queue_generation) = ledger.generations(self.outlets[index].worker);
-            let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
+            let claimed = claimed_life(ledger, self.outlets[index].worker).is_ok();
             if claimed || self.outlets[index].queue.is_none() {
                 self.renew(index, instance, ledger)?;
             }
@@ -137,10 +136,8 @@ impl Dispatch {
     fn renew(&mut self, index: usize, instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
         let outlet = &mut self.outlets[index];
         let queue = session::fresh_queue(instance, outlet.worker)?;
-        let (generation, queue_generation) = ledger.generations(outlet.worker);
-        let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
         // For a life that waits for a queue; else for the next one, which then need not wait.
-        let new = if claimed { generation } else { generation.wrapping_add(1) };
+        let new = claimed_life(ledger, outlet.worker).unwrap_or_else(|next| next);
         ledger.set_queue(outlet.worker, new, queue.0);
         outlet.queue = Some(queue);
         outlet.sent = ledger.executed(outlet.worker);
@@ -326,6 +323,13 @@ fn fill(
     }
     *next = (own, text_at);
     Ok(writer.map_or(0, |writer| writer.len()))
+}
+
+/// The life of a worker that waits for a queue; if none does, the number of its next one.
+fn claimed_life(ledger: &Ledger, worker: WorkerId) -> Result<u32, u32> {
+    let (generation, queue_generation) = ledger.generations(worker);
+    let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
+    if claimed { Ok(generation) } else { Err(generation.wrapping_add(1)) }
 }
 
 /// Marks an outlet's queue as gone.
