@@ -102,6 +102,29 @@ impl Drop for Process {
     }
 }
 
+/// Stops a process with SIGSTOP and waits until it stands still: until then it may go on for a moment,
+/// and be handed a message that was sent after the signal. Returns whether it stands.
+#[must_use]
+pub fn stop(pid: i32) -> bool {
+    let sent = kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok();
+    // A signal is not held back for long, whatever the process does; one that ended has no state T.
+    let start = Instant::now();
+    while sent && start.elapsed() < Duration::from_secs(10) {
+        match state(pid) {
+            Some('T' | 't') => return true,
+            None | Some('Z' | 'X') => return false,
+            Some(_) => std::thread::sleep(Duration::from_micros(100)),
+        }
+    }
+    false
+}
+
+/// The state of a process, as `proc_pid_stat(5)` names it.
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// The most memory that a process has had resident so far, in bytes; 0 if it has ended.
 #[must_use]
 pub fn memory_peak(pid: i32) -> u64 {

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::fence::message_queue::MessageQueue;
-use common::replay::Summary;
-
 use common::instance::Instance;
+use common::replay::Summary;
 use common::role::Role;
 use common::rotation::WorkerId;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::binaries::{Binaries, Profile};
 use crate::ipc::IpcObject;
@@ -158,6 +159,18 @@ impl Sandbox {
         }
     }
 
+    /// Stops a process where it does not hold the log's lock, so that others can go on.
+    pub fn stop(&self, pid: i32) {
+        self.wait_until("it stands still outside of a transaction", || {
+            assert!(crate::stop(pid), "process {pid} has ended{}", self.report());
+            let free = File::open(self.log_path()).map_or(true, |log| log.try_lock().is_ok());
+            if !free {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+            }
+            free
+        });
+    }
+
     /// Waits until the log is at least so long.
     pub fn wait_for_log(&self, len: u64) {
         self.wait_until(&format!("the log has {len} bytes"), || self.log_len() >= len);
@@ -302,10 +315,7 @@ impl Drop for Sandbox {
             return;
         }
         for pid in self.processes() {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         for object in self.ipc_objects() {
             object.remove();

@@ -1,7 +1,7 @@
 //! Workers that stop, hang or do not even start: reported, replaced, or a clear error.
 #![forbid(unsafe_code)]
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rstest::rstest;
 use tests::Sandbox;
@@ -14,7 +14,7 @@ fn a_stopped_worker_is_reported_killed_and_replaced() {
     sandbox.ok("client", &["first;3"]);
     sandbox.wait_until("all workers work", || sandbox.log().contains("Worker3: message received"));
     let stopped = Pid::from_raw(sandbox.spawned_worker(2).unwrap());
-    kill(stopped, Signal::SIGSTOP).unwrap();
+    sandbox.stop(stopped.as_raw());
     sandbox.ok("client", &["second;30000"]);
     sandbox.wait_until("it is reported", || {
         balancer.stderr().contains(&format!("worker 2 (process {stopped}) is stopped"))
@@ -34,7 +34,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     let sandbox = Sandbox::default();
     let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
     sandbox.ok("client", &["Halo A;4"]);
-    workers[1].signal(Signal::SIGSTOP);
+    sandbox.stop(workers[1].pid());
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     let expected = canonical_log(&[("Halo A", 4)], 2);
     sandbox.wait_for_log(expected.find("Worker2:").unwrap() as u64);

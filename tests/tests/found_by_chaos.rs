@@ -45,7 +45,7 @@ fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
     sandbox.ok("client", &["a;5"]);
     let mut worker = sandbox.start("worker", &["1"]);
     sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
-    worker.signal(Signal::SIGSTOP);
+    sandbox.stop(worker.pid());
     let queues = || -> Vec<IpcObject> {
         let objects = sandbox.ipc_objects().into_iter();
         objects.filter(|object| matches!(object, IpcObject::Queue { .. })).collect()
@@ -89,7 +89,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
         journal.advance().unwrap();
         journal.cursors().unwrap().closing == 1
     });
-    balancer.signal(Signal::SIGSTOP);
+    sandbox.stop(balancer.pid());
     journal.ledger().set_finished(worker);
     sandbox.wait_until("the total is written", || {
         journal.advance().unwrap();

@@ -35,7 +35,7 @@ fn waiting() -> Waiting {
     running.extend(["1", "2", "3"].map(|k| sandbox.start("worker", &[k])));
     sandbox.ok("client", &["first;3"]);
     sandbox.wait_until("all work", || sandbox.log().contains("Worker3: message received\n"));
-    running[3].signal(Signal::SIGSTOP);
+    sandbox.stop(running[3].pid());
     sandbox.ok("client", &["Halo A;10"]);
     let expected = expected();
     let before = expected[..expected.match_indices("Worker3: ").nth(1).unwrap().0].to_owned();

@@ -28,7 +28,7 @@ fn stolen_frames_are_sent_again(#[case] spawned: bool) {
         running[1].pid()
     };
     let victim = Pid::from_raw(victim);
-    kill(victim, Signal::SIGSTOP).unwrap();
+    sandbox.stop(victim.as_raw());
     sandbox.ok("client", &["Halo A;100000"]);
     let mut loot = Message::boxed();
     let mut stolen = 0;
@@ -66,7 +66,7 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     sandbox.ok("client", &["first;1"]);
     sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
     let pid = Pid::from_raw(worker);
-    kill(pid, Signal::SIGSTOP).unwrap();
+    sandbox.stop(worker);
     sandbox.ok("client", &["Halo A;10"]);
     let mut loot = Message::boxed();
     sandbox.wait_until("it is stolen", || sandbox.queues()[0].try_receive(&mut loot).is_ok());
@@ -90,7 +90,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
     let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
     sandbox.ok("client", &["Halo A;1"]);
     sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
-    worker.signal(Signal::SIGSTOP);
+    sandbox.stop(worker.pid());
     balancer.signal(Signal::SIGTERM);
     let mut loot = Message::boxed();
     sandbox.wait_until("it is stolen", || sandbox.queues()[0].try_receive(&mut loot).is_ok());
@@ -110,7 +110,7 @@ fn a_frame_that_comes_twice_is_executed_once() {
     let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
     sandbox.ok("client", &["first;1"]);
     sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
-    worker.signal(Signal::SIGSTOP);
+    sandbox.stop(worker.pid());
     sandbox.ok("client", &["Halo A;10"]);
     let queue = sandbox.queues()[0];
     let mut frame = Message::boxed();

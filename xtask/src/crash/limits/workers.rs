@@ -1,6 +1,6 @@
 //! Workers that stand still, or do not stay.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,9 @@ pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
         pid.is_some() && ledger::find(&sandbox).is_some()
     })?;
     let pid = Pid::from_raw(pid.ok_or("no worker 1")?);
-    kill(pid, Signal::SIGSTOP).map_err(|error| error.to_string())?;
+    if !tests::stop(pid.as_raw()) {
+        return Err("worker 1 did not stop".to_owned());
+    }
     let stopped = Instant::now();
     // More than one queue holds, so that the others cannot be waiting for worker 1's.
     run_free(&sandbox, "client", &["Halo A;30000"])?;

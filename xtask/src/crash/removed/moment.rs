@@ -82,8 +82,7 @@ pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<boo
                 balancer.signal(Signal::SIGTERM);
             }
             if moment.is_now(&at) {
-                balancer.signal(Signal::SIGSTOP);
-                signal_all(dir, Signal::SIGSTOP);
+                stop_all(dir);
                 return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&at)));
             }
             if at.closing == 1 && moment != Moment::Totals {
@@ -101,7 +100,16 @@ fn stop_worker_2(dir: &Path) -> Result<(), String> {
     };
     let worker = witness::processes(dir).into_iter().find(is_worker_2);
     let worker = worker.ok_or("there is no worker 2")?;
-    kill(worker, Signal::SIGSTOP).map_err(|error| error.to_string())
+    if tests::stop(worker.as_raw()) { Ok(()) } else { Err("worker 2 did not stop".to_owned()) }
+}
+
+fn stop_all(dir: &Path) {
+    // First all, then each waited for: at the moment that was asked for.
+    signal_all(dir, Signal::SIGSTOP);
+    for pid in witness::processes(dir) {
+        // It may have ended before.
+        let _ = tests::stop(pid.as_raw());
+    }
 }
 
 /// Sends a signal to everyone in the directory.
