@@ -1,6 +1,7 @@
 //! One load balancer, one worker of each number, numbers that fit: everything else is one clear line.
 #![forbid(unsafe_code)]
 
+use common::role::Role;
 use rstest::rstest;
 use tests::{Ended, Process, Sandbox};
 
@@ -36,6 +37,7 @@ fn a_second_balancer_is_refused() {
 fn fresh_does_not_take_a_running_session_away() {
     let sandbox = Sandbox::default();
     let balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
+    sandbox.wait_until("it has its role", || sandbox.is_held(Role::Balancer));
     sandbox.ok("client", &["Halo A;10"]);
     let second = sandbox.run("loadbalancer", &["--fresh", "3"]);
     assert_refused(&sandbox, &second, 3, "a load balancer is already running in this directory");
@@ -61,7 +63,7 @@ fn a_worker_number_is_taken_once() {
 fn a_balancer_uses_a_worker_that_was_started_by_hand() {
     let sandbox = Sandbox::default();
     let mut by_hand = sandbox.start("worker", &["2"]);
-    sandbox.wait_until("it has a ledger", || !sandbox.ipc_objects().is_empty());
+    sandbox.wait_until("it has its role", || sandbox.has_worker(2));
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["3"]);
     let ended = sandbox.end(&mut by_hand);
