@@ -28,8 +28,10 @@ struct Dimensions<'a> {
     messages: &'a [u32],
     text_lens: &'a [usize],
     workers: &'a [u32],
-    /// How many where something else is varied.
+    /// How many where the text is varied.
     usual_messages: u32,
+    /// How many where N is varied: of two, the difference is what a message costs without start-up.
+    messages_by_workers: &'a [u32],
     singles: u32,
 }
 
@@ -41,10 +43,10 @@ impl Dimensions<'_> {
         let n = Workers::new(WORKERS)?;
         let by_count = self.messages.iter().map(|&messages| Ok(Case::many(messages, TEXT_LEN, n)));
         let by_len = self.text_lens.iter().map(|&len| Ok(Case::many(self.usual_messages, len, n)));
-        let by_workers = self
-            .workers
-            .iter()
-            .map(|&n| Ok(Case::many(self.usual_messages, TEXT_LEN, Workers::new(n)?)));
+        let by_workers = self.messages_by_workers.iter().flat_map(|&messages| {
+            let case = move |&n| Ok(Case::many(messages, TEXT_LEN, Workers::new(n)?));
+            self.workers.iter().map(case)
+        });
         let singles = Case { shape: Shape::Singles, ..Case::many(self.singles, TEXT_LEN, n) };
         by_count.chain(by_len).chain(by_workers).chain([Ok(singles)]).collect()
     }
@@ -58,6 +60,7 @@ impl Plan {
             text_lens: &[64],
             workers: &[1],
             usual_messages: 10_000,
+            messages_by_workers: &[1_000, 10_000],
             singles: 1_000,
         };
         let workers = Workers::new(WORKERS)?;
@@ -79,6 +82,7 @@ impl Plan {
             text_lens: &[64, 1024],
             workers: &[1, 2, 4, 16, 64, 256],
             usual_messages: 1_000_000,
+            messages_by_workers: &[1_000_000, 10_000_000],
             singles: 100_000,
         };
         let workers = Workers::new(WORKERS)?;

@@ -1,5 +1,6 @@
 //! The report for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
@@ -24,12 +25,9 @@ pub(super) fn render(report: &Report) -> String {
         let many = || results.iter().filter(|r| r.shape == Shape::Many && r.text_bytes == 6);
         let mut by_count: Vec<_> = many().filter(|r| r.workers == 3).collect();
         by_count.sort_by_key(|r| r.messages);
-        section("Cost by number of messages, N = 3", cost(&by_count, |r| count(r.messages)));
-        if let Some(messages) = many().find(|r| r.workers != 3).map(|r| r.messages) {
-            let mut by_workers: Vec<_> = many().filter(|r| r.messages == messages).collect();
-            by_workers.sort_by_key(|r| r.workers);
-            let title = format!("Cost by number of workers, {} messages", count(messages));
-            section(&title, cost(&by_workers, |r| format!("N = {}", r.workers)));
+        section("Cost by number of messages, N = 3", by_messages(&by_count));
+        if many().any(|r| r.workers != 3) {
+            section("Cost by number of workers", by_workers(&many().collect::<Vec<_>>()));
         }
     }
     if let Some(latency) = &report.latency {
@@ -122,13 +120,45 @@ fn throughput(results: &[CaseResult]) -> Table {
     right(table)
 }
 
-fn cost(results: &[&CaseResult], name: impl Fn(&CaseResult) -> String) -> Table {
+fn by_messages(results: &[&CaseResult]) -> Table {
     let mut table = table(&["ns per message", "ours", "limit"]);
     for result in results {
         let cost = |contestant| {
             result.score(contestant).map_or_else(String::new, |s| spread(&s.ns_per_message, 1))
         };
-        table.add_row([name(result), cost(Contestant::Ours), cost(Contestant::Limit)]);
+        table.add_row([count(result.messages), cost(Contestant::Ours), cost(Contestant::Limit)]);
+    }
+    right(table)
+}
+
+/// A line for each N, a column for each number of messages for which N was varied; and from the first
+/// and the last of them, what one more message costs.
+fn by_workers(results: &[&CaseResult]) -> Table {
+    let varied = results.iter().filter(|r| r.workers != 3);
+    let (messages, workers): (BTreeSet<u32>, BTreeSet<u32>) =
+        varied.map(|r| (r.messages, r.workers)).unzip();
+    let mut header = vec!["ns per message".to_owned()];
+    header.extend(messages.iter().map(|&messages| format!("of {}", count(messages))));
+    header.push("each further one".to_owned());
+    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for n in workers.into_iter().chain([3]).collect::<BTreeSet<_>>() {
+        let costs: Vec<_> = messages
+            .iter()
+            .map(|&messages| {
+                let result = results.iter().find(|r| (r.messages, r.workers) == (messages, n));
+                let score = result.and_then(|result| result.score(Contestant::Ours));
+                score.map(|score| (f64::from(messages), &score.ns_per_message))
+            })
+            .collect();
+        let further = match costs.as_slice() {
+            [Some((few, of_few)), .., Some((many, of_many))] => {
+                format!("{:.1}", (of_many.median * many - of_few.median * few) / (many - few))
+            }
+            _ => "-".to_owned(),
+        };
+        let cells =
+            costs.iter().map(|cost| cost.map_or_else(|| "-".into(), |(_, ns)| spread(ns, 1)));
+        table.add_row([format!("N = {n}")].into_iter().chain(cells).chain([further]));
     }
     right(table)
 }
