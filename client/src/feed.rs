@@ -65,6 +65,10 @@ impl Feed {
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
                     common::tell!("client: not accepted: {first} ({} in all)", left.len());
+                    // A ledger that only this client has used, and in vain, does not stay behind. Whether
+                    // that works or not, the error to report is the one above.
+                    let released = journal.instance().release(Role::Client);
+                    let _ = released.and_then(|()| journal.remove_objects());
                     return Err(error);
                 }
             }
