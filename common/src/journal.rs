@@ -142,7 +142,7 @@ impl Journal {
             return Ok(match next {
                 Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
                 // A dead client's, for example: its submission is accepted.
-                _ if self.ledger.pending()?.is_some() => Ready::Pending,
+                _ if self.ledger.is_pending() => Ready::Pending,
                 _ => Ready::Nothing,
             });
         }

@@ -147,7 +147,8 @@ impl Ledger {
         Err(Error::Damaged("its cursors never come to rest"))
     }
 
-    /// What a dead holder of the log's lock committed and did not finish: from where to where.
+    /// What a dead holder of the log's lock committed and did not finish: from where to where. Under
+    /// the log's lock.
     pub fn pending(&self) -> Result<Option<(Cursors, Cursors)>, Error> {
         let finished = self.layout().finished.load(Ordering::Acquire);
         let committed = self.layout().committed.load(Ordering::Acquire);
@@ -160,6 +161,14 @@ impl Ledger {
         let from = Cursors::from_words(self.load_slot(finished))?;
         let to = Cursors::from_words(self.load_slot(committed))?;
         Ok(Some((from, to)))
+    }
+
+    /// Whether a transaction is committed and not finished. Without the log's lock it may be over by
+    /// now, and [`Self::pending`] may see one transaction's beginning beside another one's end.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        let finished = self.layout().finished.load(Ordering::Acquire);
+        self.layout().committed.load(Ordering::Acquire) != finished
     }
 
     /// Describes the next transaction and commits it. Under the log's lock, with none pending.

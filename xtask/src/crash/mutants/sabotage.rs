@@ -20,7 +20,7 @@ const COMMIT_AND_WRITE: &str = "self.ledger.commit(&next);
 pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "finish-before-write",
-        about: "the pending mark is cleared before the bytes are written",
+        about: "the pending mark is cleared, and so the cursor moved, before the bytes are written",
         file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "self.ledger.commit(&next);
@@ -69,8 +69,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "idle-no-redo",
         about: "a load balancer without work does not finish what a client left pending (was so)",
         file: "common/src/journal.rs",
-        from: "_ if self.ledger.pending()?.is_some() => Ready::Pending,",
-        to: "_ if self.ledger.pending()?.is_some() => Ready::Nothing,",
+        from: "_ if self.ledger.is_pending() => Ready::Pending,",
+        to: "_ if self.ledger.is_pending() => Ready::Nothing,",
     },
     Sabotage {
         name: "no-resend",
