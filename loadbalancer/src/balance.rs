@@ -16,8 +16,10 @@ use crate::dispatch::Dispatch;
 
 /// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
 const TICK: Duration = Duration::from_secs(1);
-/// The sleep while somebody else holds the log's lock, or the disk is full.
-const RETRY: Duration = Duration::from_millis(10);
+/// The sleep while somebody else holds the log's lock, or the disk is full: at first, since most hold
+/// it for less, and at most.
+const RETRY_MIN: Duration = Duration::from_micros(50);
+const RETRY_MAX: Duration = Duration::from_millis(10);
 /// How often the workers are looked after while there is work; the death of a child is noticed at once.
 const TEND_EVERY: Duration = Duration::from_millis(100);
 
@@ -31,6 +33,8 @@ pub(crate) struct Balancer {
     tended: Option<Instant>,
     /// When a worker that died at once is to be started again.
     look_again: Option<Instant>,
+    /// How long to sleep when the lock is taken again.
+    retry: Duration,
 }
 
 impl Balancer {
@@ -51,6 +55,7 @@ impl Balancer {
             told_no_room: false,
             tended: None,
             look_again: None,
+            retry: RETRY_MIN,
         })
     }
 
@@ -117,8 +122,11 @@ impl Balancer {
             }
             Ok(Advance::Wrote) => {
                 self.told_no_room = false;
+                self.retry = RETRY_MIN;
                 Ok(Advance::Wrote)
             }
+            // Whoever came when all was over was quicker: see end().
+            Err(Error::SessionEnded) => Ok(Advance::Nothing),
             advanced => advanced,
         }
     }
@@ -149,7 +157,13 @@ impl Balancer {
         if !self.dispatch.may_sleep(self.journal.ledger()) {
             return Ok(());
         }
-        let mut limit = if advanced == Advance::Busy { RETRY } else { TICK };
+        let mut limit = TICK;
+        if advanced == Advance::Busy {
+            limit = self.retry;
+            self.retry = (2 * self.retry).min(RETRY_MAX);
+        } else {
+            self.retry = RETRY_MIN;
+        }
         if let Some(look_again) = self.look_again {
             limit = limit.min(look_again.saturating_duration_since(Instant::now()));
         }
