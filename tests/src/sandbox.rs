@@ -163,7 +163,9 @@ impl Sandbox {
     pub fn stop(&self, pid: i32) {
         self.wait_until("it stands still outside of a transaction", || {
             assert!(crate::stop(pid), "process {pid} has ended{}", self.report());
-            let free = File::open(self.log_path()).map_or(true, |log| log.try_lock().is_ok());
+            // Unlocked, not only closed: a child that is being started has a copy of it for a moment.
+            let free = File::open(self.log_path())
+                .map_or(true, |log| log.try_lock().is_ok() && log.unlock().is_ok());
             if !free {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
             }

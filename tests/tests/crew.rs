@@ -57,6 +57,7 @@ fn a_worker_program_that_does_not_work(#[case] program: &str, #[case] says: &str
     let ended = sandbox.run("loadbalancer", &["--worker-program", program, "3"]);
     sandbox.assert_code(&ended, 3);
     assert!(ended.stderr.contains(says), "{ended:#?}");
+    sandbox.wait_until("the last of them is gone", || sandbox.processes().is_empty());
     // The session is none the worse.
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(include_str!("sample.log"));

@@ -38,7 +38,7 @@ fn unfinished() -> (Sandbox, i32) {
 fn assert_finished_or_refused(sandbox: &Sandbox, damage: &str) {
     let before = sandbox.log();
     let mut balancer = sandbox.start("loadbalancer", &["3"]);
-    let Some(ended) = balancer.wait(Duration::from_secs(15)) else {
+    let Some(ended) = balancer.wait(Duration::from_secs(30)) else {
         panic!("{damage}: it hangs{}", sandbox.report());
     };
     assert!(!ended.stderr.contains("panicked"), "{damage}: {ended:#?}");

@@ -2,6 +2,7 @@
 //! again finishes it, byte for byte. (`cargo xtask crash` does this at every instant.)
 #![forbid(unsafe_code)]
 
+use common::role::Role;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -66,11 +67,12 @@ fn a_spawned_worker(#[values(1, 60, 80)] percent: u64) {
     });
     // It may have ended by now, if this test was not scheduled for long.
     let killed = pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+    let killed_at = sandbox.log_len();
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
-    if percent == 1 {
-        assert!(killed, "{}", sandbox.report());
-        let said = format!("worker 2 (process {}) ended: signal: 9 (SIGKILL)", pid.unwrap());
+    // Before the workers' lines begin, much of its work was to come: so its death must be noticed.
+    if let Some(pid) = pid.filter(|_| killed && killed_at < expected.len() as u64 / 2) {
+        let said = format!("worker 2 (process {pid}) ended: signal: 9 (SIGKILL)");
         assert!(ended.stderr.contains(&said), "{ended:#?}");
     }
     sandbox.assert_log(&expected);
@@ -92,6 +94,9 @@ fn a_worker_started_by_hand(#[values(1, 60, 80)] percent: u64) {
     }
     sandbox.assert_log(&expected);
     // It took part to the end, or came after that and waits for the next session.
+    sandbox.wait_until("it has ended, or heeds signals", || {
+        !again.is_running() || sandbox.has_worker(2)
+    });
     again.signal(Signal::SIGTERM);
     let code = sandbox.end(&mut again).status.code();
     assert!(matches!(code, Some(0 | 143)), "{code:?}{}", sandbox.report());
@@ -103,15 +108,21 @@ fn a_worker_started_by_hand(#[values(1, 60, 80)] percent: u64) {
 fn the_balancer_of_workers_started_by_hand() {
     let (sandbox, expected) = submitted();
     let mut workers = [1, 2, 3].map(|k: u32| sandbox.start("worker", &[&k.to_string()]));
+    let totals_at = expected.find("Worker 1: ").unwrap() as u64;
     for percent in [10, 62, 80] {
         let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "3"]);
         sandbox.wait_for_log(expected.len() as u64 * percent / 100);
         balancer.kill();
+        if sandbox.log_len() >= totals_at {
+            break; // this test was not scheduled for long: the workers may be ending
+        }
         for worker in &mut workers {
             assert!(worker.is_running(), "{}", sandbox.report());
         }
     }
-    sandbox.ok("loadbalancer", &["--no-spawn", "3"]);
+    if !sandbox.ipc_objects().is_empty() {
+        sandbox.ok("loadbalancer", &["--no-spawn", "3"]);
+    }
     for worker in &mut workers {
         sandbox.assert_code(&sandbox.end(worker), 0);
     }
@@ -130,6 +141,7 @@ fn a_client(#[values(1, 50, 400)] accepted: usize) {
     sandbox.wait_until("it was told of some", || client.stdout().lines().count() >= accepted);
     client.kill();
     let told = client.stdout().lines().count();
+    sandbox.wait_until("the balancer heeds signals", || sandbox.is_held(Role::Balancer));
     balancer.signal(Signal::SIGTERM);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     let logged = submissions(&sandbox.log());

@@ -109,6 +109,9 @@ fn aborted_in_the_middle_of_a_large_job() {
     sandbox.ok("client", &["Halo A;200000"]);
     let mut aborted = 0;
     for part in 1..=4 {
+        if sandbox.log_len() == expected.len() as u64 {
+            break; // this test was not scheduled for long: there is nothing left to abort
+        }
         // Long enough for this part, and longer than before: so it is at work, and heeds signals.
         let at_work = (sandbox.log_len() + 1).max(expected.len() as u64 * part / 5);
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
@@ -116,12 +119,14 @@ fn aborted_in_the_middle_of_a_large_job() {
         balancer.signal(Signal::SIGINT);
         balancer.signal(Signal::SIGTERM);
         let ended = sandbox.end(&mut balancer);
+        // The last of them may still add to the log.
+        sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
         match ended.status.code() {
             Some(130 | 143) => aborted += 1,
             _ => sandbox.assert_code(&ended, 0),
         }
     }
-    if sandbox.log_len() < expected.len() as u64 {
+    if !sandbox.ipc_objects().is_empty() {
         sandbox.ok("loadbalancer", &["3"]);
     }
     assert!(aborted > 0, "every run was quicker than its signals");

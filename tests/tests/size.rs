@@ -64,6 +64,7 @@ fn a_billion_messages_need_no_more_memory_than_ten() {
     assert_eq!(peaks.len(), 4, "{}", sandbox.report());
     assert!(peaks.iter().all(|&peak| peak < 8 * MEBIBYTE), "{peaks:?}");
     balancer.kill();
+    sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
 
     // A new session instead of this one.
     let mut balancer = sandbox.start("loadbalancer", &["--fresh", "3"]);
@@ -147,8 +148,9 @@ fn clients_wait_while_the_ledger_is_full(#[case] len: usize, #[case] count: usiz
     for client in &mut clients {
         let ended = sandbox.end(client);
         sandbox.assert_code(&ended, 0);
-        let told = "client: waiting: the ledger is full; no load balancer is running: start one\n";
-        assert_eq!(ended.stderr, told);
+        let told = "client: waiting: the ledger is full; no load balancer is running: start one";
+        // Beside it, perhaps, who has the lock for so long on a busy machine.
+        assert!(ended.stderr.lines().any(|line| line == told), "{ended:#?}");
     }
     let sessions = sandbox.sessions();
     assert_eq!(sessions.len(), 1, "{}", sandbox.report());

@@ -69,7 +69,9 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     sandbox.stop(worker);
     sandbox.ok("client", &["Halo A;10"]);
     let mut loot = Message::boxed();
-    sandbox.wait_until("it is stolen", || sandbox.queues()[0].try_receive(&mut loot).is_ok());
+    sandbox.wait_until("it is stolen", || {
+        sandbox.queues().first().is_some_and(|queue| queue.try_receive(&mut loot).is_ok())
+    });
     // It may have been killed for standing still.
     let _ = kill(pid, Signal::SIGCONT);
     sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 11);

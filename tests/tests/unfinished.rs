@@ -54,6 +54,7 @@ fn another_n_is_fine_while_nothing_was_submitted() {
     let mut balancer = sandbox.start("loadbalancer", &["5"]);
     sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 6);
     balancer.kill();
+    sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(SAMPLE);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use common::role::Role;
 use common::rotation::Workers;
 use common::submission::Submission;
 use nix::sys::signal::Signal;
@@ -69,7 +70,8 @@ impl Plan<'_> {
             }
             Order::LbFirst => {
                 others = self.start_others(&sandbox);
-                poll(deadline, || !sandbox.ipc_objects().is_empty() || !others[0].1.is_running());
+                // From then on it heeds signals.
+                poll(deadline, || sandbox.is_held(Role::Balancer) || !others[0].1.is_running());
                 clients = self.start_clients(&sandbox);
             }
         }

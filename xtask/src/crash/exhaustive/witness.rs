@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use common::cursors::Cursors;
 use common::fence::shared_memory::Segment;
@@ -37,11 +38,18 @@ pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
 pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
     let pending = ledger(dir).is_some_and(|ledger| matches!(ledger.pending(), Ok(Some(_))));
     // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
-    pending && (0..LOOKS).any(|_| holds_log_lock(dir, pid))
+    pending
+        && (0..LOOKS).any(|_| {
+            holds_log_lock(dir, pid) || {
+                std::thread::sleep(LOOK_AGAIN_AFTER);
+                false
+            }
+        })
 }
 
 /// How often the kernel's table of locks is read before a lock is taken for absent.
 const LOOKS: u32 = 5;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
     let Ok(log) = std::fs::metadata(dir.join(common::instance::LOG_NAME)) else { return false };
