@@ -80,7 +80,7 @@ impl Plan {
         let dimensions = Dimensions {
             messages: &[10_000, 100_000, 1_000_000, 10_000_000],
             text_lens: &[64, 1024],
-            workers: &[1, 2, 4, 16, 64, 256],
+            workers: &[1, 2, 16, 64, 256],
             usual_messages: 1_000_000,
             messages_by_workers: &[1_000_000, 10_000_000],
             singles: 100_000,

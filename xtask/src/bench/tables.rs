@@ -150,8 +150,8 @@ fn by_workers(results: &[&CaseResult]) -> Table {
                 score.map(|score| (f64::from(messages), &score.ns_per_message))
             })
             .collect();
-        let further = match costs.as_slice() {
-            [Some((few, of_few)), .., Some((many, of_many))] => {
+        let further = match costs.iter().flatten().collect::<Vec<_>>().as_slice() {
+            [(few, of_few), .., (many, of_many)] => {
                 format!("{:.1}", (of_many.median * many - of_few.median * few) / (many - few))
             }
             _ => "-".to_owned(),

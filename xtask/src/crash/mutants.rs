@@ -83,8 +83,8 @@ fn table(verdicts: &[Verdict]) -> String {
 # Sabotages, and which run caught them
 
 Made by `cargo xtask crash --mutants --table docs/mutants.md`. The runs are tried in this order, up to the
-first that fails: the quick set of `cargo xtask crash`, `cargo xtask crash --removed`, `cargo test -p common`. All of them
-pass on the product as it is, which is tried first.
+first that fails: the quick set of `cargo xtask crash`, `cargo xtask crash --removed`,
+`cargo test -p tests --test roles`. All of them pass on the product as it is, which is tried first.
 
 | sabotage | what it does | caught by | first finding | seconds |
 |---|---|---|---|---|

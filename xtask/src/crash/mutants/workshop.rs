@@ -82,12 +82,12 @@ impl Workshop {
         if let Some(finding) = removed::first_violation(&programs) {
             return Ok(Some(("crash --removed", finding)));
         }
-        let tested = self.cargo(&["test", "-p", "common"])?;
+        let tested = self.cargo(&["test", "-p", "tests", "--test", "roles"])?;
         if !tested.status.success() {
             let output = String::from_utf8_lossy(&tested.stdout).into_owned();
             let failed = output.lines().find(|line| line.ends_with("FAILED"));
             return Ok(Some((
-                "cargo test -p common",
+                "cargo test -p tests --test roles",
                 failed.unwrap_or("does not end well").to_owned(),
             )));
         }
