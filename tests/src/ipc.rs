@@ -1,6 +1,6 @@
 //! Which System V IPC objects a directory's instance has, from `/proc/sysvipc` (`sysvipc(7)`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use common::fence::message_queue::MessageQueue;
@@ -32,17 +32,18 @@ impl IpcObject {
     #[must_use]
     pub fn of(directory: &Path) -> Vec<Self> {
         let Ok(directory) = Directory::open(directory) else { return Vec::new() };
-        let segment_keys: HashSet<i32> = directory.keys(KeyOf::Segment).collect();
-        let queue_keys: HashSet<i32> = (1..=WORKERS_MAX)
-            .filter_map(|k| WorkerId::new(k).ok())
-            .flat_map(|worker| directory.keys(KeyOf::Queue(worker)).collect::<Vec<_>>())
-            .collect();
-        let segments = listed("shm").into_iter().filter(|(key, _)| segment_keys.contains(key));
-        let queues = listed("msg").into_iter().filter(|(key, _)| queue_keys.contains(key));
-        segments
-            .map(|(key, id)| Self::Segment { id, key })
-            .chain(queues.map(|(key, id)| Self::Queue { id, key }))
-            .collect()
+        // The tables are short, and the keys are thousands: so each key is looked up in the tables.
+        let (segments, queues) = (listed("shm"), listed("msg"));
+        let segment = |key| Some(Self::Segment { id: *segments.get(&key)?, key });
+        let queue = |key| Some(Self::Queue { id: *queues.get(&key)?, key });
+        let mut objects: Vec<Self> = directory.keys(KeyOf::Segment).filter_map(segment).collect();
+        if !queues.is_empty() {
+            let workers = (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok());
+            for worker in workers {
+                objects.extend(directory.keys(KeyOf::Queue(worker)).filter_map(queue));
+            }
+        }
+        objects
     }
 
     /// Removes it, as `ipcrm` does.
@@ -56,7 +57,7 @@ impl IpcObject {
 }
 
 /// Key and id of every object of a kind.
-fn listed(kind: &str) -> Vec<(i32, i32)> {
+fn listed(kind: &str) -> HashMap<i32, i32> {
     let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
     table
         .lines()

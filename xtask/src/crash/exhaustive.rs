@@ -15,7 +15,6 @@ mod report;
 mod scenario;
 mod stepper;
 mod successor;
-pub(crate) mod witness;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -112,7 +111,7 @@ pub(crate) fn run(args: &Args) -> bool {
 
 /// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
 pub(crate) fn clear(sandbox: &Sandbox) {
-    witness::kill_others(&sandbox.dir(), None);
+    crate::crash::witness::kill_others(&sandbox.dir(), None);
     for object in sandbox.ipc_objects() {
         object.remove();
     }

@@ -5,6 +5,7 @@ mod limits;
 mod mutants;
 mod random;
 mod removed;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use tests::Process;
 
 use super::stepper::{Stepped, Steps, Target};
-use super::witness;
+use crate::crash::witness;
 
 /// A running program, stepped or not.
 pub(crate) enum Actor {

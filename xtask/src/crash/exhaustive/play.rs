@@ -13,7 +13,7 @@ use super::oracle::Oracle;
 use super::point::{At, Moment, Role};
 use super::scenario::Scenario;
 use super::stepper::{Stepped, Steps, Stop, Target};
-use super::witness;
+use crate::crash::witness;
 
 /// How long anything may take from one event to the next, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);

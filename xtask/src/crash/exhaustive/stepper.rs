@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 use super::point::{At, Moment};
 use super::registers;
 use super::successor;
-use super::witness;
+use crate::crash::witness;
 
 /// Which process is stepped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use common::rotation::WorkerId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::witness;
+use crate::crash::witness;
 
 /// How long the successor may take until it has sent something; where nothing is left to send, all of
 /// it passes.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::limited::{self, Limited, PATIENCE, expect_log, run_free, wait_until};
 use super::{Outcome, Setting};
-use crate::crash::random::ledger;
+use crate::crash::witness;
 use common::rotation::WorkerId;
 
 pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
@@ -16,7 +16,7 @@ pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
     let mut pid = None;
     wait_until("worker 1 runs", || {
         pid = sandbox.processes().into_iter().find(|pid| is_worker(*pid, "1"));
-        pid.is_some() && ledger::find(&sandbox).is_some()
+        pid.is_some() && witness::ledger(&sandbox.dir()).is_some()
     })?;
     let pid = Pid::from_raw(pid.ok_or("no worker 1")?);
     if !tests::stop(pid.as_raw()) {
@@ -27,7 +27,9 @@ pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
     run_free(&sandbox, "client", &["Halo A;30000"])?;
     let executed = |k| {
         let worker = WorkerId::new(k).ok();
-        ledger::find(&sandbox).zip(worker).map_or(0, |(ledger, worker)| ledger.executed(worker))
+        witness::ledger(&sandbox.dir())
+            .zip(worker)
+            .map_or(0, |(ledger, worker)| ledger.executed(worker))
     };
     wait_until("the others execute their 10000 messages", || {
         executed(2) == 10_000 && executed(3) == 10_000

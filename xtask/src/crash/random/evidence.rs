@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use tests::Sandbox;
 
-use super::ledger;
 use super::plan::Plan;
+use crate::crash::witness;
 
 /// Writes it into the sandbox's directory, and returns where that is.
 pub(super) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
@@ -15,8 +15,7 @@ pub(super) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
     let files = [
         ("violation.txt", what.to_owned()),
         ("decisions.txt", plan.to_string()),
-        ("ledger.txt", ledger::dump(sandbox)),
-        ("ipc.txt", format!("{:#?}\n", sandbox.ipc_objects())),
+        ("ledger.txt", witness::dump(&dir)),
         ("processes.txt", processes(sandbox)),
     ];
     for (name, text) in files {

@@ -5,7 +5,6 @@
 mod check;
 mod client;
 mod evidence;
-pub(super) mod ledger;
 mod plan;
 mod round;
 mod stage;

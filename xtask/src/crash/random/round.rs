@@ -8,10 +8,10 @@ use tests::{Binaries, Sandbox};
 
 use super::check::check;
 use super::evidence;
-use super::ledger;
 use super::plan::{Part, Plan};
 use super::stage::{Stage, Terminal};
 use super::tally::Tally;
+use crate::crash::witness;
 
 /// From the last fault on, everything must end within this time.
 const HEALING: Duration = Duration::from_secs(5);
@@ -96,7 +96,7 @@ fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
     // What was left of the work may have been finished, and a worker that came next have begun an
     // empty session, before the balancer got that far.
     let waits_in_vain =
-        ledger::find(stage.sandbox).is_some_and(|ledger| !ledger::is_begun(&ledger));
+        witness::ledger(&stage.sandbox.dir()).is_some_and(|ledger| !witness::is_begun(&ledger));
     if !balancer.had_work || waits_in_vain {
         tell_to_end(balancer);
     }

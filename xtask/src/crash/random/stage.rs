@@ -9,9 +9,9 @@ use nix::unistd::Pid;
 use tests::{Ended, IpcObject, Process, Sandbox};
 
 use super::client::Client;
-use super::ledger;
 use super::plan::{Deed, Part, Plan};
 use super::tally::Tally;
+use crate::crash::witness;
 
 /// How long a killed process may take to go.
 const REAPING: Duration = Duration::from_secs(10);
@@ -116,7 +116,8 @@ impl<'a> Stage<'a> {
             }
         }
         // A killed process may also leave a ledger without any submission, which ends nothing.
-        let begun = ledger::find(self.sandbox).is_some_and(|ledger| ledger::is_begun(&ledger));
+        let begun =
+            witness::ledger(&self.sandbox.dir()).is_some_and(|ledger| witness::is_begun(&ledger));
         let log = self.is_log_complete();
         Ok(begun || !log)
     }
@@ -152,7 +153,8 @@ impl<'a> Stage<'a> {
     }
 
     fn look_for_pending(&mut self, killed: bool) {
-        if killed && ledger::find(self.sandbox).is_some_and(|ledger| ledger::is_pending(&ledger)) {
+        if killed && witness::ledger(&self.sandbox.dir()).is_some_and(|ledger| ledger.is_pending())
+        {
             self.tally.pending += 1;
         }
     }

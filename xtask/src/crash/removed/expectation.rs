@@ -9,7 +9,7 @@ use tests::{Ended, Process, Sandbox};
 
 use super::damage::{Damage, FOREIGN, RENAMED};
 use super::moment::{Moment, hold, signal_all};
-use crate::crash::exhaustive::witness;
+use crate::crash::witness;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const TEXT: &str = "Halo A";

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::Process;
 
-use crate::crash::exhaustive::witness;
+use crate::crash::witness;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -6,22 +6,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::cursors::Cursors;
-use common::fence::shared_memory::Segment;
+use common::instance::Directory;
 use common::layout::MAGIC;
 use common::ledger::Ledger;
+use common::session;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::IpcObject;
 
-/// The directory's ledger, if there is one that is ready.
+use crate::inspect;
+
+/// The directory's ledger, if there is one that is laid out.
 pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
-    IpcObject::of(dir).into_iter().find_map(|object| match object {
-        IpcObject::Segment { id, .. } => {
-            let ledger = Segment::attach(id).map(Ledger::new).ok()?;
-            (ledger.magic() == MAGIC).then_some(ledger)
-        }
-        IpcObject::Queue { .. } => None,
-    })
+    let ledger = session::find(&Directory::open(dir).ok()?);
+    ledger.filter(|ledger| ledger.magic() == MAGIC)
+}
+
+/// Whether a submission was accepted in it.
+pub(crate) fn is_begun(ledger: &Ledger) -> bool {
+    ledger.is_pending() || ledger.cursors().is_ok_and(|at| at.submissions > 0)
 }
 
 /// How far the session has come, what is pending included: it will be in the log.
@@ -36,7 +38,7 @@ pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
 /// Whether a process, which stands still, has committed a transaction and not finished it: one is
 /// pending, and the log's lock is this process's.
 pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
-    let pending = ledger(dir).is_some_and(|ledger| matches!(ledger.pending(), Ok(Some(_))));
+    let pending = ledger(dir).is_some_and(|ledger| ledger.is_pending());
     // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
     pending
         && (0..LOOKS).any(|_| {
@@ -90,30 +92,10 @@ pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
 
 /// Everything that the ledger and the IPC tables say, for a person.
 pub(crate) fn dump(dir: &Path) -> String {
-    let mut dump = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(dump, "IPC objects: {:#?}", IpcObject::of(dir));
-    match ledger(dir) {
-        None => dump.push_str("no ledger that is ready\n"),
-        Some(ledger) => {
-            let _ = writeln!(dump, "finished: {:#?}", ledger.cursors());
-            let _ = writeln!(dump, "pending: {:#?}", ledger.pending());
-            let _ = writeln!(dump, "received: {}", ledger.received());
-            let workers = ledger.cursors().ok().and_then(|at| at.workers());
-            for worker in workers.into_iter().flat_map(common::rotation::Workers::ids) {
-                let _ = writeln!(
-                    dump,
-                    "worker {worker}: executed {}, generations {:?}, queue {}, finished {}",
-                    ledger.executed(worker),
-                    ledger.generations(worker),
-                    ledger.queue(worker),
-                    ledger.is_finished(worker),
-                );
-            }
-        }
-    }
+    let mut dump = format!("{:#}\n", inspect::dump(dir));
     for table in ["msg", "shm"] {
         let path = format!("/proc/sysvipc/{table}");
+        // Writing to a String cannot fail.
         let _ = writeln!(dump, "{path}\n{}", std::fs::read_to_string(&path).unwrap_or_default());
     }
     dump
