@@ -1,6 +1,9 @@
 //! What `cargo xtask crash --random` and `--limits` found, each reduced to the shortest way to it.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use common::cursors::Cursors;
 use common::fence::shared_memory;
 use common::instance::Instance;
@@ -103,6 +106,32 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     sandbox.ok("loadbalancer", &["1"]);
     assert_eq!(sandbox.log().matches("Worker 1: 1 messages\n").count(), 2);
     sandbox.assert_clean();
+}
+
+/// Looking for work, a process read the two transaction counters one after the other, without the lock:
+/// where others finished two transactions in between, the ledger seemed damaged, and the process ended.
+#[test]
+fn a_look_for_work_beside_busy_writers_took_the_ledger_for_damaged() {
+    let sandbox = Sandbox::default();
+    let open = || Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
+    let (writer, reader) = (open(), open());
+    let at = writer.cursors().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for log_len in 0..300_000 {
+                writer.ledger().commit(&Cursors { log_len, ..at });
+                // As if something were written.
+                (0..100).for_each(|_| std::hint::spin_loop());
+                writer.ledger().finish();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            reader.ready().expect("a ledger that is as it should be");
+        }
+    });
+    shared_memory::remove(reader.ledger().segment_id()).unwrap();
 }
 
 /// `eprintln!` panics when it cannot write, so a report ended the program that made it: on a full disk,
