@@ -67,21 +67,21 @@ pub struct Journal {
 impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
+        let mut renderer = Renderer::default();
         let lock = LogLock::wait(instance.log(), || ())?;
         let (ledger, found) = session::attach(&instance)?;
-        drop(lock);
-        let mut journal = Self { instance, ledger, renderer: Renderer::default(), durable: false };
-        journal.lock()?;
-        Ok((journal, found))
+        // Under the same lock: let go in between, the session may be ended and removed by others.
+        drop(Transaction::begin(lock, &instance, &ledger, &mut renderer, false)?);
+        Ok((Self { instance, ledger, renderer, durable: false }, found))
     }
 
     /// The same for a process that outlives a session.
     pub fn reopen(&mut self) -> Result<(), Error> {
-        let lock = LogLock::wait(self.instance.log(), || ())?;
-        self.ledger = session::attach(&self.instance)?.0;
-        drop(lock);
-        self.renderer.forget();
-        self.lock().map(drop)
+        let Self { instance, ledger, renderer, durable } = self;
+        let lock = LogLock::wait(instance.log(), || ())?;
+        *ledger = session::attach(instance)?.0;
+        renderer.forget();
+        Transaction::begin(lock, instance, ledger, renderer, *durable).map(drop)
     }
 
     /// From now on every transaction is on the disk (`fdatasync(2)`) before it counts as done.

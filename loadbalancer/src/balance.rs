@@ -147,10 +147,14 @@ impl Balancer {
     /// client feeds any more. Returns false if it must be tried again.
     fn close(&mut self, draining: bool) -> Result<bool, Error> {
         let serve = self.serve;
-        self.journal.try_close(|instance, at: &Cursors| {
+        let closed = self.journal.try_close(|instance, at: &Cursors| {
             Ok(draining
                 || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))
-        })
+        });
+        match closed {
+            Err(Error::SessionEnded) => Ok(true),
+            closed => closed,
+        }
     }
 
     fn sleep(&mut self, seen: u32, advanced: Advance) -> Result<(), Error> {
@@ -194,8 +198,10 @@ impl Balancer {
         self.remove_queues()?;
         // Before the look for others, who may be leaving too: the last one must find itself alone.
         self.journal.instance().release(Role::Balancer)?;
-        self.journal.remove_objects()?;
-        Ok(0)
+        match self.journal.remove_objects() {
+            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     fn remove_queues(&self) -> Result<(), Error> {

@@ -114,7 +114,14 @@ fn run(args: &Args) -> Result<u8, Error> {
             return Ok(0);
         }
     }
-    journal.set_workers(args.workers)?;
+    match journal.set_workers(args.workers) {
+        // Only totals were missing, and workers started by hand have been quicker.
+        Err(Error::SessionEnded) => {
+            common::tell!("loadbalancer: the session is complete");
+            return Ok(0);
+        }
+        set => set?,
+    }
     if args.durable {
         journal.set_durable()?;
     }

@@ -5,8 +5,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Advance, Journal};
 use common::ledger::Ledger;
@@ -99,6 +102,46 @@ fn an_empty_ledger_stayed_while_the_dead_balancers_workers_were_dying() {
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
     assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// Whoever opens a session let the lock go between attaching it and looking for what is pending; where
+/// others ended and removed it in between, a worker or a balancer that had just been started failed.
+#[test]
+fn a_session_that_ended_while_it_was_being_opened_was_an_error() {
+    let sandbox = Sandbox::default();
+    let dir = sandbox.dir();
+    let open = || Journal::open(Instance::open(&dir).expect("the directory")).expect("a session").0;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                let mut journal = open();
+                let submission = Submission::parse(b"Halo A;1").expect("a submission");
+                journal.accept(&[submission]).expect("accepting");
+                journal.set_workers(Workers::new(1).expect("N")).expect("setting N");
+                journal.ledger().set_received(1);
+                journal.ledger().set_executed(worker(1), 1);
+                while !journal.cursors().expect("the cursors").all_logged() {
+                    journal.advance().expect("logging");
+                }
+                while !journal.try_close(|_, _| Ok(true)).expect("closing") {}
+                journal.ledger().set_finished(worker(1));
+                while !journal.cursors().expect("the cursors").is_ended() {
+                    journal.advance().expect("logging");
+                }
+                match journal.remove_objects() {
+                    Ok(_) | Err(Error::SessionEnded) => {} // or the other one was quicker
+                    Err(error) => panic!("removing: {error}"),
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            open();
+        }
+    });
+    assert!(open().remove_objects().expect("removing"));
     sandbox.assert_clean();
 }
 
