@@ -261,7 +261,8 @@ impl Sandbox {
     /// What is left, in words: IPC objects, processes, files other than the log.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
-        let objects = self.ipc_objects().into_iter().map(|object| format!("{object:?}"));
+        let objects = IpcObject::that_stay(&self.dir());
+        let objects = objects.into_iter().map(|object| format!("{object:?}"));
         let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
         let files = std::fs::read_dir(self.dir())
             .expect("the directory")

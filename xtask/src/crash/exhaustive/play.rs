@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tests::{Binaries, Sandbox};
+use tests::{Binaries, IpcObject, Sandbox};
 
 use super::actor::{Actor, End};
 use super::oracle::Oracle;
@@ -315,9 +315,9 @@ impl Play<'_> {
             .is_some_and(|at| at.workers == u64::from(self.scenario.workers))
     }
 
-    /// Nothing is left to do: what a person sees who looks at the log and at `ipcs`.
+    /// Nothing is left to do: there is no ledger, which is removed last, and the log is complete.
     fn is_over(&self) -> bool {
-        self.sandbox.ipc_objects().is_empty() && self.is_log_complete()
+        self.sandbox.segment().is_none() && self.is_log_complete()
     }
 
     /// Asks those to end who would wait for more work for ever.
@@ -372,7 +372,7 @@ impl Play<'_> {
         if let Some(oracle) = self.oracle {
             oracle.judge(&self.sandbox.log())?;
         }
-        let objects = self.sandbox.ipc_objects();
+        let objects = IpcObject::that_stay(&self.sandbox.dir());
         if !objects.is_empty() {
             return Err(format!("IPC objects are left: {objects:?}"));
         }
