@@ -10,5 +10,5 @@ mod sandbox;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
-pub use process::{Ended, Process, memory_peak, stop};
+pub use process::{Ended, Process, memory_peak, stop, stop_outside_lock};
 pub use sandbox::Sandbox;

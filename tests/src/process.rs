@@ -1,6 +1,7 @@
 //! One running program of a sandbox.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -115,6 +116,26 @@ pub fn stop(pid: i32) -> bool {
             None | Some('Z' | 'X') => return false,
             Some(_) => std::thread::sleep(Duration::from_micros(100)),
         }
+    }
+    false
+}
+
+/// The same, at a moment when the process does not hold the lock on this log, so that others can go on.
+#[must_use]
+pub fn stop_outside_lock(pid: i32, log: &Path) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if !stop(pid) {
+            return false;
+        }
+        // Unlocked, not only closed: a child that is being started has a copy of it for a moment.
+        let free =
+            File::open(log).map_or(true, |log| log.try_lock().is_ok() && log.unlock().is_ok());
+        if free {
+            return true;
+        }
+        let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        std::thread::sleep(Duration::from_millis(1));
     }
     false
 }

@@ -161,16 +161,8 @@ impl Sandbox {
 
     /// Stops a process where it does not hold the log's lock, so that others can go on.
     pub fn stop(&self, pid: i32) {
-        self.wait_until("it stands still outside of a transaction", || {
-            assert!(crate::stop(pid), "process {pid} has ended{}", self.report());
-            // Unlocked, not only closed: a child that is being started has a copy of it for a moment.
-            let free = File::open(self.log_path())
-                .map_or(true, |log| log.try_lock().is_ok() && log.unlock().is_ok());
-            if !free {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-            }
-            free
-        });
+        let stands = crate::process::stop_outside_lock(pid, &self.log_path());
+        assert!(stands, "process {pid} does not stand still{}", self.report());
     }
 
     /// Waits until the log is at least so long.

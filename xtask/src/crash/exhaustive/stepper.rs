@@ -84,7 +84,8 @@ impl Stepped {
         stop: Stop,
         dir: &Path,
     ) -> io::Result<Self> {
-        let mut shim = Command::new(std::env::current_exe()?);
+        // Not its path, under which a newer build may lie by now.
+        let mut shim = Command::new("/proc/self/exe");
         shim.args(["crash", "--traced", "--"]).arg(command.get_program()).args(command.get_args());
         shim.current_dir(dir);
         stdio(&mut shim)?;

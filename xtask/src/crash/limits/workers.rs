@@ -19,7 +19,7 @@ pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
         pid.is_some() && witness::ledger(&sandbox.dir()).is_some()
     })?;
     let pid = Pid::from_raw(pid.ok_or("no worker 1")?);
-    if !tests::stop(pid.as_raw()) {
+    if !tests::stop_outside_lock(pid.as_raw(), &sandbox.log_path()) {
         return Err("worker 1 did not stop".to_owned());
     }
     let stopped = Instant::now();

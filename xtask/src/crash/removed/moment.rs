@@ -100,7 +100,12 @@ fn stop_worker_2(dir: &Path) -> Result<(), String> {
     };
     let worker = witness::processes(dir).into_iter().find(is_worker_2);
     let worker = worker.ok_or("there is no worker 2")?;
-    if tests::stop(worker.as_raw()) { Ok(()) } else { Err("worker 2 did not stop".to_owned()) }
+    let log = dir.join(common::instance::LOG_NAME);
+    if tests::stop_outside_lock(worker.as_raw(), &log) {
+        Ok(())
+    } else {
+        Err("worker 2 did not stop".to_owned())
+    }
 }
 
 fn stop_all(dir: &Path) {
