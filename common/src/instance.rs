@@ -148,7 +148,8 @@ impl Instance {
                     if start.elapsed() > ROLE_PATIENCE {
                         return Err(Error::RoleTaken(role.name()));
                     }
-                    thread::sleep(Duration::from_millis(20));
+                    // Not sleep(): see LogLock::wait.
+                    thread::park_timeout(Duration::from_millis(20));
                 }
                 Err(error) => return Err(Error::Log(error.into())),
             }

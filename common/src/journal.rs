@@ -176,7 +176,8 @@ impl Journal {
         let wrote_received = transaction.wrote_received;
         drop(transaction);
         if self.ledger.is_lock_wanted() {
-            thread::sleep(LEAVE_LOCK);
+            // Not sleep(): see LogLock::wait.
+            thread::park_timeout(LEAVE_LOCK);
         }
         if wrote_received {
             // More may be forwarded.

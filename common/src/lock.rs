@@ -45,7 +45,9 @@ impl<'a> LogLock<'a> {
                 told = true;
                 crate::tell!("waiting: {} has locked sistem.log", holder(log));
             }
-            thread::sleep(pause);
+            // Not sleep(): after a signal it sleeps for what is left *and* the timer's slack of 50 µs
+            // (prctl(2)), so under a signal every 50 µs it never ends. This one has a deadline.
+            thread::park_timeout(pause);
             // Half of LEAVE_LOCK at first, so that it is not missed.
             if start.elapsed() > 100 * LEAVE_LOCK {
                 pause = (2 * pause).min(PAUSE_MAX);

@@ -132,7 +132,8 @@ impl Crew {
                     // Its total is logged: nothing is lost.
                     child.kill().map_err(Error::system("kill"))?;
                 }
-                std::thread::sleep(Duration::from_micros(200));
+                // Not sleep(): see LogLock::wait.
+                std::thread::park_timeout(Duration::from_micros(200));
             }
         }
         Ok(())

@@ -109,7 +109,8 @@ fn run(args: &Args) -> Result<u8, Error> {
                 && journal.cursors()?.submissions == 0
                 && start.elapsed() < END_PATIENCE
             {
-                thread::sleep(Duration::from_millis(1));
+                // Not sleep(): see LogLock::wait.
+                thread::park_timeout(Duration::from_millis(1));
             }
             return Ok(0);
         }
