@@ -69,6 +69,7 @@ impl Feed {
                     // that works or not, the error to report is the one above.
                     let released = journal.instance().release(Role::Client);
                     let _ = released.and_then(|()| journal.remove_objects());
+                    journal.ledger().doorbell().ring();
                     return Err(error);
                 }
             }

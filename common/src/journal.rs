@@ -229,9 +229,6 @@ impl Journal {
             return Ok(false);
         }
         session::remove(transaction.instance, transaction.ledger, &at)?;
-        drop(transaction);
-        self.ledger.space().ring();
-        self.ledger.stage().ring();
         Ok(true)
     }
 }

@@ -89,10 +89,9 @@ fn create(instance: &Instance) -> Result<Ledger, Error> {
         match shared_memory::create(key, size_of::<Layout>()) {
             Ok(id) => {
                 let attached = Segment::attach(id);
-                return attached.map(Ledger::new).map_err(|source| Error::Ipc {
-                    object: object(),
-                    call: "shmat",
-                    source,
+                return attached.map(Ledger::new).map_err(|source| {
+                    let _ = shared_memory::remove(id); // nobody else knows of it
+                    Error::Ipc { object: object(), call: "shmat", source }
                 });
             }
             Err(Errno::EEXIST) => {}
@@ -203,7 +202,11 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
         object: format!("ledger of {}", instance.path().display()),
         call: "shmctl",
         source,
-    })
+    })?;
+    // Who waits for the end of this session has it still attached.
+    ledger.space().ring();
+    ledger.stage().ring();
+    Ok(())
 }
 
 /// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the

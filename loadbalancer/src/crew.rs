@@ -96,7 +96,10 @@ impl Crew {
                 member.told_missing = false; // by hand
                 member.start_at = None;
             } else if finishing {
-                ledger.set_finished(member.worker);
+                if !ledger.is_finished(member.worker) {
+                    ledger.set_finished(member.worker);
+                    ledger.doorbell().ring(); // its total is ready, and nobody else knows
+                }
                 member.start_at = None;
             } else if let Some(program) = &self.program {
                 let at = *member.start_at.get_or_insert_with(Instant::now);

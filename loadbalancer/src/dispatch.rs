@@ -87,6 +87,10 @@ impl Dispatch {
         while self.taken.front().is_some_and(|taken| taken.base + taken.count <= at.base) {
             self.taken.pop_front();
         }
+        if self.next_position < at.head {
+            // Logged to their last line before they were taken, by workers that outlived a balancer.
+            (self.next_position, self.next_base) = (at.head, at.base);
+        }
         let before = self.next_position;
         while self.next_position < at.tail {
             let submission = ledger.read_submission(self.next_position)?;
@@ -110,7 +114,11 @@ impl Dispatch {
     /// ahead, having been received in the ledger: their lines follow, in their order.
     fn forward_limit(&self, ledger: &Ledger, at: &Cursors) -> u64 {
         let count = ledger.peek_count(at.head);
-        if !at.all_logged() && at.line < count { at.base + at.line } else { self.next_base }
+        if !at.all_logged() && at.line < count {
+            (at.base + at.line).min(self.next_base)
+        } else {
+            self.next_base
+        }
     }
 
     /// Gives every worker a fresh queue whose queue is missing or for an earlier life.
@@ -174,14 +182,25 @@ impl Dispatch {
         let Self { outlets, taken, message, workers, .. } = self;
         let outlet = &mut outlets[index];
         let Some(queue) = outlet.queue else { return Ok(false) };
+        let executed = ledger.executed(outlet.worker);
+        if outlet.sent < executed {
+            // An earlier life was still at work when this queue was made for the next one.
+            (outlet.sent, outlet.text_at) = (executed, 0);
+        }
         let share = workers.share(outlet.worker, limit);
-        if outlet.sent.saturating_add(least) > share
-            || outlet.full_at == Some(ledger.executed(outlet.worker))
-        {
+        if outlet.sent.saturating_add(least) > share {
+            // Nothing to send, so nothing to wait for either.
+            outlet.full_at = None;
+            return Ok(false);
+        }
+        if outlet.full_at == Some(executed) {
             return Ok(false);
         }
         let mut next = (outlet.sent, outlet.text_at);
         let len = fill(message, ledger, taken, *workers, outlet, share, &mut next)?;
+        if len == 0 {
+            return Ok(false);
+        }
         match queue.try_send(message, len) {
             Ok(()) => {
                 (outlet.sent, outlet.text_at) = next;
@@ -352,5 +371,41 @@ fn send_error(worker: WorkerId, error: Errno) -> Error {
         object: format!("message queue of worker {worker}"),
         call: "msgsnd",
         source: error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::journal::{Advance, Journal};
+    use common::submission::Submission;
+
+    use super::*;
+
+    /// A worker's earlier life executed a submission while a queue was made for its next one. Going on from
+    /// where the queue began, frames without a message were sent without end, or a difference overflowed.
+    #[test]
+    fn what_an_earlier_life_executed_meanwhile_is_not_sent() {
+        for later in [None, Some(Submission::parse(b"b;1").unwrap())] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
+            let (workers, worker) = (Workers::new(1).unwrap(), WorkerId::new(1).unwrap());
+            journal.set_workers(workers).unwrap();
+            journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
+            let mut dispatch = Dispatch::new(workers, &journal.cursors().unwrap());
+            dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
+            while journal.advance().unwrap() == Advance::Wrote {}
+            dispatch.renew_where_asked(journal.instance(), journal.ledger()).unwrap();
+            journal.ledger().set_executed(worker, 2);
+            while journal.advance().unwrap() == Advance::Wrote {}
+            let sent = later.map(|later| journal.accept(&[later]).unwrap()).is_some();
+            dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
+            while journal.advance().unwrap() == Advance::Wrote {}
+            dispatch.send(journal.ledger(), &journal.cursors().unwrap()).unwrap();
+            let queue = dispatch.outlets[0].queue.unwrap();
+            let messages = queue.stat().unwrap().messages;
+            let at = journal.cursors().unwrap();
+            session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+            assert_eq!(messages, u64::from(sent));
+        }
     }
 }

@@ -105,6 +105,31 @@ fn an_empty_ledger_stayed_while_the_dead_balancers_workers_were_dying() {
     sandbox.assert_clean();
 }
 
+/// A balancer whose workers are dead made their totals ready itself, and slept a second before it wrote
+/// them.
+#[test]
+fn the_totals_of_dead_workers_were_slept_upon() {
+    let sandbox = Sandbox::default();
+    let mut quickest = Duration::MAX;
+    // The quickest of some, since a busy machine only ever adds to it.
+    for _ in 0..5 {
+        let mut journal = open(&sandbox);
+        journal.accept(&[Submission::parse(b"a;1").expect("a submission")]).expect("accepting");
+        journal.set_workers(Workers::new(1).expect("N")).expect("setting N");
+        journal.ledger().set_received(1);
+        journal.ledger().set_executed(worker(1), 1);
+        while journal.advance().expect("logging") == Advance::Wrote {}
+        assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
+        drop(journal);
+        let start = Instant::now();
+        sandbox.ok("loadbalancer", &["1"]);
+        quickest = quickest.min(start.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(700), "{quickest:?}, as long as the longest sleep");
+    assert_eq!(sandbox.sessions().len(), 5);
+    sandbox.assert_clean();
+}
+
 /// Whoever opens a session let the lock go between attaching it and looking for what is pending; where
 /// others ended and removed it in between, a worker or a balancer that had just been started failed.
 #[test]

@@ -196,7 +196,9 @@ impl Server {
     /// again after letting it go; but a foreign program does not, so the balancer is told.
     fn log_ready(&mut self) -> Result<(), Error> {
         if matches!(self.journal.ready()?, Ready::Received | Ready::Pending) {
-            return Ok(()); // the balancer is at it
+            // The balancer is at it, or asleep: it may be this worker's line that others waited for.
+            self.journal.ledger().doorbell().ring();
+            return Ok(());
         }
         loop {
             match self.advance()? {
