@@ -5,7 +5,6 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
@@ -15,6 +14,7 @@ use crate::checksum;
 use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
+use crate::pause::pause;
 use crate::role::{Role, byte_lock};
 use crate::rotation::WorkerId;
 
@@ -148,8 +148,7 @@ impl Instance {
                     if start.elapsed() > ROLE_PATIENCE {
                         return Err(Error::RoleTaken(role.name()));
                     }
-                    // Not sleep(): see LogLock::wait.
-                    thread::park_timeout(Duration::from_millis(20));
+                    pause(Duration::from_millis(20));
                 }
                 Err(error) => return Err(Error::Log(error.into())),
             }

@@ -6,13 +6,12 @@
 //! left behind, a writer looks again after unlocking, and a worker that found the lock taken rings for
 //! the balancer, which tries again until it gets it.
 
-use std::thread;
-
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::ledger::Ledger;
 use crate::lock::{LEAVE_LOCK, LogLock};
+use crate::pause::pause;
 use crate::render::Renderer;
 use crate::rotation::Workers;
 use crate::session::{self, Found};
@@ -176,8 +175,7 @@ impl Journal {
         let wrote_received = transaction.wrote_received;
         drop(transaction);
         if self.ledger.is_lock_wanted() {
-            // Not sleep(): see LogLock::wait.
-            thread::park_timeout(LEAVE_LOCK);
+            pause(LEAVE_LOCK);
         }
         if wrote_received {
             // More may be forwarded.

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod ledger;
 pub mod line;
 mod lock;
+pub mod pause;
 pub mod render;
 pub mod replay;
 pub mod role;

@@ -4,10 +4,10 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::pause::pause;
 
 /// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
 /// a second while lines were written in bulk.
@@ -34,7 +34,7 @@ impl<'a> LogLock<'a> {
         const PAUSE_MAX: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut pause = LEAVE_LOCK / 2;
+        let mut limit = LEAVE_LOCK / 2;
         let mut told = false;
         loop {
             if let Some(lock) = Self::try_take(log)? {
@@ -45,12 +45,10 @@ impl<'a> LogLock<'a> {
                 told = true;
                 crate::tell!("waiting: {} has locked sistem.log", holder(log));
             }
-            // Not sleep(): after a signal it sleeps for what is left *and* the timer's slack of 50 µs
-            // (prctl(2)), so under a signal every 50 µs it never ends. This one has a deadline.
-            thread::park_timeout(pause);
+            pause(limit);
             // Half of LEAVE_LOCK at first, so that it is not missed.
             if start.elapsed() > 100 * LEAVE_LOCK {
-                pause = (2 * pause).min(PAUSE_MAX);
+                limit = (2 * limit).min(PAUSE_MAX);
             }
         }
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use common::error::Error;
 use common::instance::Instance;
 use common::ledger::Ledger;
+use common::pause::pause;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use nix::errno::Errno;
@@ -135,8 +136,7 @@ impl Crew {
                     // Its total is logged: nothing is lost.
                     child.kill().map_err(Error::system("kill"))?;
                 }
-                // Not sleep(): see LogLock::wait.
-                std::thread::park_timeout(Duration::from_micros(200));
+                pause(Duration::from_micros(200));
             }
         }
         Ok(())

@@ -26,7 +26,6 @@ mod dispatch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -34,6 +33,7 @@ use common::error::{Error, report};
 use common::fence::signals;
 use common::instance::Instance;
 use common::journal::Journal;
+use common::pause::pause;
 use common::role::Role;
 use common::rotation::Workers;
 use common::session::{self, Found};
@@ -109,8 +109,7 @@ fn run(args: &Args) -> Result<u8, Error> {
                 && journal.cursors()?.submissions == 0
                 && start.elapsed() < END_PATIENCE
             {
-                // Not sleep(): see LogLock::wait.
-                thread::park_timeout(Duration::from_millis(1));
+                pause(Duration::from_millis(1));
             }
             return Ok(0);
         }
