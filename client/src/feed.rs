@@ -67,8 +67,7 @@ impl Feed {
                     common::tell!("client: not accepted: {first} ({} in all)", left.len());
                     // A ledger that only this client has used, and in vain, does not stay behind. Whether
                     // that works or not, the error to report is the one above.
-                    let released = journal.instance().release(Role::Client);
-                    let _ = released.and_then(|()| journal.remove_objects());
+                    let _ = journal.leave(Role::Client);
                     journal.ledger().doorbell().ring();
                     return Err(error);
                 }

@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::lock::{LEAVE_LOCK, LogLock};
 use crate::pause::pause;
 use crate::render::Renderer;
+use crate::role::Role;
 use crate::rotation::Workers;
 use crate::session::{self, Found};
 use crate::submission::Submission;
@@ -162,14 +163,20 @@ impl Journal {
         })
     }
 
-    /// Writes one transaction of lines that are ready, if the lock is free.
+    /// Writes one transaction of lines that are ready, if the lock is free. Nothing, too, if others have
+    /// written the last line meanwhile and removed the session.
     pub fn advance(&mut self) -> Result<Advance, Error> {
         if self.ready()? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
         // Read before the lock is taken: what is redone under it counts as written.
         let before = self.cursors()?;
-        let Some(mut transaction) = self.try_lock()? else { return Ok(Advance::Busy) };
+        let mut transaction = match self.try_lock() {
+            Ok(Some(transaction)) => transaction,
+            Ok(None) => return Ok(Advance::Busy),
+            Err(Error::SessionEnded) => return Ok(Advance::Nothing),
+            Err(error) => return Err(error),
+        };
         transaction.append_ready()?;
         let after = transaction.at;
         let wrote_received = transaction.wrote_received;
@@ -200,12 +207,18 @@ impl Journal {
     }
 
     /// Closes the session if `no_more` says so, under the lock: from then on submissions go to the
-    /// next session. Returns false if another process holds the lock.
+    /// next session. Returns false if another process holds the lock; true also when others have ended
+    /// and removed the session.
     pub fn try_close(
         &mut self,
         no_more: impl FnOnce(&Instance, &Cursors) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let Some(mut transaction) = self.try_lock()? else { return Ok(false) };
+        let mut transaction = match self.try_lock() {
+            Ok(Some(transaction)) => transaction,
+            Ok(None) => return Ok(false),
+            Err(Error::SessionEnded) => return Ok(true),
+            Err(error) => return Err(error),
+        };
         if transaction.at.closing == 0 && no_more(transaction.instance, &transaction.at)? {
             transaction.put(Cursors { closing: 1, ..transaction.at })?;
         }
@@ -228,5 +241,15 @@ impl Journal {
         }
         session::remove(transaction.instance, transaction.ledger, &at)?;
         Ok(true)
+    }
+
+    /// Gives a role back, and removes the session's IPC objects if nobody else needs them.
+    pub fn leave(&mut self, role: Role) -> Result<(), Error> {
+        // Before the look for others: of several that leave at once, the last one must find itself alone.
+        self.instance.release(role)?;
+        match self.remove_objects() {
+            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -125,8 +125,6 @@ impl Balancer {
                 self.retry = RETRY_MIN;
                 Ok(Advance::Wrote)
             }
-            // Whoever came when all was over was quicker: see end().
-            Err(Error::SessionEnded) => Ok(Advance::Nothing),
             advanced => advanced,
         }
     }
@@ -147,14 +145,10 @@ impl Balancer {
     /// client feeds any more. Returns false if it must be tried again.
     fn close(&mut self, draining: bool) -> Result<bool, Error> {
         let serve = self.serve;
-        let closed = self.journal.try_close(|instance, at: &Cursors| {
+        self.journal.try_close(|instance, at: &Cursors| {
             Ok(draining
                 || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))
-        });
-        match closed {
-            Err(Error::SessionEnded) => Ok(true),
-            closed => closed,
-        }
+        })
     }
 
     fn sleep(&mut self, seen: u32, advanced: Advance) -> Result<(), Error> {
@@ -196,12 +190,8 @@ impl Balancer {
     fn end_unused(mut self) -> Result<u8, Error> {
         self.crew.dismiss()?;
         self.remove_queues()?;
-        // Before the look for others, who may be leaving too: the last one must find itself alone.
-        self.journal.instance().release(Role::Balancer)?;
-        match self.journal.remove_objects() {
-            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(0),
-            Err(error) => Err(error),
-        }
+        self.journal.leave(Role::Balancer)?;
+        Ok(0)
     }
 
     fn remove_queues(&self) -> Result<(), Error> {

@@ -221,20 +221,13 @@ impl Server {
                 }
                 Ok(Advance::Busy)
             }
-            Err(Error::SessionEnded) => Ok(Advance::Nothing),
             advanced => advanced,
         }
     }
 
     /// An idle worker that was the only one here leaves nothing behind.
     pub(crate) fn leave(mut self) -> Result<(), Error> {
-        // Before the look for others: of several that leave at once, the last one must find itself
-        // alone.
-        self.journal.instance().release(Role::Worker(self.worker))?;
-        match self.journal.remove_objects() {
-            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.journal.leave(Role::Worker(self.worker))
     }
 }
 
