@@ -87,13 +87,17 @@ impl Dispatch {
         while self.taken.front().is_some_and(|taken| taken.base + taken.count <= at.base) {
             self.taken.pop_front();
         }
-        if self.next_position < at.head {
-            // Logged to their last line before they were taken, by workers that outlived a balancer.
-            (self.next_position, self.next_base) = (at.head, at.base);
-        }
         let before = self.next_position;
         while self.next_position < at.tail {
-            let submission = ledger.read_submission(self.next_position)?;
+            let read = ledger.read_submission(self.next_position);
+            let now = ledger.cursors()?;
+            if self.next_position < now.head {
+                // Logged to its last line, and perhaps overwritten, before it was taken: by workers that
+                // outlived a balancer, which had counted it as received.
+                (self.next_position, self.next_base) = (now.head, now.base);
+                continue;
+            }
+            let submission = read?;
             let count = submission.count().into();
             self.taken.push_back(Taken {
                 position: self.next_position,
@@ -380,6 +384,28 @@ mod tests {
     use common::submission::Submission;
 
     use super::*;
+
+    /// Workers that outlived a balancer logged a submission to its last line between the next one's look
+    /// at the cursors and at the ring, where a client may have written another one since.
+    #[test]
+    fn what_was_logged_before_it_was_taken_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
+        let (workers, worker) = (Workers::new(1).unwrap(), WorkerId::new(1).unwrap());
+        journal.set_workers(workers).unwrap();
+        let two = ["a;2", "b;3"].map(|text| Submission::parse(text.as_bytes()).unwrap());
+        journal.accept(&two).unwrap();
+        let before = journal.cursors().unwrap();
+        let mut dispatch = Dispatch::new(workers, &before);
+        journal.ledger().set_received(5);
+        journal.ledger().set_executed(worker, 2);
+        while journal.advance().unwrap() == Advance::Wrote {}
+        dispatch.take(journal.ledger(), &before).unwrap();
+        let at = journal.cursors().unwrap();
+        session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+        assert_eq!(dispatch.next_base, 5);
+        assert_eq!(dispatch.taken.iter().map(|taken| taken.base).collect::<Vec<_>>(), [2]);
+    }
 
     /// A worker's earlier life executed a submission while a queue was made for its next one. Going on from
     /// where the queue began, frames without a message were sent without end, or a difference overflowed.
