@@ -75,6 +75,19 @@ fn finish_session(journal: &mut Journal) {
     assert!(journal.cursors().expect("the cursors").is_ended());
 }
 
+/// Plays a whole session up to its closing, also beside others who take the log's lock.
+fn close_session(journal: &mut Journal) {
+    let submission = Submission::parse(b"Halo A;1").expect("a submission");
+    journal.accept(&[submission]).expect("accepting");
+    journal.set_workers(Workers::new(1).expect("a number of workers")).expect("setting N");
+    journal.ledger().set_received(1);
+    journal.ledger().set_executed(worker(1), 1);
+    while !journal.cursors().expect("the cursors").all_logged() {
+        journal.advance().expect("logging");
+    }
+    while !journal.try_close(|_, _| Ok(true)).expect("closing") {}
+}
+
 fn open(sandbox: &Sandbox) -> Journal {
     Journal::open(Instance::open(&sandbox.dir()).expect("the directory")).expect("a session").0
 }
@@ -113,14 +126,7 @@ fn the_totals_of_dead_workers_were_slept_upon() {
     let mut quickest = Duration::MAX;
     // The quickest of some, since a busy machine only ever adds to it.
     for _ in 0..5 {
-        let mut journal = open(&sandbox);
-        journal.accept(&[Submission::parse(b"a;1").expect("a submission")]).expect("accepting");
-        journal.set_workers(Workers::new(1).expect("N")).expect("setting N");
-        journal.ledger().set_received(1);
-        journal.ledger().set_executed(worker(1), 1);
-        while journal.advance().expect("logging") == Advance::Wrote {}
-        assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
-        drop(journal);
+        close_session(&mut open(&sandbox));
         let start = Instant::now();
         sandbox.ok("loadbalancer", &["1"]);
         quickest = quickest.min(start.elapsed());
@@ -142,15 +148,7 @@ fn a_session_that_ended_while_it_was_being_opened_was_an_error() {
         scope.spawn(|| {
             for _ in 0..2000 {
                 let mut journal = open();
-                let submission = Submission::parse(b"Halo A;1").expect("a submission");
-                journal.accept(&[submission]).expect("accepting");
-                journal.set_workers(Workers::new(1).expect("N")).expect("setting N");
-                journal.ledger().set_received(1);
-                journal.ledger().set_executed(worker(1), 1);
-                while !journal.cursors().expect("the cursors").all_logged() {
-                    journal.advance().expect("logging");
-                }
-                while !journal.try_close(|_, _| Ok(true)).expect("closing") {}
+                close_session(&mut journal);
                 journal.ledger().set_finished(worker(1));
                 while !journal.cursors().expect("the cursors").is_ended() {
                     journal.advance().expect("logging");
