@@ -80,6 +80,12 @@ fn describe(ledger: &Ledger) -> Value {
         "segment": ledger.segment_id(),
         "session": format!("{:016x}", ledger.session()),
         "received": ledger.received(),
+        "watched": ledger.is_watched(),
+        "bells": {
+            "doorbell": format!("{:?}", ledger.doorbell()),
+            "space": format!("{:?}", ledger.space()),
+            "stage": format!("{:?}", ledger.stage()),
+        },
         "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
         "workers": workers(ledger, cursors.as_ref().ok()),
         "cursors": or_error(cursors),

@@ -8,7 +8,7 @@ mod inspect;
 mod terminal;
 mod verify;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -42,4 +42,9 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Inspect(args) => inspect::run(&args),
     }
+}
+
+/// Starts this very program again. Not by its path, under which a newer build may lie by now.
+fn this_program() -> Command {
+    Command::new("/proc/self/exe")
 }

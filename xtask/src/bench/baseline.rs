@@ -36,11 +36,11 @@ pub(super) fn run(case: &Case, log: Option<&Path>) -> Result<Duration, Failure> 
     let mut takers = Vec::new();
     for (worker, queue) in case.workers.ids().zip(&ids) {
         let share = case.workers.share(worker, u64::from(case.messages));
-        let mut taker = role::command("taker")?;
+        let mut taker = role::command("taker");
         taker.args([queue, &worker.to_string(), &share.to_string()]).args(&log);
         takers.push(launch(taker)?);
     }
-    let mut giver = role::command("giver")?;
+    let mut giver = role::command("giver");
     giver.args([&case.text(), &case.messages.to_string()]).args(&ids).args(&log);
     launch(giver)?.finish()?;
     takers.into_iter().try_for_each(Launched::finish)?;

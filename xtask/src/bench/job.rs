@@ -21,29 +21,29 @@ pub(super) struct Job {
 impl Job {
     /// A case's job. What the client prints for each accepted submission is printed, to nobody.
     pub(super) fn new(sandbox: &Sandbox, case: &Case) -> Result<Self, Failure> {
-        Self::wrapped(sandbox, case, Ok)
+        Self::wrapped(sandbox, case, |command| command)
     }
 
     /// The same, by way of another program that starts it.
     pub(super) fn wrapped(
         sandbox: &Sandbox,
         case: &Case,
-        wrap: impl Fn(Command) -> Result<Command, Failure>,
+        wrap: impl Fn(Command) -> Command,
     ) -> Result<Self, Failure> {
         let (text, messages) = (case.text(), case.messages);
         let mut client = match case.shape {
-            Shape::Many => wrap(sandbox.command("client", &[&format!("{text};{messages}")]))?,
+            Shape::Many => wrap(sandbox.command("client", &[&format!("{text};{messages}")])),
             Shape::Singles => {
                 let input = tempfile::tempfile()
                     .and_then(|file| fill(file, &format!("{text};1\n"), messages))
                     .map_err(Failure::system("a temp file"))?;
-                let mut client = wrap(sandbox.command("client", &[]))?;
+                let mut client = wrap(sandbox.command("client", &[]));
                 client.stdin(input);
                 client
             }
         };
         client.stdout(Stdio::null());
-        let balancer = wrap(sandbox.command("loadbalancer", &[&case.workers.get().to_string()]))?;
+        let balancer = wrap(sandbox.command("loadbalancer", &[&case.workers.get().to_string()]));
         Ok(Self { client, balancer })
     }
 

@@ -89,11 +89,11 @@ pub(super) fn run(
     let segment = DoorbellSegment::create()?;
     let (segment_id, queue_id) = (segment.id.to_string(), &queues.ids()[0]);
     let raw_log = raw_box.log_path();
-    let mut ping_worker = role::command("ping-worker")?;
+    let mut ping_worker = role::command("ping-worker");
     ping_worker.arg(queue_id).arg(&raw_log);
-    let mut ping_balancer = role::command("ping-balancer")?;
+    let mut ping_balancer = role::command("ping-balancer");
     ping_balancer.args([&segment_id, queue_id, &case.text_len.to_string()]);
-    let mut ping_client = role::command("ping-client")?;
+    let mut ping_client = role::command("ping-client");
     ping_client.arg(&segment_id).stdin(Stdio::piped());
     let _killed_at_the_end = [launch(ping_worker)?, launch(ping_balancer)?];
     let mut raw = Way::open(launch(ping_client)?, &raw_log, written_len())?;

@@ -6,7 +6,6 @@ use std::process::{Command, ExitCode, Stdio};
 use common::error::exit;
 
 use super::baseline::{Giver, Taker};
-use super::failure::Failure;
 use super::limit::Rewrite;
 use super::ping_pong::{PingBalancer, PingClient, PingWorker};
 use super::tracer::Traced;
@@ -39,11 +38,10 @@ pub(super) enum Role {
 }
 
 /// A command that starts this very program in a role.
-pub(super) fn command(role: &str) -> Result<Command, Failure> {
-    let own = std::env::current_exe().map_err(Failure::system("own program file"))?;
-    let mut command = Command::new(own);
+pub(super) fn command(role: &str) -> Command {
+    let mut command = crate::this_program();
     command.args(["bench", role]).stdin(Stdio::null());
-    Ok(command)
+    command
 }
 
 impl Role {

@@ -50,13 +50,13 @@ pub(super) struct Seen {
 }
 
 /// The same command, to be given to [`run`].
-fn traceable(program: &Command) -> Result<Command, Failure> {
-    let mut command = role::command("traced")?;
+fn traceable(program: &Command) -> Command {
+    let mut command = role::command("traced");
     command.arg(program.get_program()).args(program.get_args());
     if let Some(dir) = program.get_current_dir() {
         command.current_dir(dir);
     }
-    Ok(command)
+    command
 }
 
 /// Runs a job under ptrace, and judges its log.

@@ -26,6 +26,8 @@ use campaign::Campaign;
 use point::Point;
 use scenario::SCENARIOS;
 
+use crate::crash::witness;
+
 /// Kill at system calls.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -111,7 +113,7 @@ pub(crate) fn run(args: &Args) -> bool {
 
 /// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
 pub(crate) fn clear(sandbox: &Sandbox) {
-    crate::crash::witness::kill_others(&sandbox.dir(), None);
+    witness::kill_others(&sandbox.dir(), None);
     for object in sandbox.ipc_objects() {
         object.remove();
     }

@@ -41,11 +41,11 @@ pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
     let pending = ledger(dir).is_some_and(|ledger| ledger.is_pending());
     // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
     pending
-        && (0..LOOKS).any(|_| {
-            holds_log_lock(dir, pid) || {
+        && (0..LOOKS).any(|look| {
+            if look > 0 {
                 std::thread::sleep(LOOK_AGAIN_AFTER);
-                false
             }
+            holds_log_lock(dir, pid)
         })
 }
 

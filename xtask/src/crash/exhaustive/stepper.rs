@@ -84,8 +84,7 @@ impl Stepped {
         stop: Stop,
         dir: &Path,
     ) -> io::Result<Self> {
-        // Not its path, under which a newer build may lie by now.
-        let mut shim = Command::new("/proc/self/exe");
+        let mut shim = crate::this_program();
         shim.args(["crash", "--traced", "--"]).arg(command.get_program()).args(command.get_args());
         shim.current_dir(dir);
         stdio(&mut shim)?;
