@@ -203,7 +203,7 @@ impl Dispatch {
         let mut next = (outlet.sent, outlet.text_at);
         let len = fill(message, ledger, taken, *workers, outlet, share, &mut next)?;
         if len == 0 {
-            return Ok(false);
+            return Ok(ledger.executed(outlet.worker) > outlet.sent);
         }
         match queue.try_send(message, len) {
             Ok(()) => {
@@ -324,7 +324,12 @@ fn fill(
             at += 1;
             continue;
         }
-        let record = ledger.read_submission(submission.position)?;
+        let record = ledger.read_submission(submission.position);
+        if ledger.executed(outlet.worker) > own {
+            // Again by an earlier life, since send_frame() looked: the record may be overwritten.
+            return Ok(0);
+        }
+        let record = record?;
         let text = record.text().as_bytes();
         if let Some(bytes) = bytes.take() {
             let long = 32 + text.len() + MESSAGES_MIN * 4;
