@@ -137,7 +137,9 @@ impl Ledger {
         // A slot is only written again after the *next* transaction finished, so a second look at
         // the counter tells whether what was read is whole.
         for _ in 0..1_000_000 {
-            let number = self.layout().finished.load(Ordering::Acquire);
+            // SeqCst: after set_watched, whoever finishes the last transaction sees that, or this sees
+            // the transaction. (An Acquire load may be done before an earlier store.)
+            let number = self.layout().finished.load(Ordering::SeqCst);
             let words = self.load_slot(number);
             fence(Ordering::Acquire);
             if self.layout().finished.load(Ordering::Relaxed) == number {
@@ -257,7 +259,8 @@ impl Ledger {
     /// Messages that a worker has executed.
     #[must_use]
     pub fn executed(&self, worker: WorkerId) -> u64 {
-        self.cell(worker).executed.load(Ordering::Acquire)
+        // SeqCst: after set_wake_at, likewise.
+        self.cell(worker).executed.load(Ordering::SeqCst)
     }
 
     /// Sets it: that worker only. From here on its lines are ready, whoever writes them.
