@@ -7,6 +7,7 @@ use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Accept, Journal};
 use common::role::Role;
+use common::session;
 use common::submission::Submission;
 
 /// How often a waiting client looks whether the session it waits for is gone.
@@ -65,10 +66,6 @@ impl Feed {
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
                     common::tell!("client: not accepted: {first} ({} in all)", left.len());
-                    // A ledger that only this client has used, and in vain, does not stay behind. Whether
-                    // that works or not, the error to report is the one above.
-                    let _ = journal.leave(Role::Client);
-                    journal.ledger().doorbell().ring();
                     return Err(error);
                 }
             }
@@ -103,12 +100,16 @@ impl Feed {
             .map_err(Error::system("accepted, but standard output"))
     }
 
-    /// Tells the balancer that this client feeds no more.
-    pub(crate) fn end(self) -> Result<(), Error> {
-        if let State::Attached(journal) = self.state {
-            journal.instance().release(Role::Client)?;
-            journal.ledger().doorbell().ring();
+    /// Tells the balancer that this client feeds no more. A ledger that only this client has used, and
+    /// in vain, does not stay behind.
+    pub(crate) fn end(self, outcome: Result<u8, Error>) -> Result<u8, Error> {
+        match self.state {
+            State::Attached(journal) => journal.leave(Role::Client, outcome),
+            State::Idle(Some(instance)) => {
+                let left = session::leave(&instance, Role::Client);
+                outcome.and_then(|code| left.map(|_| code))
+            }
+            State::Idle(None) => outcome,
         }
-        Ok(())
     }
 }

@@ -74,16 +74,20 @@ fn run(args: &Args) -> Result<u8, Error> {
     // As long as this is held, a load balancer waits for more.
     instance.hold(Role::Client)?;
     let mut feed = Feed::new(instance, args.quiet, args.durable);
-    if !args.submissions.is_empty() {
-        feed.submit(&submissions)?;
-        feed.end()?;
+    let outcome = submit(&mut submissions, &mut feed);
+    feed.end(outcome)
+}
+
+/// Submits the arguments, or without any the lines of standard input.
+fn submit(submissions: &mut Vec<Submission>, feed: &mut Feed) -> Result<u8, Error> {
+    if !submissions.is_empty() {
+        feed.submit(submissions)?;
         return Ok(0);
     }
     let mut input = Input::new(std::io::stdin().lock());
-    while input.read_batch(&mut submissions)? {
-        feed.submit(&submissions)?;
+    while input.read_batch(submissions)? {
+        feed.submit(submissions)?;
     }
-    feed.end()?;
     Ok(match (input.accepted(), input.refused()) {
         (_, 0) => 0,
         (0, _) => exit::USAGE,

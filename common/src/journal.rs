@@ -230,26 +230,21 @@ impl Journal {
         if self.durable { self.instance.log().sync_data().map_err(Error::Log) } else { Ok(()) }
     }
 
-    /// Removes the session's IPC objects: after the totals, or when no session has begun and nobody
-    /// else is there to begin one. Returns whether it did.
-    pub fn remove_objects(&mut self) -> Result<bool, Error> {
+    /// Removes the session's IPC objects, after the totals.
+    pub fn remove_objects(&mut self) -> Result<(), Error> {
         let transaction = self.lock()?;
         let at = transaction.at;
-        let unused = at.submissions == 0 && transaction.instance.is_alone()?;
-        if !at.is_ended() && !unused {
-            return Ok(false);
+        if !at.is_ended() {
+            return Ok(());
         }
-        session::remove(transaction.instance, transaction.ledger, &at)?;
-        Ok(true)
+        session::remove(transaction.instance, transaction.ledger, &at)
     }
 
-    /// Gives a role back, and removes the session's IPC objects if nobody else needs them.
-    pub fn leave(&mut self, role: Role) -> Result<(), Error> {
-        // Before the look for others: of several that leave at once, the last one must find itself alone.
-        self.instance.release(role)?;
-        match self.remove_objects() {
-            Ok(_) | Err(Error::SessionEnded | Error::LedgerRemoved) => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// The end of a process that had a role: gives it back as [`session::leave`] says, whatever the
+    /// process came to, and tells the balancer.
+    pub fn leave(self, role: Role, outcome: Result<u8, Error>) -> Result<u8, Error> {
+        let left = session::leave(&self.instance, role);
+        self.ledger.doorbell().ring();
+        outcome.and_then(|code| left.map(|_| code))
     }
 }

@@ -15,6 +15,7 @@ use crate::history::{self, History};
 use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::{Identity, Ledger};
+use crate::lock::LogLock;
 use crate::role::Role;
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 
@@ -35,11 +36,12 @@ pub enum Found {
 /// Attaches the instance's ledger; makes it if there is none.
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
+    let log_len = instance.checked_log_len()?;
     let mut found = Found::Nothing;
     if let Some(ledger) = find(instance.directory()) {
         if ledger.magic() != MAGIC {
             // Its maker died before it was ready, or never ran: nobody uses it.
-            return begin(instance, ledger, &identity);
+            return begin(instance, ledger, &identity, log_len);
         }
         let at = ledger.cursors()?;
         if !at.is_ended() {
@@ -52,7 +54,7 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
         remove(instance, &ledger, &at)?;
         found = Found::Remains;
     }
-    let (ledger, begun) = begin(instance, create(instance)?, &identity)?;
+    let (ledger, begun) = begin(instance, create(instance)?, &identity, log_len)?;
     Ok((ledger, if begun == Found::Log { begun } else { found }))
 }
 
@@ -106,10 +108,11 @@ fn begin(
     instance: &Instance,
     ledger: Ledger,
     identity: &Identity,
+    log_len: u64,
 ) -> Result<(Ledger, Found), Error> {
     // A nonce, not a secret: the standard library's hasher keys are random.
     let session = RandomState::new().build_hasher().finish();
-    let rebuilt = rebuild(instance, &ledger, session, identity);
+    let rebuilt = rebuild(instance, &ledger, session, identity, log_len);
     if rebuilt.is_err() {
         // An empty ledger beside a log that cannot be continued must not stay.
         let _ = shared_memory::remove(ledger.segment_id());
@@ -122,8 +125,8 @@ fn rebuild(
     ledger: &Ledger,
     session: u64,
     identity: &Identity,
+    log_len: u64,
 ) -> Result<Found, Error> {
-    let log_len = instance.checked_log_len()?;
     let History { replay, whole_len } = history::read(instance.log(), log_len)?;
     // A half line at the end: the whole one is rendered again; and a submission of which not both
     // lines stand was never confirmed to anyone.
@@ -149,6 +152,10 @@ fn rebuild(
         }
         ledger.write_submission(cursors.tail, submission);
         cursors.tail += Ledger::record_len(submission);
+    }
+    if replay.is_begun() {
+        // Those of the lost ledger, which may have known of more workers than the log does.
+        remove_all_queues(instance)?;
     }
     ledger.lay_out(session, identity, &cursors);
     ledger.set_received(progress.received());
@@ -198,6 +205,10 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
     for worker in at.workers().into_iter().flat_map(Workers::ids) {
         remove_queues(instance, worker)?;
     }
+    remove_segment(instance, ledger)
+}
+
+fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     shared_memory::remove(ledger.segment_id()).map_err(|source| Error::Ipc {
         object: format!("ledger of {}", instance.path().display()),
         call: "shmctl",
@@ -209,24 +220,56 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
     Ok(())
 }
 
+fn remove_all_queues(instance: &Instance) -> Result<(), Error> {
+    (1..=WORKERS_MAX)
+        .filter_map(|k| WorkerId::new(k).ok())
+        .try_for_each(|k| remove_queues(instance, k))
+}
+
+/// Gives a role back at the end of a process. Of a session that has no submission nothing stays behind
+/// once nobody is there to begin it. Returns false if somebody is.
+///
+/// Every process ends with this, so of several that end at once the last one finds itself alone.
+pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
+    instance.release(role)?;
+    if !instance.is_alone()? {
+        return Ok(false);
+    }
+    let _lock = LogLock::wait(instance.log(), || ())?;
+    if !instance.is_alone()? {
+        return Ok(false);
+    }
+    if let Some(ledger) = find(instance.directory())
+        && ledger.log() == instance.identity()?.log
+        && is_unused(&ledger)?
+    {
+        remove(instance, &ledger, &ledger.cursors()?)?;
+    }
+    Ok(true)
+}
+
+/// Whether a ledger is laid out and has never had a submission. Under the log's lock.
+fn is_unused(ledger: &Ledger) -> Result<bool, Error> {
+    Ok(ledger.magic() == MAGIC && !ledger.is_pending() && ledger.cursors()?.submissions == 0)
+}
+
 /// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the
 /// log's new name, or nothing when there was no session.
 pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(path)?;
     instance.hold(Role::Balancer)?;
-    if let Some(ledger) = find(instance.directory()) {
-        for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
-            remove_queues(&instance, worker)?;
-        }
-        shared_memory::remove(ledger.segment_id()).map_err(|source| Error::Ipc {
-            object: format!("ledger of {}", path.display()),
-            call: "shmctl",
-            source,
-        })?;
-    }
+    let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
-    match history::read(instance.log(), log_len) {
-        Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len => Ok(None),
-        _ => instance.set_log_aside().map(Some),
+    let complete = matches!(
+        history::read(instance.log(), log_len),
+        Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
+    );
+    if let Some(ledger) = find(instance.directory()) {
+        if complete && is_unused(&ledger).unwrap_or(false) {
+            return Ok(None); // others may wait in it
+        }
+        remove_all_queues(&instance)?;
+        remove_segment(&instance, &ledger)?;
     }
+    if complete { Ok(None) } else { instance.set_log_aside().map(Some) }
 }

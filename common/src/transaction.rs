@@ -50,6 +50,9 @@ impl<'a> Transaction<'a> {
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
             write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
             log_len = to.log_len;
+            // The dead one cannot.
+            ledger.doorbell().ring();
+            ledger.space().ring();
         }
         // The next transaction begins with nothing: neither with what was redone, which is in the log
         // now, nor with what did not fit on a full disk.

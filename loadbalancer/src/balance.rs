@@ -23,8 +23,8 @@ const RETRY_MAX: Duration = Duration::from_millis(10);
 /// How often the workers are looked after while there is work; the death of a child is noticed at once.
 const TEND_EVERY: Duration = Duration::from_millis(100);
 
-pub(crate) struct Balancer {
-    journal: Journal,
+pub(crate) struct Balancer<'a> {
+    journal: &'a mut Journal,
     workers: Workers,
     dispatch: Dispatch,
     crew: Crew,
@@ -37,9 +37,9 @@ pub(crate) struct Balancer {
     retry: Duration,
 }
 
-impl Balancer {
+impl<'a> Balancer<'a> {
     pub(crate) fn new(
-        journal: Journal,
+        journal: &'a mut Journal,
         workers: Workers,
         program: Option<PathBuf>,
         serve: bool,
@@ -99,7 +99,9 @@ impl Balancer {
             } else if at.all_logged() || draining {
                 if at.submissions == 0 {
                     if draining {
-                        return self.end_unused();
+                        // Workers started by hand may go on waiting in the ledger.
+                        self.remove_queues()?;
+                        return Ok(0);
                     }
                 } else if !self.close(draining)? {
                     advanced = Advance::Busy;
@@ -174,23 +176,15 @@ impl Balancer {
         Ok(())
     }
 
-    fn end(mut self) -> Result<u8, Error> {
+    fn end(&mut self) -> Result<u8, Error> {
         self.crew.wait()?;
         self.journal.sync_if_durable()?;
         match self.journal.remove_objects() {
             // A client or worker that came when all was over has removed the ledger, and begun the
             // next session, in which nobody gives out queues yet.
             Err(Error::SessionEnded) => self.remove_queues()?,
-            removed => drop(removed?),
+            removed => removed?,
         }
-        Ok(0)
-    }
-
-    /// No submission came. Workers started by hand may go on waiting in the ledger.
-    fn end_unused(mut self) -> Result<u8, Error> {
-        self.crew.dismiss()?;
-        self.remove_queues()?;
-        self.journal.leave(Role::Balancer)?;
         Ok(0)
     }
 

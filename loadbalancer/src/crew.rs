@@ -30,12 +30,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
 const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
 const RESEND_AFTER: Duration = Duration::from_secs(3);
+/// How often a young balancer looks whether a worker of a killed one is dead.
+const DYING: Duration = Duration::from_millis(10);
 /// How long workers may take to end after their totals are logged.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Crew {
     members: Vec<Member>,
     program: Option<PathBuf>,
+    begun: Instant,
 }
 
 struct Member {
@@ -75,7 +78,7 @@ impl Crew {
             told_missing: false,
             told_no_fork: false,
         };
-        Self { members: workers.ids().map(member).collect(), program }
+        Self { members: workers.ids().map(member).collect(), program, begun: now }
     }
 
     /// Looks after everyone. `finishing`: everything is logged, only totals are missing, so the dead
@@ -88,14 +91,19 @@ impl Crew {
         finishing: bool,
     ) -> Result<Option<Instant>, Error> {
         let mut next: Option<Instant> = None;
+        let young = self.begun.elapsed() < FAST;
         for member in &mut self.members {
             member.reap(ledger, dispatch, finishing)?;
             member.watch_frames(ledger, dispatch);
             if member.child.is_some() {
                 member.watch_stopped();
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
-                member.told_missing = false; // by hand
+                // By hand; or a killed balancer's, which may take a moment to die.
+                member.told_missing = false;
                 member.start_at = None;
+                if young && self.program.is_some() {
+                    next = Some(Instant::now() + DYING);
+                }
             } else if finishing {
                 if !ledger.is_finished(member.worker) {
                     ledger.set_finished(member.worker);
@@ -118,15 +126,6 @@ impl Crew {
         Ok(next)
     }
 
-    /// Ends the workers that it started, when there is nothing for them to do.
-    pub(crate) fn dismiss(&mut self) -> Result<(), Error> {
-        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
-            child.kill().map_err(Error::system("kill"))?;
-            child.wait().map_err(Error::system("waitpid"))?;
-        }
-        Ok(())
-    }
-
     /// After the totals: waits for the workers to end.
     pub(crate) fn wait(&mut self) -> Result<(), Error> {
         let start = Instant::now();
@@ -140,6 +139,17 @@ impl Crew {
             }
         }
         Ok(())
+    }
+}
+
+/// However the balancer ends, none of the workers that it started is left.
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
+            // Both fail only if it has been waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -87,6 +87,11 @@ fn run(args: &Args) -> Result<u8, Error> {
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
     let (mut journal, found) = Journal::open(instance)?;
+    let outcome = balance(args, &mut journal, found);
+    journal.leave(Role::Balancer, outcome)
+}
+
+fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error> {
     match found {
         Found::Nothing | Found::Ledger => {}
         Found::Log => {
@@ -105,7 +110,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             // The killed one's workers still have their roles for a moment, as if there were somebody
             // to begin a session.
             let start = Instant::now();
-            while !journal.remove_objects()?
+            while !session::leave(journal.instance(), Role::Balancer)?
                 && journal.cursors()?.submissions == 0
                 && start.elapsed() < END_PATIENCE
             {

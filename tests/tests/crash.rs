@@ -15,6 +15,7 @@ use common::journal::{Advance, Journal};
 use common::ledger::Ledger;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
+use common::session;
 use common::submission::Submission;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -154,7 +155,7 @@ fn a_session_that_ended_while_it_was_being_opened_was_an_error() {
                     journal.advance().expect("logging");
                 }
                 match journal.remove_objects() {
-                    Ok(_) | Err(Error::SessionEnded) => {} // or the other one was quicker
+                    Ok(()) | Err(Error::SessionEnded) => {} // or the other one was quicker
                     Err(error) => panic!("removing: {error}"),
                 }
             }
@@ -164,7 +165,8 @@ fn a_session_that_ended_while_it_was_being_opened_was_an_error() {
             open();
         }
     });
-    assert!(open().remove_objects().expect("removing"));
+    let instance = Instance::open(&dir).expect("the directory");
+    assert!(session::leave(&instance, Role::Client).expect("removing"));
     sandbox.assert_clean();
 }
 
@@ -190,12 +192,13 @@ fn a_balancer_failed_because_a_late_worker_had_cleaned_up() {
     while journal.advance().expect("logging") == Advance::Wrote {}
     drop(journal);
     // The late worker: it removes the ended session, and goes when nobody comes.
-    let mut late = open(&sandbox);
+    let late = open(&sandbox);
     by_hand.release(Role::Worker(worker(1))).expect("the role");
     balancer.signal(Signal::SIGCONT);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
-    assert!(late.remove_objects().expect("removing"), "{}", sandbox.report());
+    let left = late.leave(Role::Worker(worker(1)), Ok(0));
+    assert_eq!(left.expect("removing"), 0, "{}", sandbox.report());
     assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
     sandbox.assert_clean();
 }

@@ -176,6 +176,23 @@ fn of_workers_that_leave_at_once_the_last_removes_the_ledger() {
     sandbox.assert_clean();
 }
 
+/// A worker without any work ended beside a process that was about to end itself, in another way, and
+/// looked for nobody. So each of them left the ledger to the other one.
+#[test]
+fn whoever_ends_last_removes_a_ledger_that_was_never_used() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
+    let mut client = sandbox.start_with_pipe("client", &[]);
+    sandbox.wait_until("the client has its role", || sandbox.is_held(Role::Client));
+    worker.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut worker), 143);
+    assert!(sandbox.segment().is_some(), "the client may begin this session");
+    drop(client.take_stdin());
+    sandbox.assert_code(&sandbox.end(&mut client), 0);
+    sandbox.assert_clean();
+}
+
 /// Whether a process sleeps on a futex.
 fn sleeps(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("futex"))

@@ -77,6 +77,20 @@ fn without_its_ledger_it_ends_and_is_finished_later(
     sandbox.assert_clean();
 }
 
+/// The log does not tell for how many workers a lost ledger's queues were.
+#[test]
+fn a_rebuilt_session_forgets_no_queue() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "5"]);
+    sandbox.wait_until("there are queues", || sandbox.queues().len() == 5);
+    balancer.kill();
+    assert_eq!(remove(&sandbox, SEGMENTS), 1);
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
 /// Noticed by a balancer that has nothing to do, too.
 #[test]
 fn an_idle_balancer_notices() {

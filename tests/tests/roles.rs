@@ -47,6 +47,21 @@ fn fresh_does_not_take_a_running_session_away() {
 }
 
 #[test]
+fn fresh_leaves_alone_in_what_others_wait() {
+    let sandbox = Sandbox::default();
+    let mut by_hand = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("the ledger is there", || sandbox.segment().is_some());
+    let before = sandbox.segment();
+    let balancer = sandbox.start("loadbalancer", &["--fresh", "--serve", "--no-spawn", "1"]);
+    sandbox.wait_until("the worker has a queue", || !sandbox.queues().is_empty());
+    assert_eq!(sandbox.segment(), before, "{}", sandbox.report());
+    sandbox.ok("client", &["Halo A;10"]);
+    drain(&sandbox, balancer);
+    sandbox.assert_code(&sandbox.end(&mut by_hand), 0);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_worker_number_is_taken_once() {
     let sandbox = Sandbox::default();
     let balancer = sandbox.start("loadbalancer", &["--serve", "3"]);

@@ -35,7 +35,7 @@ use nix::sys::signal::Signal;
 use nix::unistd;
 
 use execute::Executor;
-use serve::{Ended, Server};
+use serve::Server;
 
 /// Execute the messages that the load balancer sends to worker K.
 #[derive(Parser)]
@@ -75,20 +75,7 @@ fn run(args: &Args) -> Result<u8, Error> {
 
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Worker(args.worker))?;
-    let (journal, _) = Journal::open(instance)?;
-    let mut server = Server::new(journal, args.worker, Executor::new(args.echo));
-    loop {
-        let ended = match server.wait_for_queue()? {
-            Ok(queue) => server.serve(queue)?,
-            Err(ended) => Some(ended),
-        };
-        match ended {
-            None => {} // the queue is gone, or frames are missing: ask for a fresh one
-            Some(Ended::Finished) => return Ok(0),
-            Some(Ended::Signal(code)) => {
-                server.leave()?;
-                return Ok(code);
-            }
-        }
-    }
+    let (mut journal, _) = Journal::open(instance)?;
+    let outcome = Server::new(&mut journal, args.worker, Executor::new(args.echo)).run();
+    journal.leave(Role::Worker(args.worker), outcome)
 }

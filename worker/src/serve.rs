@@ -1,7 +1,8 @@
 //! A worker's life: get a queue, take frames from it, execute, count, log.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
@@ -16,34 +17,42 @@ use crate::execute::Executor;
 
 /// How often a worker without a queue looks whether the ledger is still there.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a balancer that has just been started may take to say its own N.
+const N_PATIENCE: Duration = Duration::from_millis(200);
 /// Tries with a yield before a worker sleeps in its queue: a wake-up costs the balancer more.
 const TRIES: u32 = 3;
 /// With so many lines ready, a busy worker logs them; fewer are left to whoever is idle first.
 const READY_MANY: u64 = 8192;
 
-/// Why a worker ends.
-pub(crate) enum Ended {
-    /// Its total is logged, or will be by others.
-    Finished,
-    /// A signal; the exit code for it.
-    Signal(u8),
-}
-
-pub(crate) struct Server {
-    journal: Journal,
+pub(crate) struct Server<'a> {
+    journal: &'a mut Journal,
     worker: WorkerId,
     executor: Executor,
     message: Box<Message>,
     told_no_room: bool,
 }
 
-impl Server {
-    pub(crate) fn new(journal: Journal, worker: WorkerId, executor: Executor) -> Self {
+impl<'a> Server<'a> {
+    pub(crate) fn new(journal: &'a mut Journal, worker: WorkerId, executor: Executor) -> Self {
         Self { journal, worker, executor, message: Message::boxed(), told_no_room: false }
     }
 
+    /// Lives until its total is logged, or will be by others, or a signal ends it. Returns the exit code.
+    pub(crate) fn run(&mut self) -> Result<u8, Error> {
+        loop {
+            let served = match self.wait_for_queue()? {
+                Continue(queue) => self.serve(queue)?,
+                Break(code) => Break(code),
+            };
+            if let Break(code) = served {
+                return Ok(code);
+            }
+        }
+    }
+
     /// Begins a life, and waits until the balancer has a queue for it.
-    pub(crate) fn wait_for_queue(&mut self) -> Result<Result<MessageQueue, Ended>, Error> {
+    fn wait_for_queue(&mut self) -> Result<ControlFlow<u8, MessageQueue>, Error> {
+        let mut beyond_since = None;
         'ledger: loop {
             let ledger = self.journal.ledger();
             let generation = ledger.begin_generation(self.worker);
@@ -52,44 +61,51 @@ impl Server {
             }
             loop {
                 let seen = ledger.stage().look();
-                if let Some(ended) = asked_to_end() {
-                    return Ok(Err(ended));
+                if let Some(code) = asked_to_end() {
+                    return Ok(Break(code));
                 }
+                // Before the look at the cursors: if it was removed after its end, they tell of that.
+                let removed =
+                    !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed);
                 let at = ledger.cursors()?;
                 if at.is_ended() {
-                    return Ok(Err(Ended::Finished));
+                    return Ok(Break(0));
                 }
-                let beyond = at.workers().filter(|n| self.worker.get() > n.get());
+                if removed {
+                    self.journal.reopen()?;
+                    continue 'ledger;
+                }
+                let mut limit = TICK;
                 // An N that no live balancer stands for may be an old one's.
-                if let Some(workers) = beyond
+                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get())
                     && self.journal.instance().is_held_by_another(Role::Balancer)?
                 {
-                    let worker = self.worker.get();
-                    return Err(Error::NoSuchWorker { worker, workers: workers.get() });
+                    let since = *beyond_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= N_PATIENCE {
+                        let worker = self.worker.get();
+                        return Err(Error::NoSuchWorker { worker, workers: workers.get() });
+                    }
+                    limit = N_PATIENCE;
                 }
                 let (_, queue_for) = ledger.generations(self.worker);
                 match queue_for.wrapping_sub(generation).cast_signed() {
-                    0 => return Ok(Ok(MessageQueue(ledger.queue(self.worker)))),
+                    0 => return Ok(Continue(MessageQueue(ledger.queue(self.worker)))),
                     // The queue of this life was replaced before it was seen: its balancer died, and
                     // the next one took this life for over.
                     1.. => continue 'ledger,
                     _ => {}
                 }
-                if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
-                    self.journal.reopen()?;
-                    continue 'ledger;
-                }
-                ledger.stage().sleep(seen, TICK)?;
+                ledger.stage().sleep(seen, limit)?;
             }
         }
     }
 
     /// Serves a queue until it is gone, frames are missing, or the worker ends.
-    pub(crate) fn serve(&mut self, queue: MessageQueue) -> Result<Option<Ended>, Error> {
+    fn serve(&mut self, queue: MessageQueue) -> Result<ControlFlow<u8>, Error> {
         let mut reader = FrameReader::default();
         loop {
-            if let Some(ended) = asked_to_end() {
-                return Ok(Some(ended));
+            if let Some(code) = asked_to_end() {
+                return Ok(Break(code));
             }
             let received = match self.receive_soon(queue) {
                 Err(Errno::ENOMSG) => {
@@ -103,18 +119,18 @@ impl Server {
                     self.journal.ledger().set_finished(self.worker);
                     self.log_ready()?;
                     self.journal.ledger().doorbell().ring();
-                    return Ok(Some(Ended::Finished));
+                    return Ok(Break(0));
                 }
                 Ok(len) => {
                     if !self.execute_frame(&mut reader, len, queue)? {
-                        return Ok(None);
+                        return Ok(Continue(()));
                     }
                     if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;
                     }
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::EIDRM | Errno::EINVAL) => return Ok(None),
+                Err(Errno::EIDRM | Errno::EINVAL) => return Ok(Continue(())),
                 Err(error) => {
                     return Err(Error::Ipc {
                         object: format!("message queue of worker {}", self.worker),
@@ -224,16 +240,11 @@ impl Server {
             advanced => advanced,
         }
     }
-
-    /// An idle worker that was the only one here leaves nothing behind.
-    pub(crate) fn leave(mut self) -> Result<(), Error> {
-        self.journal.leave(Role::Worker(self.worker))
-    }
 }
 
-fn asked_to_end() -> Option<Ended> {
+fn asked_to_end() -> Option<u8> {
     match signals::requests() {
         (0, _) => None,
-        (_, signal) => Some(Ended::Signal(common::error::signal_exit_code(signal))),
+        (_, signal) => Some(common::error::signal_exit_code(signal)),
     }
 }
