@@ -234,6 +234,8 @@ impl Ledger {
             text.extend_from_slice(&word.to_ne_bytes());
         }
         text.truncate(len);
+        // Whether it may have been overwritten is told by what is looked at after it.
+        fence(Ordering::Acquire);
         if record_head(count, &text) != head {
             return Err(Error::Damaged("a submission in it is not what was accepted"));
         }

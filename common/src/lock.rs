@@ -13,6 +13,9 @@ use crate::pause::pause;
 /// a second while lines were written in bulk.
 pub(crate) const LEAVE_LOCK: Duration = Duration::from_micros(100);
 
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_millis(1);
+
 /// Held until dropped, also in a panic.
 pub(crate) struct LogLock<'a>(&'a File);
 
@@ -28,10 +31,20 @@ impl<'a> LogLock<'a> {
         }
     }
 
+    /// Waits for the lock, but not longer than that.
+    pub(crate) fn wait_at_most(log: &'a File, limit: Duration) -> Result<Option<Self>, Error> {
+        let start = Instant::now();
+        loop {
+            match Self::try_take(log)? {
+                None if start.elapsed() < limit => pause(PAUSE_MAX),
+                taken => return Ok(taken),
+            }
+        }
+    }
+
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and signals are never slept over.
     pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
-        const PAUSE_MAX: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
         let mut limit = LEAVE_LOCK / 2;

@@ -4,6 +4,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -18,6 +19,9 @@ use crate::ledger::{Identity, Ledger};
 use crate::lock::LogLock;
 use crate::role::Role;
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+
+/// How long a process that ends waits for the log's lock, to remove a ledger that nobody used.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What there was when a process came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,11 +213,14 @@ pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), 
 }
 
 fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
-    shared_memory::remove(ledger.segment_id()).map_err(|source| Error::Ipc {
-        object: format!("ledger of {}", instance.path().display()),
-        call: "shmctl",
-        source,
-    })?;
+    match shared_memory::remove(ledger.segment_id()) {
+        // Or somebody else was quicker.
+        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
+        Err(source) => {
+            let object = format!("ledger of {}", instance.path().display());
+            return Err(Error::Ipc { object, call: "shmctl", source });
+        }
+    }
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();
     ledger.stage().ring();
@@ -235,22 +242,40 @@ pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
     if !instance.is_alone()? {
         return Ok(false);
     }
-    let _lock = LogLock::wait(instance.log(), || ())?;
+    // A session that had a submission stays one, so most need not wait for the lock.
+    let worth_it = |ledger: Ledger| {
+        ledger.magic() != MAGIC || ledger.cursors().is_ok_and(|at| at.submissions == 0)
+    };
+    if !find(instance.directory()).is_some_and(worth_it) {
+        return Ok(true);
+    }
+    // Not for ever: a foreign program may have it. The next start finds what is left.
+    let Some(_lock) = LogLock::wait_at_most(instance.log(), LEAVE_PATIENCE)? else {
+        return Ok(true);
+    };
     if !instance.is_alone()? {
         return Ok(false);
     }
-    if let Some(ledger) = find(instance.directory())
-        && ledger.log() == instance.identity()?.log
-        && is_unused(&ledger)?
-    {
-        remove(instance, &ledger, &ledger.cursors()?)?;
+    if let Some(ledger) = find(instance.directory()) {
+        if ledger.magic() != MAGIC {
+            remove_segment(instance, &ledger)?; // its maker is dead
+        } else if let Some(at) = unused(instance, &ledger)? {
+            remove(instance, &ledger, &at)?;
+        }
     }
     Ok(true)
 }
 
-/// Whether a ledger is laid out and has never had a submission. Under the log's lock.
-fn is_unused(ledger: &Ledger) -> Result<bool, Error> {
-    Ok(ledger.magic() == MAGIC && !ledger.is_pending() && ledger.cursors()?.submissions == 0)
+/// The cursors of a ledger that is this log's, and has never had a submission. Under the log's lock.
+fn unused(instance: &Instance, ledger: &Ledger) -> Result<Option<Cursors>, Error> {
+    let at = match ledger.pending()? {
+        Some((_, to)) => to,
+        None => ledger.cursors()?,
+    };
+    let is_ours = ledger.magic() == MAGIC
+        && ledger.log() == instance.identity()?.log
+        && instance.checked_log_len().is_ok_and(|len| len == at.log_len);
+    Ok((is_ours && at.submissions == 0).then_some(at))
 }
 
 /// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the
@@ -264,12 +289,16 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
         history::read(instance.log(), log_len),
         Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
     );
-    if let Some(ledger) = find(instance.directory()) {
-        if complete && is_unused(&ledger).unwrap_or(false) {
-            return Ok(None); // others may wait in it
-        }
-        remove_all_queues(&instance)?;
-        remove_segment(&instance, &ledger)?;
+    let ledger = find(instance.directory());
+    if let Some(ledger) = &ledger
+        && complete
+        && matches!(unused(&instance, ledger), Ok(Some(_)))
+    {
+        return Ok(None); // others may wait in it
+    }
+    remove_all_queues(&instance)?;
+    if let Some(ledger) = &ledger {
+        remove_segment(&instance, ledger)?;
     }
     if complete { Ok(None) } else { instance.set_log_aside().map(Some) }
 }

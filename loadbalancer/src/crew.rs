@@ -90,7 +90,7 @@ impl Crew {
         dispatch: &mut Dispatch,
         finishing: bool,
     ) -> Result<Option<Instant>, Error> {
-        let mut next: Option<Instant> = None;
+        let mut look_again: Option<Instant> = None;
         let young = self.begun.elapsed() < FAST;
         for member in &mut self.members {
             member.reap(ledger, dispatch, finishing)?;
@@ -100,10 +100,8 @@ impl Crew {
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
                 // By hand; or a killed balancer's, which may take a moment to die.
                 member.told_missing = false;
-                member.start_at = None;
-                if young && self.program.is_some() {
-                    next = Some(Instant::now() + DYING);
-                }
+                let dying = young && self.program.is_some();
+                member.start_at = dying.then(|| Instant::now() + DYING);
             } else if finishing {
                 if !ledger.is_finished(member.worker) {
                     ledger.set_finished(member.worker);
@@ -121,9 +119,9 @@ impl Crew {
                     k = member.worker
                 );
             }
-            next = [next, member.start_at].into_iter().flatten().min();
+            look_again = [look_again, member.start_at].into_iter().flatten().min();
         }
-        Ok(next)
+        Ok(look_again)
     }
 
     /// After the totals: waits for the workers to end.

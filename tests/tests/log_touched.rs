@@ -133,6 +133,31 @@ fn removed() {
     waiting.sandbox.assert_clean();
 }
 
+/// A ledger that was never used, too, may be beside another log than its own.
+#[rstest]
+fn fresh_mends_an_unused_ledger(#[values(false, true)] removed: bool) {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.ok("loadbalancer", &["3"]);
+    let mut worker = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("the ledger is there", || sandbox.segment().is_some());
+    worker.kill();
+    if removed {
+        std::fs::remove_file(sandbox.log_path()).unwrap();
+    } else {
+        std::fs::write(sandbox.log_path(), "").unwrap();
+    }
+    let refused = sandbox.run("loadbalancer", &["3"]);
+    sandbox.assert_code(&refused, 3);
+    assert!(refused.stderr.contains("loadbalancer --fresh N"), "what to do: {refused:#?}");
+    let mut balancer = sandbox.start("loadbalancer", &["--fresh", "3"]);
+    sandbox.wait_until("all work", || sandbox.has_worker(3));
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
 #[test]
 fn replaced_by_a_copy() {
     let mut waiting = waiting();

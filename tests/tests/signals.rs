@@ -73,6 +73,7 @@ fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1)] which: usize) {
 fn the_second_signal_aborts_and_the_next_start_finishes(
     #[values(0, 1)] which: usize,
     #[values(false, true)] serve: bool,
+    #[values(false, true)] locked: bool,
 ) {
     let (signal, code) = BOTH[which];
     let sandbox = Sandbox::default();
@@ -85,8 +86,14 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     // Two signals that meet in a process are one: the first must have been taken.
     sandbox.wait_until("no session is open to clients any more", || is_closing(&sandbox));
     assert!(balancer.is_running(), "{}", sandbox.report());
+    // A foreign program that has locked the log does not keep it from ending.
+    let log = std::fs::File::open(sandbox.log_path()).unwrap();
+    if locked {
+        log.lock().unwrap();
+    }
     balancer.signal(signal);
     let ended = sandbox.end(&mut balancer);
+    drop(log);
     sandbox.assert_code(&ended, code);
     assert!(ended.stderr.contains("start it again to finish the session"), "{ended:#?}");
     sandbox.ok("loadbalancer", &["3"]);

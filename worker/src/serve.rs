@@ -86,6 +86,8 @@ impl<'a> Server<'a> {
                         return Err(Error::NoSuchWorker { worker, workers: workers.get() });
                     }
                     limit = N_PATIENCE;
+                } else {
+                    beyond_since = None;
                 }
                 let (_, queue_for) = ledger.generations(self.worker);
                 match queue_for.wrapping_sub(generation).cast_signed() {
