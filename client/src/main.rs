@@ -13,8 +13,8 @@
 //!
 //! # Exit status
 //!
-//! 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
-//! trouble.
+//! 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file trouble:
+//! those that it printed are accepted. SIGINT and SIGTERM kill it.
 #![forbid(unsafe_code)]
 
 mod feed;
@@ -36,6 +36,9 @@ use feed::Feed;
 use input::Input;
 
 /// Submit messages to the load balancer of a directory.
+///
+/// Exit status: 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
+/// trouble: those that it printed are accepted.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

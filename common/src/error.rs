@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 
-/// Exit codes. 0 is done; 130 and 143 follow a second SIGINT or SIGTERM.
+/// Exit codes. 0 is done; 130 and 143 follow SIGINT and SIGTERM: a worker's first, a balancer's second.
 pub mod exit {
     /// Part of the work failed: some submissions were accepted, some not.
     pub const PARTLY: u8 = 1;
-    /// Usage, or invalid input.
+    /// Usage, or invalid input; also an N or K that does not fit the session.
     pub const USAGE: u8 = 2;
     /// Trouble with IPC, a peer, or a file.
     pub const TROUBLE: u8 = 3;
@@ -64,7 +64,9 @@ pub enum Error {
         at: u64,
     },
     /// Writing the log failed; what was begun has been taken back.
-    #[error("sistem.log: {0}; make room (or raise the file size limit, ulimit -f) and start again")]
+    #[error(
+        "sistem.log cannot be written: {0}; make room, or raise the file size limit (ulimit -f)"
+    )]
     LogWrite(io::Error),
     /// Any other trouble with the log.
     #[error("sistem.log: {0}")]
@@ -114,7 +116,7 @@ pub enum Error {
     #[error("the session has ended")]
     SessionEnded,
     /// Another live process has the role.
-    #[error("{0} is already running in this directory")]
+    #[error("{0} is already running in this directory: end it, or use another one (--dir)")]
     RoleTaken(String),
     /// The unfinished session has another number of workers.
     #[error(

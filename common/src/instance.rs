@@ -138,7 +138,7 @@ impl Instance {
         }
     }
 
-    /// Takes a role for the rest of this process's life.
+    /// Takes a role, until it is given back or this process ends.
     pub fn hold(&self, role: Role) -> Result<(), Error> {
         let start = Instant::now();
         loop {

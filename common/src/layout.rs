@@ -9,7 +9,8 @@
 //!     40     16  log           device, inode of its sistem.log
 //!     56      8  received      messages that the balancer has taken, of all accepted
 //!     64      8  doorbell      word + sleepers: the balancer sleeps here
-//!     72      8  space         word + sleepers: clients sleep here while the ring is full
+//!     72      8  space         word + sleepers: clients sleep here while the ring is full or the
+//!                              session is closing
 //!     80      8  stage         word + sleepers: workers sleep here until they have a queue
 //!     88      4  watched       1: ring the doorbell when every accepted message is logged
 //!     92      4  wanted        1: somebody waits for the log's lock to accept submissions

@@ -4,7 +4,7 @@ use nix::libc;
 
 use crate::rotation::WorkerId;
 
-/// What a process is in its directory. Held as a lock for life, so that the kernel, not a pid, tells
+/// What a process is in its directory. Held as a lock, so that the kernel, not a pid, tells
 /// who is alive: an open file description lock on one byte of `sistem.log` far behind its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -1,5 +1,5 @@
-//! A session's IPC objects: found, made, rebuilt from the log, and removed. Everything here runs
-//! under the log's lock.
+//! A session's IPC objects: found, made, rebuilt from the log, and removed. The ledger is made and removed
+//! only under the log's lock.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -37,7 +37,7 @@ pub enum Found {
     Remains,
 }
 
-/// Attaches the instance's ledger; makes it if there is none.
+/// Attaches the instance's ledger; makes it if there is none. Under the log's lock.
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
     let identity = instance.identity()?;
     let log_len = instance.checked_log_len()?;

@@ -2,7 +2,7 @@
 //!
 //! # Synopsis
 //! ```text
-//! loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] N
+//! loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] [--worker-program FILE] N
 //! ```
 //!
 //! # Description
@@ -17,7 +17,8 @@
 //!
 //! # Exit status
 //!
-//! 0 done; 2 usage; 3 IPC, peer or file trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
+//! 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143
+//! aborted by a second SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
 mod balance;
@@ -44,6 +45,9 @@ use balance::Balancer;
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Log every submitted message and forward it round-robin to N workers.
+///
+/// Exit status: 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
+/// trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -92,6 +96,9 @@ fn run(args: &Args) -> Result<u8, Error> {
 }
 
 fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error> {
+    if args.durable {
+        journal.set_durable()?;
+    }
     match found {
         Found::Nothing | Found::Ledger => {}
         Found::Log => {
@@ -116,19 +123,16 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
             {
                 pause(Duration::from_millis(1));
             }
-            return Ok(0);
+            return journal.sync_if_durable().map(|()| 0);
         }
     }
     match journal.set_workers(args.workers) {
         // Only totals were missing, and workers started by hand have been quicker.
         Err(Error::SessionEnded) => {
             common::tell!("loadbalancer: the session is complete");
-            return Ok(0);
+            return journal.sync_if_durable().map(|()| 0);
         }
         set => set?,
-    }
-    if args.durable {
-        journal.set_durable()?;
     }
     let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
     let spawn = (!args.no_spawn).then_some(program);

@@ -98,7 +98,7 @@ fn a_worker_number_above_n_is_refused() {
     sandbox.assert_clean();
 }
 
-/// N and K: DESIGN section 6. What is refused is refused before anything is touched.
+/// N and K. What is refused is refused before anything is touched.
 #[rstest]
 #[case("loadbalancer", &["0"])]
 #[case("loadbalancer", &["257"])]

@@ -9,12 +9,13 @@
 //!
 //! Takes frames from its message queue, executes each message and counts it in the ledger; then
 //! logs all lines that are ready, its own and the others'. When the load balancer asks, logs its
-//! total and ends. May be started before the load balancer, and outlives one that dies: the next
-//! one finds it waiting.
+//! total and ends. Started by hand, it may come before the load balancer, and outlives one that dies:
+//! the next one finds it waiting. One that the load balancer has started dies with it.
 //!
 //! # Exit status
 //!
-//! 0 total logged; 2 usage; 3 IPC, peer or file trouble; 130, 143 ended by SIGINT, SIGTERM.
+//! 0 total logged; 2 usage, or K above the load balancer's N; 3 IPC, peer or file trouble; 130, 143
+//! ended by SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
 mod execute;
@@ -38,6 +39,9 @@ use execute::Executor;
 use serve::Server;
 
 /// Execute the messages that the load balancer sends to worker K.
+///
+/// Exit status: 0 total logged; 2 usage, or K above the load balancer's N; 3 IPC, peer or file trouble;
+/// 130, 143 ended by SIGINT, SIGTERM.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

@@ -10,7 +10,7 @@ mod oracle;
 mod plan;
 mod play;
 mod point;
-mod registers;
+pub(crate) mod registers;
 mod report;
 mod scenario;
 mod stepper;

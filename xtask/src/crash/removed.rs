@@ -1,5 +1,5 @@
 //! Things removed, cut or written by others under a running session, at several moments each, and what
-//! the crash table of DESIGN section 5 promises then.
+//! the crash table in ARCHITECTURE.md promises then.
 
 mod damage;
 mod expectation;

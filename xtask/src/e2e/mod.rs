@@ -27,7 +27,7 @@ use scene::{Order, Plan, Scene};
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
-    /// N.
+    /// How many workers, from 1 to 256.
     #[arg(long, value_name = "N")]
     workers: Workers,
     /// What each client submits; may be given several times.

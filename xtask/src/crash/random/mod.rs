@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Draws the decisions of `--random`; the same seed draws the same ones.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// How long to begin new rounds, or to keep a storm of signals up.
+    /// How long to begin new rounds.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
     /// How many rounds; without it and without --for: 1000.

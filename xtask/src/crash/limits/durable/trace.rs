@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use nix::libc::{self, user_regs_struct};
+use nix::libc;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::crash::exhaustive::registers;
 
 /// As it stands in a register.
 const IPC_RMID: u64 = libc::IPC_RMID as u64;
@@ -36,6 +38,7 @@ impl Traced {
     /// Lets it run to its end, which must be exit code 0.
     pub(super) fn run(self, log: &Path) -> Result<Vec<Call>, String> {
         let mut calls = Vec::new();
+        let mut entered = None;
         let mut signal = None;
         loop {
             let error = |error| format!("ptrace: {error}");
@@ -44,8 +47,14 @@ impl Traced {
                 WaitStatus::Exited(_, 0) => return Ok(calls),
                 WaitStatus::Stopped(_, sent) => signal = Some(sent),
                 WaitStatus::PtraceSyscall(_) => {
-                    let registers = ptrace::getregs(self.0).map_err(error)?;
-                    calls.extend(self.completed(&registers, log));
+                    let info = ptrace::syscall_info(self.0).map_err(error)?;
+                    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+                        entered = Some(registers::call(self.0).map_err(error)?);
+                    } else if let Some(call) = entered.take()
+                        && registers::result(self.0).map_err(error)? >= 0
+                    {
+                        calls.extend(self.completed(&call, log));
+                    }
                 }
                 WaitStatus::PtraceEvent(..) => {}
                 other => return Err(format!("it ended with {other:?} after {calls:?}")),
@@ -53,17 +62,13 @@ impl Traced {
         }
     }
 
-    /// What a stop tells; nothing at the entry of a call, or if it failed.
-    fn completed(&self, registers: &user_regs_struct, log: &Path) -> Option<Call> {
-        // At the entry the result is -ENOSYS.
-        if registers.rax.cast_signed() < 0 {
-            return None;
-        }
-        let (first, second) = (registers.rdi, registers.rsi);
+    /// What a successful call did, if it matters.
+    fn completed(&self, call: &registers::Call, log: &Path) -> Option<Call> {
+        let [first, second, _] = call.arguments;
         let is_log = || {
             std::fs::read_link(format!("/proc/{}/fd/{first}", self.0)).is_ok_and(|file| file == log)
         };
-        match registers.orig_rax.cast_signed() {
+        match call.number {
             libc::SYS_write if first == 1 => Some(Call::StdoutWritten),
             libc::SYS_write | libc::SYS_writev if is_log() => Some(Call::LogWritten),
             libc::SYS_fdatasync if is_log() => Some(Call::LogSynced),
