@@ -24,15 +24,17 @@ pub struct History {
 /// Reads a log of `log_len` bytes back.
 pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
     let lines_end = last_line_end(log, log_len).map_err(Error::Log)?;
-    let mut replay = Replay::new(None);
-    let mut whole_len = lines_end;
-    if !is_finished(log, lines_end).map_err(Error::Log)? {
-        let start = session_start(log, lines_end).map_err(Error::Log)?;
-        whole_len = replay_from(log, start, lines_end, &mut replay)?;
-    }
     let fragment_len = log_len - lines_end;
     let mut fragment = vec![0; fragment_len.min(2 * TEXT_LEN_MAX as u64) as usize];
     log.read_exact_at(&mut fragment, lines_end).map_err(Error::Log)?;
+    let mut replay = Replay::new(None);
+    let mut whole_len = lines_end;
+    // Totals of the first workers look like those of a session that had no more of them; but half a total
+    // behind them does not begin another session.
+    if !replay.may_begin_with(&fragment) || !is_finished(log, lines_end).map_err(Error::Log)? {
+        let start = session_start(log, lines_end).map_err(Error::Log)?;
+        whole_len = replay_from(log, start, lines_end, &mut replay)?;
+    }
     if fragment.len() as u64 != fragment_len || !replay.may_begin_with(&fragment) {
         let why = format!(
             "the half line at byte {lines_end} is none of this log's; expected {}",
@@ -252,9 +254,21 @@ mod tests {
         }
     }
 
+    /// One message among three workers: the first total looks like that of a session of one.
+    #[test]
+    fn half_a_total_shows_that_the_session_goes_on() {
+        let mut log = session(1, 3);
+        log.truncate(log.find("Worker 2: ").unwrap());
+        assert!(!history(&log).unwrap().replay.is_begun(), "nobody can tell");
+        let History { replay, whole_len } = history(&format!("{log}Worker 2")).unwrap();
+        assert_eq!((replay.progress().totals, whole_len), (1, log.len() as u64));
+    }
+
     #[test]
     fn strange_endings_are_refused() {
-        for ending in ["hello", "hello\n", "Worker 1: 4 messages\n", "Message count: 3\n"] {
+        // The largest number, too: shares of it were added up beyond it.
+        let large = format!("Worker 1: {} messages\nWorker 2: 0 messages\n", u64::MAX);
+        for ending in [&large, "hello", "hello\n", "Worker 1: 4 messages\n", "Message count: 3\n"] {
             for log in [session(10, 3), session(10, 3)[..100].to_owned()] {
                 assert!(history(&format!("{log}{ending}")).is_err(), "{ending}");
             }

@@ -54,7 +54,8 @@ impl Workers {
     /// How many of the session's first `messages` messages belong to `worker`.
     #[must_use]
     pub fn share(self, worker: WorkerId, messages: u64) -> u64 {
-        (messages + u64::from(self.0 - worker.0)) / u64::from(self.0)
+        let workers = u64::from(self.0);
+        messages / workers + u64::from(messages % workers >= u64::from(worker.0))
     }
 
     /// The session's number of the message that is `worker`'s own number `own` (0 for its first).
@@ -69,6 +70,11 @@ impl WorkerId {
     /// Worker number K, if K is in range.
     pub fn new(k: u32) -> Result<Self, WorkerNumberError> {
         Workers::new(k).map(|n| Self(n.0))
+    }
+
+    /// All that there may be.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> {
+        (1..=WORKERS_MAX).map(Self)
     }
 
     /// K.
