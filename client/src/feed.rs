@@ -62,7 +62,7 @@ impl Feed {
                     self.confirm(accepted)?;
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
-                Err(Error::SessionEnded) => journal.reopen()?,
+                Err(Error::SessionEnded) => drop(journal.reopen()?),
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
                     common::tell!("client: not accepted: {first} ({} in all)", left.len());

@@ -10,7 +10,7 @@ use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::ledger::Ledger;
-use crate::lock::{LEAVE_LOCK, LogLock};
+use crate::lock::{self, LEAVE_LOCK, LogLock};
 use crate::pause::pause;
 use crate::render::Renderer;
 use crate::role::Role;
@@ -76,12 +76,14 @@ impl Journal {
     }
 
     /// The same for a process that outlives a session.
-    pub fn reopen(&mut self) -> Result<(), Error> {
+    pub fn reopen(&mut self) -> Result<Found, Error> {
         let Self { instance, ledger, renderer, durable } = self;
         let lock = LogLock::wait(instance.log(), || ())?;
-        *ledger = session::attach(instance)?.0;
+        let found;
+        (*ledger, found) = session::attach(instance)?;
         renderer.forget();
-        Transaction::begin(lock, instance, ledger, renderer, *durable).map(drop)
+        drop(Transaction::begin(lock, instance, ledger, renderer, *durable)?);
+        Ok(found)
     }
 
     /// From now on every transaction is on the disk (`fdatasync(2)`) before it counts as done.
@@ -94,6 +96,12 @@ impl Journal {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// Who holds the log's lock, in words.
+    #[must_use]
+    pub fn lock_holder(&self) -> String {
+        lock::holder(self.instance.log())
     }
 
     /// The ledger.

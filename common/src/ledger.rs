@@ -23,7 +23,8 @@ use std::time::Duration;
 use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::fence::{futex, shared_memory::Segment};
+use crate::fence::futex;
+use crate::fence::shared_memory::{self, Segment};
 use crate::layout::{Bell, Cell, Layout, MAGIC, RING_LEN};
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::{Submission, TEXT_LEN_MAX};
@@ -58,6 +59,12 @@ impl Ledger {
     #[must_use]
     pub fn segment_id(&self) -> i32 {
         self.segment.id()
+    }
+
+    /// Whether the segment was removed, and lives on only until all have detached it.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        !shared_memory::stat(self.segment_id()).is_ok_and(|stat| !stat.removed)
     }
 
     /// The magic word: 0 until initialised, [`MAGIC`] from then on, in anything of ours.

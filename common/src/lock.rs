@@ -75,7 +75,7 @@ impl Drop for LogLock<'_> {
 }
 
 /// Who holds the lock, as far as `/proc/locks` tells (`proc_locks(5)`).
-fn holder(log: &File) -> String {
+pub(crate) fn holder(log: &File) -> String {
     let inode = log.metadata().map(|m| format!(":{} ", m.ino())).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     locks

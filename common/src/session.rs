@@ -18,7 +18,7 @@ use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::{Identity, Ledger};
 use crate::lock::LogLock;
 use crate::role::Role;
-use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+use crate::rotation::{WorkerId, Workers};
 
 /// How long a process that ends waits for the log's lock, to remove a ledger that nobody used.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -159,11 +159,11 @@ fn rebuild(
     }
     if replay.is_begun() {
         // Those of the lost ledger, which may have known of more workers than the log does.
-        remove_all_queues(instance)?;
+        remove_queues(instance, WorkerId::all())?;
     }
     ledger.lay_out(session, identity, &cursors);
     ledger.set_received(progress.received());
-    for worker in (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok()) {
+    for worker in WorkerId::all() {
         ledger.set_executed(worker, progress.executed_by(worker));
     }
     ledger.publish();
@@ -172,7 +172,7 @@ fn rebuild(
 
 /// Gives a worker's life an empty queue; whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
-    remove_queues(instance, worker)?;
+    remove_queues(instance, [worker])?;
     let object = || format!("message queue of worker {worker}");
     for key in instance.keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
@@ -184,12 +184,27 @@ pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue
     Err(Error::KeysTaken { object: "message queue", tries: KEY_TRIES })
 }
 
-/// Removes every queue under a worker's keys that can be ours. A stranger's is left alone.
-pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
-    for key in instance.keys(KeyOf::Queue(worker)) {
-        let Ok(queue) = MessageQueue::find(key) else { continue };
-        let Ok(stat) = queue.stat() else { continue };
-        if is_private(&stat.permissions) && stat.permissions.key == key {
+/// Whether an id that the ledger tells is that of a queue of this worker.
+#[must_use]
+pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -> bool {
+    queue.stat().is_ok_and(|stat| {
+        let key = stat.permissions.key;
+        is_private(&stat.permissions) && instance.keys(KeyOf::Queue(worker)).any(|k| k == key)
+    })
+}
+
+/// Removes every queue under these workers' keys that can be ours. A stranger's is left alone.
+pub fn remove_queues(
+    instance: &Instance,
+    workers: impl IntoIterator<Item = WorkerId>,
+) -> Result<(), Error> {
+    for worker in workers {
+        for key in instance.keys(KeyOf::Queue(worker)) {
+            let Ok(queue) = MessageQueue::find(key) else { continue };
+            let Ok(stat) = queue.stat() else { continue };
+            if !is_private(&stat.permissions) || stat.permissions.key != key {
+                continue;
+            }
             match queue.remove() {
                 // Or somebody else was quicker.
                 Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
@@ -206,9 +221,7 @@ pub fn remove_queues(instance: &Instance, worker: WorkerId) -> Result<(), Error>
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
 /// knows that there may be queues.
 pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), Error> {
-    for worker in at.workers().into_iter().flat_map(Workers::ids) {
-        remove_queues(instance, worker)?;
-    }
+    remove_queues(instance, at.workers().into_iter().flat_map(Workers::ids))?;
     remove_segment(instance, ledger)
 }
 
@@ -225,12 +238,6 @@ fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     ledger.space().ring();
     ledger.stage().ring();
     Ok(())
-}
-
-fn remove_all_queues(instance: &Instance) -> Result<(), Error> {
-    (1..=WORKERS_MAX)
-        .filter_map(|k| WorkerId::new(k).ok())
-        .try_for_each(|k| remove_queues(instance, k))
 }
 
 /// Gives a role back at the end of a process. Of a session that has no submission nothing stays behind
@@ -285,18 +292,20 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     instance.hold(Role::Balancer)?;
     let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
-    let complete = matches!(
+    let mut complete = matches!(
         history::read(instance.log(), log_len),
         Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
     );
     let ledger = find(instance.directory());
-    if let Some(ledger) = &ledger
-        && complete
-        && matches!(unused(&instance, ledger), Ok(Some(_)))
-    {
-        return Ok(None); // others may wait in it
+    if let Some(ledger) = ledger.as_ref().filter(|_| complete) {
+        if matches!(unused(&instance, ledger), Ok(Some(_))) {
+            return Ok(None); // others may wait in it
+        }
+        // Totals of the first workers look like those of a session that had no more of them.
+        complete = ledger.log() != instance.identity()?.log
+            || ledger.cursors().is_ok_and(|at| at.submissions == 0 || at.is_ended());
     }
-    remove_all_queues(&instance)?;
+    remove_queues(&instance, WorkerId::all())?;
     if let Some(ledger) = &ledger {
         remove_segment(&instance, ledger)?;
     }

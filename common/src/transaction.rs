@@ -1,19 +1,18 @@
 //! Transactions: under the log's lock, lines appended to `sistem.log` together with the ledger's step.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::FileExt;
 
 use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::fence::shared_memory;
 use crate::instance::Instance;
 use crate::journal::Accept;
 use crate::layout::RING_LEN;
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
-use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
+use crate::rotation::{WorkerId, Workers};
 use crate::session;
 use crate::submission::Submission;
 
@@ -40,15 +39,15 @@ impl<'a> Transaction<'a> {
         durable: bool,
     ) -> Result<Self, Error> {
         let mut log_len = instance.checked_log_len()?;
-        let stat = shared_memory::stat(ledger.segment_id());
-        if !stat.is_ok_and(|stat| !stat.removed) {
+        if ledger.is_removed() {
             let ended = ledger.cursors().is_ok_and(|at| at.is_ended());
             return Err(if ended { Error::SessionEnded } else { Error::LedgerRemoved });
         }
         if let Some((from, to)) = ledger.pending()? {
             renderer.between(ledger, &from, &to)?;
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
-            write(instance, ledger, &renderer.bytes()[done..], durable, from.log_len)?;
+            let sync = durable && !renderer.bytes().is_empty();
+            write(instance, ledger, &renderer.bytes()[done..], sync, &from, &to)?;
             log_len = to.log_len;
             // The dead one cannot.
             ledger.doorbell().ring();
@@ -66,8 +65,9 @@ impl<'a> Transaction<'a> {
     pub(crate) fn put(&mut self, next: Cursors) -> Result<(), Error> {
         let bytes = self.renderer.bytes();
         let next = Cursors { log_len: self.at.log_len + bytes.len() as u64, ..next };
+        let sync = self.durable && !bytes.is_empty();
         self.ledger.commit(&next);
-        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;
+        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;
         self.at = next;
         self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
@@ -128,18 +128,16 @@ impl<'a> Transaction<'a> {
         // Before the first message was taken, nothing depends on N.
         let free = self.at.workers == 0 || self.ledger.received() == 0;
         // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
-        let beyond = (workers.get() + 1..=WORKERS_MAX)
+        let beyond = WorkerId::all()
             .rev()
-            .filter_map(|k| WorkerId::new(k).ok())
+            .take_while(|worker| worker.get() > workers.get())
             .find(|&worker| self.ledger.executed(worker) > 0);
         match beyond {
             None if free => {
                 // Queues that an earlier load balancer made for more workers would be forgotten.
-                for worker in self.at.workers().into_iter().flat_map(Workers::ids) {
-                    if worker.get() > workers.get() {
-                        session::remove_queues(self.instance, worker)?;
-                    }
-                }
+                let before = self.at.workers().into_iter().flat_map(Workers::ids);
+                let more = before.filter(|worker| worker.get() > workers.get());
+                session::remove_queues(self.instance, more)?;
                 self.put(Cursors { workers: asked, ..self.at })
             }
             _ => Err(Error::OtherWorkers {
@@ -169,38 +167,88 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     let Some(done) = log_len.checked_sub(from) else {
         return Err(Error::LogTruncated { len: log_len, written: from });
     };
-    let Some(expected) = usize::try_from(done).ok().and_then(|done| bytes.get(..done)) else {
-        return Err(Error::LogForeign { at: from + bytes.len() as u64 });
-    };
+    let expected = &bytes[..usize::try_from(done).unwrap_or(usize::MAX).min(bytes.len())];
     let mut found = vec![0; expected.len()];
     log.read_exact_at(&mut found, from).map_err(Error::Log)?;
-    match found.iter().zip(expected).position(|(a, b)| a != b) {
-        Some(at) => Err(Error::LogForeign { at: from + at as u64 }),
-        None => Ok(expected.len()),
+    if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
+        return Err(Error::LogForeign { at: from + at as u64 });
     }
+    check_len(from + expected.len() as u64, log_len)?;
+    Ok(expected.len())
 }
 
-/// Appends a committed transaction's bytes and finishes it. Where that fails, for want of room, it is
-/// taken back: no half line stays, and nothing counts as accepted.
+/// Appends what is missing of a committed transaction's bytes and finishes it. Where that fails, for want of
+/// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted.
 fn write(
     instance: &Instance,
     ledger: &Ledger,
     bytes: &[u8],
-    durable: bool,
-    log_len_before: u64,
+    sync: bool,
+    from: &Cursors,
+    to: &Cursors,
 ) -> Result<(), Error> {
     let mut log = instance.log();
-    let sync = durable && !bytes.is_empty();
     let written = log.write_all(bytes).and_then(|()| if sync { log.sync_data() } else { Ok(()) });
-    match written {
-        Ok(()) => {
-            ledger.finish();
-            Ok(())
+    if let Err(error) = written {
+        // No half line stays.
+        log.set_len(from.log_len).map_err(Error::Log)?;
+        ledger.withdraw();
+        return Err(Error::LogWrite(error));
+    }
+    // In append mode the position tells where the bytes came to stand.
+    if !bytes.is_empty() && log.stream_position().map_err(Error::Log)? != to.log_len {
+        ledger.withdraw();
+        return Err(Error::LogForeign { at: from.log_len });
+    }
+    ledger.finish();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fence::shared_memory;
+
+    /// A foreign program appended, without the lock, after the length was checked and before the write.
+    /// Its bytes counted as ours, and the advice was to cut as many of ours off.
+    #[test]
+    fn bytes_that_came_in_between_were_taken_for_ours() {
+        fn begin<'a>(i: &'a Instance, l: &'a Ledger, r: &'a mut Renderer) -> Transaction<'a> {
+            let lock = LogLock::try_take(i.log()).unwrap().unwrap();
+            Transaction::begin(lock, i, l, r, false).unwrap()
         }
-        Err(error) => {
-            log.set_len(log_len_before).map_err(Error::Log)?;
-            ledger.withdraw();
-            Err(Error::LogWrite(error))
-        }
+        let dir = tempfile::tempdir().unwrap();
+        let instance = Instance::open(dir.path()).unwrap();
+        let ledger = session::attach(&instance).unwrap().0;
+        let mut renderer = Renderer::default();
+        let submission = [Submission::parse(b"a;1").unwrap()];
+        let log_path = dir.path().join(crate::instance::LOG_NAME);
+
+        let mut transaction = begin(&instance, &ledger, &mut renderer);
+        std::fs::write(&log_path, "stranger\n").unwrap();
+        let refused = transaction.accept(&submission);
+        assert!(matches!(refused, Err(Error::LogForeign { at: 0 })), "{refused:?}");
+        drop(transaction);
+        // As the message says.
+        instance.log().set_len(0).unwrap();
+        let accepted = begin(&instance, &ledger, &mut renderer).accept(&submission).unwrap();
+        assert_eq!(accepted, Accept::Accepted(1));
+        let log = std::fs::read_to_string(&log_path).unwrap();
+        assert_eq!(log, "Message from client: a\nMessage count: 1\n");
+        shared_memory::remove(ledger.segment_id()).unwrap();
+    }
+
+    #[test]
+    fn foreign_bytes_before_and_behind_ours_are_told_apart() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"ours", 0).unwrap();
+        assert_eq!(check_tail(&file, b"ours, whole", 0, 4).unwrap(), 4);
+        let at = |bytes, from| match check_tail(&file, bytes, from, 4) {
+            Err(Error::LogForeign { at }) => at,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at(b"ou", 0), 2);
+        assert_eq!(at(b"s", 1), 1, "longer than ours, and in front of it");
+        assert!(matches!(check_tail(&file, b"x", 5, 4), Err(Error::LogTruncated { .. })));
     }
 }

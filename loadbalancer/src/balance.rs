@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::cursors::Cursors;
 use common::error::{Error, signal_exit_code};
-use common::fence::{shared_memory, signals};
+use common::fence::signals;
 use common::journal::{Advance, Journal};
 use common::role::Role;
 use common::rotation::Workers;
@@ -30,6 +30,9 @@ pub(crate) struct Balancer<'a> {
     crew: Crew,
     serve: bool,
     told_no_room: bool,
+    /// Since when the log's lock was taken whenever it was tried, and how long the log was.
+    locked: Option<(Instant, u64)>,
+    told_locked: bool,
     tended: Option<Instant>,
     /// When a worker that died at once is to be started again.
     look_again: Option<Instant>,
@@ -44,7 +47,7 @@ impl<'a> Balancer<'a> {
         program: Option<PathBuf>,
         serve: bool,
     ) -> Result<Self, Error> {
-        let dispatch = Dispatch::new(workers, &journal.cursors()?);
+        let dispatch = Dispatch::new(workers, &journal.cursors()?)?;
         let crew = Crew::new(workers, program);
         Ok(Self {
             journal,
@@ -53,6 +56,8 @@ impl<'a> Balancer<'a> {
             crew,
             serve,
             told_no_room: false,
+            locked: None,
+            told_locked: false,
             tended: None,
             look_again: None,
             retry: RETRY_MIN,
@@ -96,16 +101,16 @@ impl<'a> Balancer<'a> {
                     return self.end();
                 }
                 self.dispatch.send_finish(self.journal.ledger())?;
-            } else if at.all_logged() || draining {
-                if at.submissions == 0 {
-                    if draining {
-                        // Workers started by hand may go on waiting in the ledger.
-                        self.remove_queues()?;
-                        return Ok(0);
-                    }
-                } else if !self.close(draining)? {
-                    advanced = Advance::Busy;
-                }
+            } else if draining && at.submissions == 0 {
+                // Workers started by hand may go on waiting in the ledger.
+                self.remove_queues()?;
+                return Ok(0);
+            } else if at.submissions > 0
+                && at.closing == 0
+                && (draining || !self.serve && at.all_logged())
+                && !self.close(draining)?
+            {
+                advanced = Advance::Busy;
             }
             if !busy && self.journal.cursors()? == at {
                 self.sleep(seen, advanced)?;
@@ -122,18 +127,40 @@ impl<'a> Balancer<'a> {
                 }
                 Ok(Advance::Busy)
             }
-            Ok(Advance::Wrote) => {
-                self.told_no_room = false;
-                self.retry = RETRY_MIN;
-                Ok(Advance::Wrote)
+            Ok(Advance::Busy) => {
+                self.tell_if_locked()?;
+                Ok(Advance::Busy)
             }
-            advanced => advanced,
+            Ok(advanced) => {
+                self.told_no_room &= advanced != Advance::Wrote;
+                self.locked = None;
+                Ok(advanced)
+            }
+            error => error,
         }
+    }
+
+    /// Says once who has the lock, if it was taken for long and nothing was written meanwhile.
+    fn tell_if_locked(&mut self) -> Result<(), Error> {
+        let log_len = self.journal.cursors()?.log_len;
+        match self.locked {
+            Some((since, then)) if then == log_len => {
+                if since.elapsed() > TICK && !std::mem::replace(&mut self.told_locked, true) {
+                    let holder = self.journal.lock_holder();
+                    common::tell!("loadbalancer: waiting: {holder} has locked sistem.log");
+                }
+            }
+            _ => {
+                self.locked = Some((Instant::now(), log_len));
+                self.told_locked = false;
+            }
+        }
+        Ok(())
     }
 
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
         let ledger = self.journal.ledger();
-        if !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed) {
+        if ledger.is_removed() {
             if self.journal.cursors()?.is_ended() {
                 return Ok(None); // whoever came when all was over was quicker: see end()
             }
@@ -143,14 +170,16 @@ impl<'a> Balancer<'a> {
         self.crew.tend(self.journal.instance(), ledger, &mut self.dispatch, finishing)
     }
 
-    /// Closes the session when it may end: at once when asked to drain; else, not serving, once no
-    /// client feeds any more. Returns false if it must be tried again.
+    /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false
+    /// if it must be tried again.
     fn close(&mut self, draining: bool) -> Result<bool, Error> {
-        let serve = self.serve;
-        self.journal.try_close(|instance, at: &Cursors| {
-            Ok(draining
-                || (!serve && at.all_logged() && !instance.is_held_by_another(Role::Client)?))
-        })
+        let closed = self.journal.try_close(|instance, at: &Cursors| {
+            Ok(draining || (at.all_logged() && !instance.is_held_by_another(Role::Client)?))
+        });
+        match closed {
+            Err(error) if error.is_no_room() => Ok(false), // for a redo
+            closed => closed,
+        }
     }
 
     fn sleep(&mut self, seen: u32, advanced: Advance) -> Result<(), Error> {
@@ -189,6 +218,6 @@ impl<'a> Balancer<'a> {
     }
 
     fn remove_queues(&self) -> Result<(), Error> {
-        self.workers.ids().try_for_each(|k| session::remove_queues(self.journal.instance(), k))
+        session::remove_queues(self.journal.instance(), self.workers.ids())
     }
 }

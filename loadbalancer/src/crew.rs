@@ -9,6 +9,7 @@
 //! | a worker's queue is empty, but for 3 s it has not executed what was sent | another program took frames: sent again |
 //! | a worker started by hand is missing | asked for, once |
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,7 +34,7 @@ const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// How often a young balancer looks whether a worker of a killed one is dead.
 const DYING: Duration = Duration::from_millis(10);
 /// How long workers may take to end after their totals are logged.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Crew {
     members: Vec<Member>,
@@ -199,8 +200,7 @@ impl Member {
     fn start(&mut self, program: &Path, dir: &Path, ledger: &Ledger) -> Result<(), Error> {
         let mut command = Command::new(program);
         command
-            .arg("--dir")
-            .arg(dir)
+            .arg(OsString::from_iter(["--dir=".as_ref(), dir.as_os_str()]))
             .arg("--spawned-by")
             .arg(std::process::id().to_string())
             .arg(self.worker.to_string())
@@ -217,7 +217,10 @@ impl Member {
                 Ok(())
             }
             Err(error)
-                if matches!(errno(&error), Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE) =>
+                if matches!(
+                    errno(&error),
+                    Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE
+                ) =>
             {
                 if !std::mem::replace(&mut self.told_no_fork, true) {
                     common::tell!(

@@ -56,7 +56,7 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(workers: Workers, at: &Cursors) -> Self {
+    pub(crate) fn new(workers: Workers, at: &Cursors) -> Result<Self, Error> {
         let outlet = |worker| Outlet {
             worker,
             queue: None,
@@ -70,7 +70,10 @@ impl Dispatch {
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(MESSAGE_LEN_MAX);
-        Self {
+        if msgmax < FRAME_LEN_MIN {
+            return Err(Error::QueueTooSmall { bytes_max: msgmax as u64, needed: FRAME_LEN_MIN });
+        }
+        Ok(Self {
             workers,
             taken: VecDeque::new(),
             next_position: at.head,
@@ -78,7 +81,7 @@ impl Dispatch {
             outlets: workers.ids().map(outlet).collect(),
             message: Message::boxed(),
             msgmax,
-        }
+        })
     }
 
     /// Takes what was accepted since the last look, and forgets what is logged to its last line.
@@ -234,19 +237,15 @@ impl Dispatch {
         }
     }
 
-    /// Has each worker log its total. Returns whether a request was sent.
-    pub(crate) fn send_finish(&mut self, ledger: &Ledger) -> Result<bool, Error> {
-        let mut any = false;
+    /// Has each worker log its total.
+    pub(crate) fn send_finish(&mut self, ledger: &Ledger) -> Result<(), Error> {
         for outlet in &mut self.outlets {
             let asked = outlet.finish_sent || ledger.is_finished(outlet.worker);
             let Some(queue) = outlet.queue.filter(|_| !asked) else { continue };
             self.message.set_kind(KIND_FINISH);
             self.message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
             match queue.try_send(&self.message, 8) {
-                Ok(()) => {
-                    outlet.finish_sent = true;
-                    any = true;
-                }
+                Ok(()) => outlet.finish_sent = true,
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 Err(Errno::EIDRM | Errno::EINVAL) => {
                     lose(outlet);
@@ -254,7 +253,7 @@ impl Dispatch {
                 Err(error) => return Err(send_error(outlet.worker, error)),
             }
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Before sleeping: has workers whose queue is full ring when half of what they have is
@@ -401,7 +400,7 @@ mod tests {
         let two = ["a;2", "b;3"].map(|text| Submission::parse(text.as_bytes()).unwrap());
         journal.accept(&two).unwrap();
         let before = journal.cursors().unwrap();
-        let mut dispatch = Dispatch::new(workers, &before);
+        let mut dispatch = Dispatch::new(workers, &before).unwrap();
         journal.ledger().set_received(5);
         journal.ledger().set_executed(worker, 2);
         while journal.advance().unwrap() == Advance::Wrote {}
@@ -422,7 +421,7 @@ mod tests {
             let (workers, worker) = (Workers::new(1).unwrap(), WorkerId::new(1).unwrap());
             journal.set_workers(workers).unwrap();
             journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
-            let mut dispatch = Dispatch::new(workers, &journal.cursors().unwrap());
+            let mut dispatch = Dispatch::new(workers, &journal.cursors().unwrap()).unwrap();
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
             dispatch.renew_where_asked(journal.instance(), journal.ledger()).unwrap();

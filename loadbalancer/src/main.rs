@@ -41,9 +41,6 @@ use common::session::{self, Found};
 
 use balance::Balancer;
 
-/// How long workers may take to end after the session has.
-const END_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Log every submitted message and forward it round-robin to N workers.
 ///
 /// Exit status: 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
@@ -90,8 +87,19 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
-    let (mut journal, found) = Journal::open(instance)?;
-    let outcome = balance(args, &mut journal, found);
+    let (mut journal, mut found) = Journal::open(instance)?;
+    let outcome = loop {
+        let outcome = balance(args, &mut journal, found);
+        // What ended without being asked to was a session that an earlier load balancer was to drain.
+        if !matches!(outcome, Ok(0)) || !args.serve || signals::requests().0 > 0 {
+            break outcome;
+        }
+        common::tell!("loadbalancer: the session is complete; serving on");
+        match journal.reopen() {
+            Ok(next) => found = next,
+            Err(error) => break Err(error),
+        }
+    };
     journal.leave(Role::Balancer, outcome)
 }
 
@@ -114,22 +122,18 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
             common::tell!(
                 "loadbalancer: the session was complete; removed what a killed process left"
             );
-            // The killed one's workers still have their roles for a moment, as if there were somebody
-            // to begin a session.
-            let start = Instant::now();
-            while !session::leave(journal.instance(), Role::Balancer)?
-                && journal.cursors()?.submissions == 0
-                && start.elapsed() < END_PATIENCE
-            {
-                pause(Duration::from_millis(1));
+            if !args.serve {
+                leave_unused(journal)?;
+                return journal.sync_if_durable().map(|()| 0);
             }
-            return journal.sync_if_durable().map(|()| 0);
         }
     }
     match journal.set_workers(args.workers) {
         // Only totals were missing, and workers started by hand have been quicker.
         Err(Error::SessionEnded) => {
-            common::tell!("loadbalancer: the session is complete");
+            if !args.serve {
+                common::tell!("loadbalancer: the session is complete");
+            }
             return journal.sync_if_durable().map(|()| 0);
         }
         set => set?,
@@ -137,4 +141,17 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
     let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
     let spawn = (!args.no_spawn).then_some(program);
     Balancer::new(journal, args.workers, spawn, args.serve)?.run()
+}
+
+/// Leaves behind remains that it has removed. A killed load balancer's workers still have their roles for a
+/// moment, as if there were somebody to begin a session.
+fn leave_unused(journal: &Journal) -> Result<(), Error> {
+    let start = Instant::now();
+    while !session::leave(journal.instance(), Role::Balancer)?
+        && journal.cursors()?.submissions == 0
+        && start.elapsed() < crew::END_PATIENCE
+    {
+        pause(Duration::from_millis(1));
+    }
+    Ok(())
 }

@@ -44,6 +44,18 @@ fn several_submissions_come_before_the_balancer() {
 }
 
 #[test]
+fn a_directory_may_be_named_like_an_option() {
+    let sandbox = Sandbox::default();
+    let dir = sandbox.dir().join("-x");
+    std::fs::create_dir(&dir).unwrap();
+    sandbox.ok("client", &["--dir=-x", "Halo A;10"]);
+    sandbox.ok("loadbalancer", &["--dir=-x", "3"]);
+    assert_eq!(std::fs::read_to_string(dir.join("sistem.log")).unwrap(), SAMPLE);
+    std::fs::remove_dir_all(dir).unwrap();
+    sandbox.assert_clean();
+}
+
+#[test]
 fn sessions_follow_each_other_in_one_log() {
     let sandbox = Sandbox::default();
     let mut expected = String::new();

@@ -177,7 +177,7 @@ fn a_balancer_failed_because_a_late_worker_had_cleaned_up() {
     let sandbox = Sandbox::default();
     let by_hand = Instance::open(&sandbox.dir()).expect("the directory");
     by_hand.hold(Role::Worker(worker(1))).expect("the role");
-    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "--serve", "1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
     sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
     sandbox.ok("client", &["Halo A;1"]);
     let mut journal = open(&sandbox);

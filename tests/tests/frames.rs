@@ -1,6 +1,7 @@
 //! Frames carry the messages: a worker prints what it takes out of them, through queues of any size.
 #![forbid(unsafe_code)]
 
+use common::fence::foreign;
 use common::frame::FRAME_LEN_MIN;
 use common::submission::TEXT_LEN_MAX;
 use nix::sys::signal::Signal;
@@ -75,7 +76,7 @@ fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
     let mut running = vec![sandbox.start("loadbalancer", &["--no-spawn", "2"])];
     sandbox.wait_until("it has queues", || sandbox.queues().len() == 2);
     for queue in sandbox.queues() {
-        queue.set_bytes_max(bytes_max).unwrap();
+        foreign::set_bytes_max(queue, bytes_max).unwrap();
     }
     submit(&sandbox, &submissions);
     // Worker 2's queue is made again when worker 2 comes, so lower the new one too.
@@ -107,7 +108,7 @@ fn queues_that_are_lowered_while_they_are_full() {
     sandbox.wait_until("queues are lowered, and all is logged", || {
         for queue in sandbox.queues() {
             // It may be replaced by now.
-            lowered += u32::from(queue.set_bytes_max(64).is_ok());
+            lowered += u32::from(foreign::set_bytes_max(queue, 64).is_ok());
         }
         lowered >= 3 && sandbox.log_len() >= totals_at
     });
@@ -125,7 +126,7 @@ fn a_queue_below_the_least_is_a_clear_error() {
     sandbox.ok("client", &["first;1"]);
     let first = canonical_log(&[("first", 1)], 1);
     sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
-    sandbox.queues()[0].set_bytes_max(FRAME_LEN_MIN as u64 - 1).unwrap();
+    foreign::set_bytes_max(sandbox.queues()[0], FRAME_LEN_MIN as u64 - 1).unwrap();
     sandbox.ok("client", &["Halo A;1"]);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 3);

@@ -101,6 +101,28 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     sandbox.assert_clean();
 }
 
+/// A drain that was not finished is finished by the next start; but that one has not been asked to end.
+#[test]
+fn a_service_that_finishes_anothers_drain_serves_on() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "3"]);
+    let sample = include_str!("sample.log");
+    sandbox.wait_for_log(sample.find("Worker1:").unwrap() as u64);
+    balancer.signal(Signal::SIGTERM);
+    sandbox.wait_until("no session is open to clients any more", || is_closing(&sandbox));
+    balancer.kill();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
+    sandbox.wait_for_log(sample.len() as u64);
+    sandbox.ok("client", &["again;4"]);
+    let expected = format!("{sample}{}", canonical_log(&[("again", 4)], 3));
+    sandbox.wait_for_log(expected.rfind("Worker 1: ").unwrap() as u64);
+    balancer.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
 /// Whether a client that comes now has to wait for the next session.
 fn is_closing(sandbox: &Sandbox) -> bool {
     use common::instance::Instance;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use common::fence::shared_memory;
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::{canonical_log, submissions};
 use tests::{IpcObject, Process, Sandbox, memory_peak};
@@ -161,5 +162,26 @@ fn clients_wait_while_the_ledger_is_full(#[case] len: usize, #[case] count: usiz
     let is_letter = |line: &String| line.as_bytes()[len - 1].is_ascii_alphabetic();
     let (letters, digits) = accepted.into_iter().partition::<Vec<_>, _>(is_letter);
     assert!([digits, letters] == lines, "not in the clients' order");
+    sandbox.assert_clean();
+}
+
+/// A running load balancer, too, says who has the lock.
+#[test]
+fn a_lock_that_is_taken_under_a_balancer_is_told() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["1"]);
+    sandbox.wait_until("the worker runs", || sandbox.has_worker(1));
+    sandbox.stop(balancer.pid());
+    sandbox.ok("client", &["Halo A;10"]);
+    let log = std::fs::File::open(sandbox.log_path()).unwrap();
+    log.lock().unwrap();
+    balancer.signal(Signal::SIGCONT);
+    let told = format!("waiting: process {} has locked sistem.log", std::process::id());
+    sandbox.wait_until("it says so", || balancer.stderr().contains(&told));
+    drop(log);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    sandbox.assert_log(&canonical_log(&[("Halo A", 10)], 1));
     sandbox.assert_clean();
 }

@@ -1,6 +1,11 @@
 //! What the next start makes of an unfinished session: resumed, refused, or set aside.
 #![forbid(unsafe_code)]
 
+use common::instance::Instance;
+use common::journal::{Advance, Journal};
+use common::rotation::{WorkerId, Workers};
+use common::submission::Submission;
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;
 use tests::oracle::canonical_log;
@@ -146,4 +151,33 @@ fn half_a_submission_never_happened() {
         sandbox.ok("client", &["Halo A;10"]);
         assert_eq!(sandbox.log(), SAMPLE[..lines], "cut at {cut}");
     }
+}
+
+/// The first workers' totals look like the end of a session that had no more workers; but the ledger knows.
+#[test]
+fn fresh_took_a_session_cut_between_its_totals_for_finished() {
+    let sandbox = Sandbox::default();
+    let mut journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
+    journal.accept(&[Submission::parse(b"x;1").unwrap()]).unwrap();
+    journal.set_workers(Workers::new(3).unwrap()).unwrap();
+    journal.ledger().set_received(1);
+    journal.ledger().set_executed(WorkerId::new(1).unwrap(), 1);
+    while journal.advance().unwrap() == Advance::Wrote {}
+    assert!(journal.try_close(|_, _| Ok(true)).unwrap());
+    journal.ledger().set_finished(WorkerId::new(1).unwrap());
+    while journal.advance().unwrap() == Advance::Wrote {}
+    drop(journal);
+    let before = sandbox.log();
+    assert_eq!(before, canonical_log(&[("x", 1)], 1));
+
+    let mut balancer = sandbox.start("loadbalancer", &["--fresh", "3"]);
+    sandbox.wait_until("it runs", || sandbox.has_worker(3));
+    balancer.signal(Signal::SIGTERM);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    assert!(ended.stderr.contains("is now in ./sistem.log.1"), "{ended:#?}");
+    let aside = sandbox.dir().join("sistem.log.1");
+    assert_eq!(std::fs::read_to_string(&aside).unwrap(), before);
+    std::fs::remove_file(aside).unwrap();
+    sandbox.assert_clean();
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::{shared_memory, signals};
+use common::fence::signals;
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
 use common::journal::{Advance, Journal, Ready};
 use common::role::Role;
 use common::rotation::WorkerId;
+use common::session;
 use nix::errno::Errno;
 
 use crate::execute::Executor;
@@ -65,8 +66,7 @@ impl<'a> Server<'a> {
                     return Ok(Break(code));
                 }
                 // Before the look at the cursors: if it was removed after its end, they tell of that.
-                let removed =
-                    !shared_memory::stat(ledger.segment_id()).is_ok_and(|stat| !stat.removed);
+                let removed = ledger.is_removed();
                 let at = ledger.cursors()?;
                 if at.is_ended() {
                     return Ok(Break(0));
@@ -91,7 +91,13 @@ impl<'a> Server<'a> {
                 }
                 let (_, queue_for) = ledger.generations(self.worker);
                 match queue_for.wrapping_sub(generation).cast_signed() {
-                    0 => return Ok(Continue(MessageQueue(ledger.queue(self.worker)))),
+                    0 => {
+                        let queue = MessageQueue(ledger.queue(self.worker));
+                        if session::is_queue_of(self.journal.instance(), self.worker, queue) {
+                            return Ok(Continue(queue));
+                        }
+                        continue 'ledger; // it is gone already, or the ledger is damaged
+                    }
                     // The queue of this life was replaced before it was seen: its balancer died, and
                     // the next one took this life for over.
                     1.. => continue 'ledger,

@@ -37,12 +37,17 @@ pub fn give_segment(id: i32, user: u32) -> Result<()> {
 
 /// Gives a queue to another user.
 pub fn give_queue(queue: MessageQueue, user: u32) -> Result<()> {
-    let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
-    // SAFETY: the buffer is a msqid_ds, which is what IPC_STAT fills.
-    Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
-    // SAFETY: zeroed is a valid msqid_ds, and the kernel filled it.
-    let mut stat = unsafe { stat.assume_init() };
-    stat.msg_perm.uid = user;
+    change_queue(queue, |stat| stat.msg_perm.uid = user)
+}
+
+/// Sets the most bytes that a queue takes; above `kernel.msgmnb` only with CAP_SYS_RESOURCE.
+pub fn set_bytes_max(queue: MessageQueue, bytes_max: u64) -> Result<()> {
+    change_queue(queue, |stat| stat.msg_qbytes = bytes_max)
+}
+
+fn change_queue(queue: MessageQueue, change: impl FnOnce(&mut libc::msqid_ds)) -> Result<()> {
+    let mut stat = queue.raw_stat()?;
+    change(&mut stat);
     // SAFETY: IPC_SET reads the msqid_ds it is given.
     Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_SET, &raw mut stat) }).map(drop)
 }

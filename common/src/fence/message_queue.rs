@@ -78,7 +78,7 @@ impl MessageQueue {
         Errno::result(unsafe { libc::msgget(key, 0) }).map(Self)
     }
 
-    fn raw_stat(self) -> Result<libc::msqid_ds> {
+    pub(super) fn raw_stat(self) -> Result<libc::msqid_ds> {
         let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
         // SAFETY: the buffer is a msqid_ds, which is what IPC_STAT fills.
         Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
@@ -94,14 +94,6 @@ impl MessageQueue {
             messages: stat.msg_qnum,
             bytes_max: stat.msg_qbytes,
         })
-    }
-
-    /// Sets the most bytes that it takes; above `kernel.msgmnb` only with CAP_SYS_RESOURCE.
-    pub fn set_bytes_max(self, bytes_max: u64) -> Result<()> {
-        let mut stat = self.raw_stat()?;
-        stat.msg_qbytes = bytes_max;
-        // SAFETY: IPC_SET reads the msqid_ds it is given.
-        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_SET, &raw mut stat) }).map(drop)
     }
 
     /// Removes it; whoever waits in it gets EIDRM.

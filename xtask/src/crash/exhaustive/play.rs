@@ -331,8 +331,9 @@ impl Play<'_> {
             self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
         // Where only a redo was missing, the first worker by hand to come ends the session, and those
         // behind it find nothing to do. Nobody else may: a load balancer that is started for what others
-        // left, and finds no session, would wait for ever.
-        let unused = self.scenario.by_hand
+        // left, and finds no session, would wait for ever; and one that serves, has finished what another
+        // one was to drain and serves on.
+        let unused = (self.scenario.by_hand || self.scenario.serve)
             && !self.steps.is_empty()
             && at.is_some_and(|at| at.submissions == 0);
         if !self.drained && self.is_ready() && (logged || unused && self.is_log_complete()) {

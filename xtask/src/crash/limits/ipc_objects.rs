@@ -92,6 +92,7 @@ pub(super) fn small(setting: &Setting) -> Result<Outcome, String> {
         (16_384, 128),
         (16_384, 512),
         (100, 100),
+        (16_384, 20),
     ] {
         let context = |error| format!("msgmnb {msgmnb}, msgmax {msgmax}: {error}");
         let sandbox = setting.sandbox();
@@ -111,5 +112,5 @@ pub(super) fn small(setting: &Setting) -> Result<Outcome, String> {
         }
         expect_log(&sandbox, &whole).map_err(context)?;
     }
-    Ok(Outcome::Passed(format!("7 sizes: {finished} times finished, else a clear error")))
+    Ok(Outcome::Passed(format!("8 sizes: {finished} times finished, else a clear error")))
 }

@@ -14,7 +14,7 @@ pub(crate) struct Sabotage {
 
 /// The calls in `Transaction::put`.
 const COMMIT_AND_WRITE: &str = "self.ledger.commit(&next);
-        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;";
+        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;";
 
 /// All of them.
 pub(crate) const SABOTAGES: &[Sabotage] = &[
@@ -25,7 +25,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         from: COMMIT_AND_WRITE,
         to: "self.ledger.commit(&next);
         self.ledger.finish();
-        write(self.instance, self.ledger, bytes, self.durable, self.at.log_len)?;",
+        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;",
     },
     Sabotage {
         name: "commit-after-write",
@@ -97,11 +97,9 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "ledger-before-queues",
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
-        from: "    for worker in at.workers().into_iter().flat_map(Workers::ids) {
-        remove_queues(instance, worker)?;",
-        to: "    let _ = shared_memory::remove(ledger.segment_id());
-    for worker in at.workers().into_iter().flat_map(Workers::ids) {
-        remove_queues(instance, worker)?;",
+        from: "    remove_queues(instance, at.workers()",
+        to: "    remove_segment(instance, ledger)?;
+    remove_queues(instance, at.workers()",
     },
     Sabotage {
         name: "torn-tail-stays",
