@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::fence::message_queue::MessageQueue;
 use common::fence::shared_memory;
 use common::instance::{Directory, KeyOf};
-use common::rotation::{WORKERS_MAX, WorkerId};
+use common::rotation::WorkerId;
 
 /// Longer than sessions in tests last whose queues may be taken for another directory's.
 const OTHERS_STAY_MAX: Duration = Duration::from_secs(3);
@@ -32,18 +32,20 @@ pub enum IpcObject {
 }
 
 impl IpcObject {
-    /// Those under the keys that a directory's instance may use, others' included.
+    /// Those under the keys that a directory's instance may use, others' included. What is older than the
+    /// directory, as what a killed test left, cannot be its own.
     #[must_use]
     pub fn of(directory: &Path) -> Vec<Self> {
+        let born = std::fs::metadata(directory).and_then(|metadata| metadata.created());
         let Ok(directory) = Directory::open(directory) else { return Vec::new() };
         // The tables are short, and the keys are thousands: so each key is looked up in the tables.
-        let (segments, queues) = (listed("shm"), listed("msg"));
+        let since = born.unwrap_or(UNIX_EPOCH);
+        let (segments, queues) = (listed("shm", since), listed("msg", since));
         let segment = |key| Some(Self::Segment { id: *segments.get(&key)?, key });
         let queue = |key| Some(Self::Queue { id: *queues.get(&key)?, key });
         let mut objects: Vec<Self> = directory.keys(KeyOf::Segment).filter_map(segment).collect();
         if !queues.is_empty() {
-            let workers = (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok());
-            for worker in workers {
+            for worker in WorkerId::all() {
                 objects.extend(directory.keys(KeyOf::Queue(worker)).filter_map(queue));
             }
         }
@@ -75,15 +77,19 @@ impl IpcObject {
     }
 }
 
-/// Key and id of every object of a kind.
-fn listed(kind: &str) -> HashMap<i32, i32> {
+/// Key and id of every object of a kind that was made or changed since then, to the second.
+fn listed(kind: &str, since: SystemTime) -> HashMap<i32, i32> {
+    let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-    table
-        .lines()
-        .skip(1)
+    let mut lines = table.lines();
+    let titles = lines.next().unwrap_or_default();
+    let ctime = titles.split_whitespace().position(|title| title == "ctime").unwrap_or(0);
+    lines
         .filter_map(|line| {
-            let mut columns = line.split_whitespace();
-            Some((columns.next()?.parse().ok()?, columns.next()?.parse().ok()?))
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let changed: u64 = columns.get(ctime)?.parse().ok()?;
+            let object = (columns.first()?.parse().ok()?, columns.get(1)?.parse().ok()?);
+            (changed >= since).then_some(object)
         })
         .collect()
 }

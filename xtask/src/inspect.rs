@@ -11,7 +11,7 @@ use common::fence::message_queue::MessageQueue;
 use common::instance::{Directory, LOG_NAME};
 use common::layout::MAGIC;
 use common::ledger::Ledger;
-use common::rotation::{WORKERS_MAX, WorkerId};
+use common::rotation::WorkerId;
 use common::session;
 use serde_json::{Value, json};
 use tests::IpcObject;
@@ -122,8 +122,8 @@ fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
 /// The session's workers, and whoever else has come.
 fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
     let n = at.map_or(0, |at| at.workers);
-    let all = (1..=WORKERS_MAX).filter_map(|k| WorkerId::new(k).ok());
-    all.filter(|&worker| u64::from(worker.get()) <= n || ledger.generations(worker).0 > 0)
+    WorkerId::all()
+        .filter(|&worker| u64::from(worker.get()) <= n || ledger.generations(worker).0 > 0)
         .map(|worker| {
             let (generation, queue_generation) = ledger.generations(worker);
             let id = ledger.queue(worker);
