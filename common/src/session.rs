@@ -266,23 +266,28 @@ pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
     if let Some(ledger) = find(instance.directory()) {
         if ledger.magic() != MAGIC {
             remove_segment(instance, &ledger)?; // its maker is dead
-        } else if let Some(at) = unused(instance, &ledger)? {
-            remove(instance, &ledger, &at)?;
+        } else if is_of_log(instance, &ledger)? {
+            let at = committed(&ledger)?;
+            if at.submissions == 0 && instance.checked_log_len().is_ok_and(|len| len == at.log_len)
+            {
+                remove(instance, &ledger, &at)?;
+            }
         }
     }
     Ok(true)
 }
 
-/// The cursors of a ledger that is this log's, and has never had a submission. Under the log's lock.
-fn unused(instance: &Instance, ledger: &Ledger) -> Result<Option<Cursors>, Error> {
-    let at = match ledger.pending()? {
-        Some((_, to)) => to,
-        None => ledger.cursors()?,
-    };
-    let is_ours = ledger.magic() == MAGIC
-        && ledger.log() == instance.identity()?.log
-        && instance.checked_log_len().is_ok_and(|len| len == at.log_len);
-    Ok((is_ours && at.submissions == 0).then_some(at))
+/// Whether a ledger is laid out, and for this log.
+fn is_of_log(instance: &Instance, ledger: &Ledger) -> Result<bool, Error> {
+    Ok(ledger.magic() == MAGIC && ledger.log() == instance.identity()?.log)
+}
+
+/// The state once what is pending has been redone. Under the log's lock.
+fn committed(ledger: &Ledger) -> Result<Cursors, Error> {
+    match ledger.pending()? {
+        Some((_, to)) => Ok(to),
+        None => ledger.cursors(),
+    }
 }
 
 /// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the
@@ -297,13 +302,18 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
         Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
     );
     let ledger = find(instance.directory());
-    if let Some(ledger) = ledger.as_ref().filter(|_| complete) {
-        if matches!(unused(&instance, ledger), Ok(Some(_))) {
+    if let Some(ledger) = &ledger
+        && complete
+        && is_of_log(&instance, ledger)?
+    {
+        let at = committed(ledger);
+        let agrees = at.as_ref().is_ok_and(|at| at.log_len == log_len);
+        let is_unused = at.as_ref().is_ok_and(|at| at.submissions == 0);
+        if agrees && is_unused {
             return Ok(None); // others may wait in it
         }
         // Totals of the first workers look like those of a session that had no more of them.
-        complete = ledger.log() != instance.identity()?.log
-            || ledger.cursors().is_ok_and(|at| at.submissions == 0 || at.is_ended());
+        complete = is_unused || agrees && at?.is_ended();
     }
     remove_queues(&instance, WorkerId::all())?;
     if let Some(ledger) = &ledger {

@@ -132,8 +132,10 @@ impl<'a> Transaction<'a> {
             .rev()
             .take_while(|worker| worker.get() > workers.get())
             .find(|&worker| self.ledger.executed(worker) > 0);
+        // Totals of a session that is not finished are not those of all its workers.
+        let enough = self.at.totals == 0 || self.at.totals < asked;
         match beyond {
-            None if free => {
+            None if free && enough => {
                 // Queues that an earlier load balancer made for more workers would be forgotten.
                 let before = self.at.workers().into_iter().flat_map(Workers::ids);
                 let more = before.filter(|worker| worker.get() > workers.get());
@@ -143,7 +145,8 @@ impl<'a> Transaction<'a> {
             _ => Err(Error::OtherWorkers {
                 // Rebuilt from the log, N may not be known, but who has executed something is.
                 session: match (self.at.workers, beyond) {
-                    (0, Some(beyond)) => beyond.get(),
+                    (0, Some(beyond)) => beyond.get().max(self.at.totals as u32 + 1),
+                    (0, None) => self.at.totals as u32 + 1,
                     (workers, _) => workers as u32,
                 },
                 asked: workers.get(),
@@ -195,10 +198,18 @@ fn write(
         ledger.withdraw();
         return Err(Error::LogWrite(error));
     }
-    // In append mode the position tells where the bytes came to stand.
-    if !bytes.is_empty() && log.stream_position().map_err(Error::Log)? != to.log_len {
-        ledger.withdraw();
-        return Err(Error::LogForeign { at: from.log_len });
+    if !bytes.is_empty() {
+        // In append mode the position tells where the bytes came to stand.
+        let end = log.stream_position().map_err(Error::Log)?;
+        if end != to.log_len {
+            ledger.withdraw();
+            let before = end - bytes.len() as u64;
+            return Err(if end > to.log_len {
+                Error::LogForeign { at: from.log_len }
+            } else {
+                Error::LogTruncated { len: before, written: to.log_len - bytes.len() as u64 }
+            });
+        }
     }
     ledger.finish();
     Ok(())

@@ -29,6 +29,7 @@ pub(crate) struct Balancer<'a> {
     dispatch: Dispatch,
     crew: Crew,
     serve: bool,
+    no_room: bool,
     told_no_room: bool,
     /// Since when the log's lock was taken whenever it was tried, and how long the log was.
     locked: Option<(Instant, u64)>,
@@ -55,6 +56,7 @@ impl<'a> Balancer<'a> {
             dispatch,
             crew,
             serve,
+            no_room: false,
             told_no_room: false,
             locked: None,
             told_locked: false,
@@ -76,8 +78,10 @@ impl<'a> Balancer<'a> {
                 return Ok(signal_exit_code(signal));
             }
             let draining = requests == 1;
+            // An earlier load balancer may have been asked to drain.
+            let ending = draining || !self.serve || self.journal.cursors()?.closing == 1;
             // Set before the look at the cursors: whoever logs the last line after it rings.
-            self.journal.ledger().set_watched(draining || !self.serve);
+            self.journal.ledger().set_watched(ending);
 
             let mut at = self.journal.cursors()?;
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
@@ -112,31 +116,38 @@ impl<'a> Balancer<'a> {
             {
                 advanced = Advance::Busy;
             }
+            if advanced == Advance::Busy && !self.no_room {
+                self.tell_if_locked()?;
+            } else {
+                self.locked = None;
+            }
             if !busy && self.journal.cursors()? == at {
                 self.sleep(seen, advanced)?;
             }
         }
     }
 
-    /// Writes one transaction of what is ready. A full disk is reported once, and waited for.
+    /// Writes one transaction of what is ready. A full disk is waited for.
     fn advance(&mut self) -> Result<Advance, Error> {
+        self.no_room = false;
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
-                if !std::mem::replace(&mut self.told_no_room, true) {
-                    common::tell!("loadbalancer: {error}; waiting for room");
-                }
+                self.tell_no_room(&error);
                 Ok(Advance::Busy)
             }
-            Ok(Advance::Busy) => {
-                self.tell_if_locked()?;
-                Ok(Advance::Busy)
+            Ok(Advance::Wrote) => {
+                self.told_no_room = false;
+                self.retry = RETRY_MIN;
+                Ok(Advance::Wrote)
             }
-            Ok(advanced) => {
-                self.told_no_room &= advanced != Advance::Wrote;
-                self.locked = None;
-                Ok(advanced)
-            }
-            error => error,
+            advanced => advanced,
+        }
+    }
+
+    fn tell_no_room(&mut self, error: &Error) {
+        self.no_room = true;
+        if !std::mem::replace(&mut self.told_no_room, true) {
+            common::tell!("loadbalancer: {error}; waiting for room");
         }
     }
 
@@ -177,7 +188,10 @@ impl<'a> Balancer<'a> {
             Ok(draining || (at.all_logged() && !instance.is_held_by_another(Role::Client)?))
         });
         match closed {
-            Err(error) if error.is_no_room() => Ok(false), // for a redo
+            Err(error) if error.is_no_room() => {
+                self.tell_no_room(&error); // for a redo
+                Ok(false)
+            }
             closed => closed,
         }
     }

@@ -122,9 +122,10 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
             common::tell!(
                 "loadbalancer: the session was complete; removed what a killed process left"
             );
+            journal.sync_if_durable()?;
             if !args.serve {
                 leave_unused(journal)?;
-                return journal.sync_if_durable().map(|()| 0);
+                return Ok(0);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! From one message to a billion: what is accepted, what it costs in memory, and that it comes out right.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::time::Duration;
 
 use common::fence::shared_memory;
@@ -183,5 +184,27 @@ fn a_lock_that_is_taken_under_a_balancer_is_told() {
     sandbox.assert_code(&ended, 0);
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
     sandbox.assert_log(&canonical_log(&[("Halo A", 10)], 1));
+    sandbox.assert_clean();
+}
+
+/// Also where nothing but the end is left to be written.
+#[test]
+fn a_lock_that_is_taken_before_the_end_is_told() {
+    let sandbox = Sandbox::default();
+    let mut client = sandbox.start_with_pipe("client", &[]);
+    let mut input = client.take_stdin();
+    input.write_all(b"Halo A;10\n").unwrap();
+    let mut balancer = sandbox.start("loadbalancer", &["1"]);
+    let expected = canonical_log(&[("Halo A", 10)], 1);
+    sandbox.wait_for_log(expected.find("Worker 1: ").unwrap() as u64);
+    let log = std::fs::File::open(sandbox.log_path()).unwrap();
+    log.lock().unwrap();
+    drop(input);
+    sandbox.assert_code(&sandbox.end(&mut client), 0);
+    let told = format!("waiting: process {} has locked sistem.log", std::process::id());
+    sandbox.wait_until("it says so", || balancer.stderr().contains(&told));
+    drop(log);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(&expected);
     sandbox.assert_clean();
 }

@@ -181,3 +181,21 @@ fn fresh_took_a_session_cut_between_its_totals_for_finished() {
     std::fs::remove_file(aside).unwrap();
     sandbox.assert_clean();
 }
+
+/// Half a total shows that there were more workers than totals, however few messages they had.
+#[test]
+fn fewer_workers_than_totals_made_the_ledger_unusable() {
+    let sandbox = Sandbox::default();
+    let log = canonical_log(&[("x", 2)], 4);
+    let cut = log.find("Worker 4: ").unwrap() + 5;
+    for n in ["1", "2", "3"] {
+        std::fs::write(sandbox.log_path(), &log[..cut]).unwrap();
+        remove_ipc_objects(&sandbox);
+        let ended = sandbox.run("loadbalancer", &[n]);
+        sandbox.assert_code(&ended, 2);
+        assert!(ended.stderr.contains("with `loadbalancer 4`"), "{ended:#?}");
+    }
+    sandbox.ok("loadbalancer", &["4"]);
+    sandbox.assert_log(&log);
+    sandbox.assert_clean();
+}
