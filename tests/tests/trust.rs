@@ -3,7 +3,8 @@
 
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::{foreign, shared_memory};
-use common::instance::{Directory, KeyOf};
+use common::instance::{Directory, Instance, KeyOf};
+use common::journal::Journal;
 use common::layout::Layout;
 use common::rotation::WorkerId;
 use rstest::rstest;
@@ -170,4 +171,27 @@ fn all_keys_of_a_queue_are_taken() {
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(SAMPLE);
     assert_eq!(sandbox.ipc_objects().len(), 15);
+}
+
+/// A ledger that says another queue is the worker's, of the same user and mode.
+#[test]
+fn a_worker_takes_nothing_out_of_a_queue_that_is_not_its_own() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("the worker has come", || sandbox.has_worker(1));
+    let journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
+    let (ledger, id) = (journal.ledger(), WorkerId::new(1).unwrap());
+    sandbox.wait_until("it begins a life", || ledger.generations(id).0 == 1);
+    // The second worker's key is none of the first one's.
+    let foreign = a_queue(queue_key(&sandbox, 2)[0], 0o600);
+    ledger.set_queue(id, 1, foreign.0);
+    ledger.stage().ring();
+    sandbox.wait_until("it asks for another queue", || ledger.generations(id).0 > 1);
+    assert_eq!(foreign.stat().unwrap().messages, 1);
+    foreign.remove().unwrap();
+    drop(journal);
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.assert_code(&sandbox.end(&mut worker), 0);
+    sandbox.assert_clean();
 }
