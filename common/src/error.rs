@@ -116,7 +116,7 @@ pub enum Error {
     #[error("the session has ended")]
     SessionEnded,
     /// Another live process has the role.
-    #[error("{0} is already running in this directory: end it, or use another one (--dir)")]
+    #[error("{0} is already running in this directory: end it, or use another directory (--dir)")]
     RoleTaken(String),
     /// The unfinished session has another number of workers.
     #[error(
