@@ -87,6 +87,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
+    let start = Instant::now();
     let (mut journal, mut found) = Journal::open(instance)?;
     let outcome = loop {
         let outcome = balance(args, &mut journal, found);
@@ -100,6 +101,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             Err(error) => break Err(error),
         }
     };
+    let outcome = outcome.and_then(|code| leave_unused(&journal, start).map(|()| code));
     journal.leave(Role::Balancer, outcome)
 }
 
@@ -124,7 +126,6 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
             );
             journal.sync_if_durable()?;
             if !args.serve {
-                leave_unused(journal)?;
                 return Ok(0);
             }
         }
@@ -144,12 +145,11 @@ fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error
     Balancer::new(journal, args.workers, spawn, args.serve)?.run()
 }
 
-/// Leaves behind remains that it has removed. A killed load balancer's workers still have their roles for a
-/// moment, as if there were somebody to begin a session.
-fn leave_unused(journal: &Journal) -> Result<(), Error> {
-    let start = Instant::now();
-    while !session::leave(journal.instance(), Role::Balancer)?
-        && journal.cursors()?.submissions == 0
+/// Waits, where the ledger was never used, for the workers of a killed load balancer: they have their roles
+/// for a moment after its death, as if there were somebody to begin a session.
+fn leave_unused(journal: &Journal, start: Instant) -> Result<(), Error> {
+    while journal.cursors()?.submissions == 0
+        && !session::leave(journal.instance(), Role::Balancer)?
         && start.elapsed() < crew::END_PATIENCE
     {
         pause(Duration::from_millis(1));

@@ -77,9 +77,10 @@ impl IpcObject {
     }
 }
 
-/// Key and id of every object of a kind that was made or changed since then, to the second.
+/// Key and id of every object of a kind that was made or changed since then, or a second before.
 fn listed(kind: &str, since: SystemTime) -> HashMap<i32, i32> {
-    let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // The kernel's clock for IPC objects may be a tick behind the file system's.
+    let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() - 1);
     let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
     let mut lines = table.lines();
     let titles = lines.next().unwrap_or_default();

@@ -119,6 +119,27 @@ fn an_empty_ledger_stayed_while_the_dead_balancers_workers_were_dying() {
     sandbox.assert_clean();
 }
 
+/// The same, where the next balancer was asked to drain before it had anything to do.
+#[test]
+fn an_unused_ledger_stayed_after_a_drain_beside_the_dying() {
+    let sandbox = Sandbox::default();
+    let dying = Instance::open(&sandbox.dir()).expect("the directory");
+    dying.hold(Role::Worker(worker(1))).expect("the role");
+    let start = Instant::now();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "1"]);
+    sandbox.wait_until("it has made a queue", || !sandbox.queues().is_empty());
+    balancer.signal(Signal::SIGTERM);
+    let early = balancer.wait(Duration::from_millis(100));
+    dying.release(Role::Worker(worker(1))).expect("the role");
+    if start.elapsed() > Duration::from_secs(2) {
+        return; // not scheduled for long, as above
+    }
+    assert!(early.is_none(), "it left the ledger behind");
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    sandbox.assert_clean();
+}
+
 /// A balancer whose workers are dead made their totals ready itself, and slept a second before it wrote
 /// them.
 #[test]
