@@ -144,10 +144,9 @@ impl<'a> Transaction<'a> {
             }
             _ => Err(Error::OtherWorkers {
                 // Rebuilt from the log, N may not be known, but who has executed something is.
-                session: match (self.at.workers, beyond) {
-                    (0, Some(beyond)) => beyond.get().max(self.at.totals as u32 + 1),
-                    (0, None) => self.at.totals as u32 + 1,
-                    (workers, _) => workers as u32,
+                session: match self.at.workers {
+                    0 => beyond.map_or(0, WorkerId::get).max(self.at.totals as u32 + 1),
+                    workers => workers as u32,
                 },
                 asked: workers.get(),
             }),

@@ -29,6 +29,14 @@ fn remove_ipc_objects(sandbox: &Sandbox) {
     }
 }
 
+/// The log was renamed as it was, and nothing else is left but the new one.
+fn assert_set_aside(sandbox: &Sandbox, before: &str) {
+    let aside = sandbox.dir().join("sistem.log.1");
+    assert_eq!(std::fs::read_to_string(&aside).unwrap(), before);
+    std::fs::remove_file(aside).unwrap();
+    sandbox.assert_clean();
+}
+
 #[test]
 fn the_same_n_finishes_it() {
     let sandbox = unfinished();
@@ -80,10 +88,7 @@ fn fresh_sets_it_aside(#[values(false, true)] ipc_objects_are_gone: bool) {
     sandbox.ok("client", &["Halo B;5"]);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     sandbox.assert_log(&canonical_log(&[("Halo B", 5)], 2));
-    let aside = sandbox.dir().join("sistem.log.1");
-    assert_eq!(std::fs::read_to_string(&aside).unwrap(), before);
-    std::fs::remove_file(aside).unwrap();
-    sandbox.assert_clean();
+    assert_set_aside(&sandbox, &before);
 }
 
 #[test]
@@ -176,10 +181,7 @@ fn fresh_took_a_session_cut_between_its_totals_for_finished() {
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
     assert!(ended.stderr.contains("is now in ./sistem.log.1"), "{ended:#?}");
-    let aside = sandbox.dir().join("sistem.log.1");
-    assert_eq!(std::fs::read_to_string(&aside).unwrap(), before);
-    std::fs::remove_file(aside).unwrap();
-    sandbox.assert_clean();
+    assert_set_aside(&sandbox, &before);
 }
 
 /// Half a total shows that there were more workers than totals, however few messages they had.
