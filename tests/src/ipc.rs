@@ -80,11 +80,12 @@ impl IpcObject {
 /// Key and id of every object of a kind that was made or changed since then, or a second before.
 fn listed(kind: &str, since: SystemTime) -> HashMap<i32, i32> {
     // The kernel's clock for IPC objects may be a tick behind the file system's.
-    let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() - 1);
-    let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+    let since =
+        since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().saturating_sub(1));
+    let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).expect("sysvipc(7)");
     let mut lines = table.lines();
-    let titles = lines.next().unwrap_or_default();
-    let ctime = titles.split_whitespace().position(|title| title == "ctime").unwrap_or(0);
+    let mut titles = lines.next().expect("a line of titles").split_whitespace();
+    let ctime = titles.position(|title| title == "ctime").expect("a time of change");
     lines
         .filter_map(|line| {
             let columns: Vec<_> = line.split_whitespace().collect();
