@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::Sandbox;
+use tests::{IpcObject, Sandbox};
 
 /// A check waits so long for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -127,13 +127,17 @@ pub(super) fn expect_log(sandbox: &Sandbox, expected: &str) -> Result<(), String
     if sandbox.log() != expected {
         return Err(format!("the log is not as it would be undisturbed{}", sandbox.report()));
     }
-    let objects = sandbox.ipc_objects();
+    let objects = IpcObject::that_stay(&sandbox.dir());
     if objects.is_empty() { Ok(()) } else { Err(format!("left: {objects:?}")) }
 }
 
-/// The log is the beginning of these bytes, cut between two lines.
+/// The log is the beginning of these bytes, cut between two lines. Read under its lock: what tries again
+/// and again on a full disk writes a part, and cuts it off before it lets the lock go.
 pub(super) fn expect_whole_lines(sandbox: &Sandbox, expected: &str) -> Result<(), String> {
-    let log = sandbox.log();
+    let log = std::fs::File::open(sandbox.log_path())
+        .and_then(|file| file.lock().map(|()| file))
+        .map(|_lock| sandbox.log())
+        .map_err(|error| format!("cannot lock the log: {error}"))?;
     let is_whole = log.is_empty() || log.ends_with('\n');
     if expected.starts_with(&log) && is_whole {
         return Ok(());

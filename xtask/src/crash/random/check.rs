@@ -6,7 +6,7 @@ use common::line::Line;
 use common::replay::Replay;
 use common::rotation::Workers;
 use common::submission::Submission;
-use tests::Sandbox;
+use tests::{IpcObject, Sandbox};
 
 use super::plan::Plan;
 use super::stage::Stage;
@@ -98,7 +98,7 @@ pub(super) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
 }
 
 fn nothing_left(sandbox: &Sandbox) -> Result<(), String> {
-    let objects = sandbox.ipc_objects();
+    let objects = IpcObject::that_stay(&sandbox.dir());
     if !objects.is_empty() {
         return Err(format!("IPC objects are left: {objects:?}"));
     }

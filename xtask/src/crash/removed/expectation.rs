@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::oracle::canonical_log;
-use tests::{Ended, Process, Sandbox};
+use tests::{Ended, IpcObject, Process, Sandbox};
 
 use super::damage::{Damage, FOREIGN, RENAMED};
 use super::moment::{Moment, hold, signal_all};
@@ -184,7 +184,7 @@ impl<'a> Stage<'a> {
 
     fn is_clean(&self) -> Outcome {
         self.sandbox.wait_until("all processes are gone", || self.sandbox.processes().is_empty());
-        let objects = self.sandbox.ipc_objects();
+        let objects = IpcObject::that_stay(&self.sandbox.dir());
         if objects.is_empty() { Ok(()) } else { Err(format!("IPC objects are left: {objects:?}")) }
     }
 }
