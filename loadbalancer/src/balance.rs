@@ -11,7 +11,7 @@ use common::role::Role;
 use common::rotation::Workers;
 use common::session;
 
-use crate::crew::Crew;
+use crate::crew::{self, Crew};
 use crate::dispatch::Dispatch;
 
 /// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
@@ -220,7 +220,7 @@ impl<'a> Balancer<'a> {
     }
 
     fn end(&mut self) -> Result<u8, Error> {
-        self.crew.wait()?;
+        self.crew.wait(crew::END_PATIENCE)?;
         self.journal.sync_if_durable()?;
         match self.journal.remove_objects() {
             // A client or worker that came when all was over has removed the ledger, and begun the

@@ -22,6 +22,8 @@ use common::pause::pause;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::dispatch::Dispatch;
 
@@ -33,6 +35,8 @@ const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
 const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// How often a young balancer looks whether a worker of a killed one is dead.
 const DYING: Duration = Duration::from_millis(10);
+/// How long workers may take to end when the balancer does.
+const DISMISS_PATIENCE: Duration = Duration::from_millis(500);
 /// How long workers may take to end after their totals are logged.
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -125,13 +129,13 @@ impl Crew {
         Ok(look_again)
     }
 
-    /// After the totals: waits for the workers to end.
-    pub(crate) fn wait(&mut self) -> Result<(), Error> {
+    /// Waits for the workers to end; after so long they are killed.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Result<(), Error> {
         let start = Instant::now();
         for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
             while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
-                if start.elapsed() > END_PATIENCE {
-                    // Its total is logged: nothing is lost.
+                if start.elapsed() > patience {
+                    // What it has not counted is sent again, what it has not logged is logged by others.
                     child.kill().map_err(Error::system("kill"))?;
                 }
                 pause(Duration::from_micros(200));
@@ -141,14 +145,18 @@ impl Crew {
     }
 }
 
-/// However the balancer ends, none of the workers that it started is left.
+/// However the balancer ends, none of the workers that it started is left. They are asked first: killed
+/// inside a transaction, one would leave half a line in the log until the next start.
 impl Drop for Crew {
     fn drop(&mut self) {
         for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
-            // Both fail only if it has been waited for.
-            let _ = child.kill();
-            let _ = child.wait();
+            // Only while it is not waited for is the number its own.
+            if matches!(child.try_wait(), Ok(None)) {
+                let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+            }
         }
+        // It fails only if a child was waited for elsewhere; then there is none to wait for.
+        let _ = self.wait(DISMISS_PATIENCE);
     }
 }
 
