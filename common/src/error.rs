@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 
 /// Exit codes. 0 is done; 130 and 143 follow SIGINT and SIGTERM: a worker's first, a balancer's second.
 pub mod exit {
@@ -115,6 +116,9 @@ pub enum Error {
     /// The session ended while somebody still wanted something of it.
     #[error("the session has ended")]
     SessionEnded,
+    /// A signal came while the process waited.
+    #[error("aborted while it waited for the lock on sistem.log")]
+    Aborted(Signal),
     /// Another live process has the role.
     #[error("{0} is already running in this directory: end it, or use another directory (--dir)")]
     RoleTaken(String),
@@ -195,6 +199,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::OtherWorkers { .. } | Self::NoSuchWorker { .. } => exit::USAGE,
+            Self::Aborted(signal) => signal_exit_code(*signal),
             _ => exit::TROUBLE,
         }
     }
@@ -202,8 +207,8 @@ impl Error {
 
 /// The exit code of a process that a signal made end.
 #[must_use]
-pub fn signal_exit_code(signal: Option<nix::sys::signal::Signal>) -> u8 {
-    128 + signal.map_or(0, |signal| u8::try_from(signal as i32).unwrap_or(0))
+pub fn signal_exit_code(signal: Signal) -> u8 {
+    128 + signal as u8 // at most 31
 }
 
 /// Writes a line to standard error. What cannot be written there, as on a full disk, is lost: that is

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::fence::signals;
 use crate::pause::pause;
 
 /// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
@@ -43,7 +44,7 @@ impl<'a> LogLock<'a> {
     }
 
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
-    /// stopped can be named, and signals are never slept over.
+    /// stopped can be named, and a signal that aborts the process is heeded.
     pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
@@ -52,6 +53,9 @@ impl<'a> LogLock<'a> {
         loop {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
+            }
+            if let Some(signal) = signals::aborted_by() {
+                return Err(Error::Aborted(signal));
             }
             ask_for_it();
             if !told && start.elapsed() > PATIENCE {

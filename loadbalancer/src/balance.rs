@@ -71,13 +71,12 @@ impl<'a> Balancer<'a> {
         loop {
             // Looked at before looking for work: a ring from here on ends the sleep below.
             let seen = self.journal.ledger().doorbell().look();
-            let (requests, signal) = signals::requests();
-            if requests > 1 {
+            if let Some(signal) = signals::aborted_by() {
                 self.remove_queues()?;
                 common::tell!("loadbalancer: aborted; start it again to finish the session");
                 return Ok(signal_exit_code(signal));
             }
-            let draining = requests == 1;
+            let draining = signals::is_asked_to_end();
             // An earlier load balancer may have been asked to drain.
             let ending = draining || !self.serve || self.journal.cursors()?.closing == 1;
             // Set before the look at the cursors: whoever logs the last line after it rings.

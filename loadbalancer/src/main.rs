@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
-    signals::watch().map_err(Error::system("sigaction"))?;
+    signals::watch(2).map_err(Error::system("sigaction"))?;
     if args.fresh
         && let Some(name) = session::set_aside(&args.dir)?
     {
@@ -92,7 +92,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     let outcome = loop {
         let outcome = balance(args, &mut journal, found);
         // What ended without being asked to was a session that an earlier load balancer was to drain.
-        if !matches!(outcome, Ok(0)) || !args.serve || signals::requests().0 > 0 {
+        if !matches!(outcome, Ok(0)) || !args.serve || signals::is_asked_to_end() {
             break outcome;
         }
         common::tell!("loadbalancer: the session is complete; serving on");

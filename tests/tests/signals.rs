@@ -101,6 +101,42 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     sandbox.assert_clean();
 }
 
+fn has_pending_signals(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = |line: &str| {
+        line.strip_prefix("ShdPnd:").is_some_and(|set| set.trim() != "0000000000000000")
+    };
+    status.lines().any(pending)
+}
+
+/// Waiting at its start for the lock on the log, which a stopped process held, neither heard a signal.
+#[rstest]
+fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
+    #[values(&["loadbalancer", "3"], &["loadbalancer", "--fresh", "3"], &["worker", "1"])] command: &[&str],
+    #[values(0, 1)] which: usize,
+) {
+    let (signal, code) = BOTH[which];
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let log = std::fs::File::open(sandbox.log_path()).unwrap();
+    log.lock().unwrap();
+    let mut process = sandbox.start(command[0], &command[1..]);
+    sandbox.wait_until("it waits", || process.stderr().contains("has locked sistem.log"));
+    if command[0] == "loadbalancer" {
+        // The first asks it to drain. Two that meet in a process are one.
+        process.signal(signal);
+        sandbox.wait_until("the first is taken", || !has_pending_signals(process.pid()));
+    }
+    process.signal(signal);
+    let ended = sandbox.end(&mut process);
+    sandbox.assert_code(&ended, code);
+    assert!(ended.stderr.contains("aborted while it waited"), "{ended:#?}");
+    drop(log);
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
 /// A drain that was not finished is finished by the next start; but that one has not been asked to end.
 #[test]
 fn a_service_that_finishes_anothers_drain_serves_on() {

@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             });
         }
     }
-    signals::watch().map_err(Error::system("sigaction"))?;
+    signals::watch(1).map_err(Error::system("sigaction"))?;
 
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Worker(args.worker))?;

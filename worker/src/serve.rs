@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::error::Error;
+use common::error::{Error, signal_exit_code};
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::signals;
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
@@ -251,8 +251,5 @@ impl<'a> Server<'a> {
 }
 
 fn asked_to_end() -> Option<u8> {
-    match signals::requests() {
-        (0, _) => None,
-        (_, signal) => Some(common::error::signal_exit_code(signal)),
-    }
+    signals::aborted_by().map(signal_exit_code)
 }

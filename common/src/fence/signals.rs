@@ -17,6 +17,8 @@ static REQUESTS: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 /// How many of them the loop has seen.
 static SEEN: AtomicU32 = AtomicU32::new(0);
+/// So many abort.
+static ABORT_AT: AtomicU32 = AtomicU32::new(u32::MAX);
 /// A child has ended, or was stopped.
 static CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -52,8 +54,10 @@ pub fn start_clean() -> Result<()> {
     set_action(Signal::SIGXFSZ, libc::SIG_IGN)
 }
 
-/// From now on SIGINT and SIGTERM are counted, and SIGCHLD interrupts waits.
-pub fn watch() -> Result<()> {
+/// From now on SIGINT and SIGTERM are counted, and SIGCHLD interrupts waits. The `abort_at`-th aborts
+/// the process; those before it ask it to come to an end.
+pub fn watch(abort_at: u32) -> Result<()> {
+    ABORT_AT.store(abort_at, Ordering::SeqCst);
     let handler: extern "C" fn(i32) = handle;
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD, Signal::SIGALRM] {
         set_action(signal, handler as *const () as libc::sighandler_t)?;
@@ -61,11 +65,24 @@ pub fn watch() -> Result<()> {
     Ok(())
 }
 
-/// How often the process was asked to end so far, and by which signal last.
-pub fn requests() -> (u32, Option<Signal>) {
+/// Whether the process was asked to end.
+#[must_use]
+pub fn is_asked_to_end() -> bool {
+    requests() > 0
+}
+
+/// The last signal, once there were so many that the process is to be aborted.
+pub fn aborted_by() -> Option<Signal> {
+    if requests() < ABORT_AT.load(Ordering::SeqCst) {
+        return None;
+    }
+    Signal::try_from(LAST.load(Ordering::SeqCst)).ok()
+}
+
+fn requests() -> u32 {
     let requests = REQUESTS.load(Ordering::SeqCst);
     SEEN.store(requests, Ordering::SeqCst);
-    (requests, Signal::try_from(LAST.load(Ordering::SeqCst)).ok())
+    requests
 }
 
 /// Whether a child has ended, or was stopped, since the last look.

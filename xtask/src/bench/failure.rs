@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use common::error::exit;
 use common::fence::signals;
+use nix::sys::signal::Signal;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub(super) enum Failure {
     #[error("{case}: its log is wrong: {why}")]
     Wrong { case: String, why: String },
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(Signal),
 }
 
 impl Failure {
@@ -31,13 +32,13 @@ impl Failure {
     /// Ends the measurement if Ctrl-C asked for it. A program that ended oddly may have got the same
     /// Ctrl-C, so this is also asked before blaming one.
     pub(super) fn if_interrupted() -> Result<(), Self> {
-        if signals::requests().0 > 0 { Err(Self::Interrupted) } else { Ok(()) }
+        signals::aborted_by().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
     }
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Wrong { .. } => exit::VERIFY,
-            Self::Interrupted => common::error::signal_exit_code(signals::requests().1),
+            Self::Interrupted(signal) => common::error::signal_exit_code(*signal),
             _ => exit::TROUBLE,
         }
     }

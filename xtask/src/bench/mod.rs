@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<Report, Failure> {
-    signals::watch().map_err(Failure::system("sigaction"))?;
+    signals::watch(1).map_err(Failure::system("sigaction"))?;
     if let Some(dir) = &args.dir {
         let dir = dir.canonicalize().map_err(Failure::system(dir.display().to_string()))?;
         // Fails only when it was set before.
