@@ -18,16 +18,11 @@
 //! number of further deaths.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::time::Duration;
 
-use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::fence::futex;
 use crate::fence::shared_memory::{self, Segment};
-use crate::layout::{Bell, Cell, Layout, MAGIC, RING_LEN};
-use crate::rotation::{WorkerId, Workers};
-use crate::submission::{Submission, TEXT_LEN_MAX};
+use crate::layout::{Bell, Layout, MAGIC};
 
 /// Which directory and which log a ledger belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +46,7 @@ impl Ledger {
         Self { segment }
     }
 
-    fn layout(&self) -> &Layout {
+    pub(crate) fn layout(&self) -> &Layout {
         self.segment.layout()
     }
 
@@ -202,58 +197,6 @@ impl Ledger {
         self.layout().committed.store(number, Ordering::SeqCst);
     }
 
-    /// Bytes of ring that a submission takes.
-    #[must_use]
-    pub fn record_len(submission: &Submission) -> u64 {
-        8 + submission.text().len().next_multiple_of(8) as u64
-    }
-
-    fn ring(&self, at: u64) -> &AtomicU64 {
-        &self.layout().ring[((at % RING_LEN) / 8) as usize]
-    }
-
-    /// Writes a submission into the ring at `at`, where it is invisible until the tail moves over
-    /// it. Under the log's lock.
-    pub fn write_submission(&self, at: u64, submission: &Submission) {
-        let text = submission.text().as_bytes();
-        self.ring(at).store(record_head(submission.count(), text), Ordering::Relaxed);
-        for (i, word) in (1..).zip(text_words(text)) {
-            self.ring(at + 8 * i).store(word, Ordering::Relaxed);
-        }
-    }
-
-    /// The count of the submission at `at`; anything at all when there is none.
-    #[must_use]
-    pub fn peek_count(&self, at: u64) -> u64 {
-        self.ring(at).load(Ordering::Relaxed) & u64::from(u32::MAX)
-    }
-
-    /// Copies the submission at `at` out, and checks it like input.
-    pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
-        let head = self.ring(at).load(Ordering::Relaxed);
-        let (count, len) = (head as u32, usize::from((head >> 32) as u16));
-        if len > TEXT_LEN_MAX {
-            return Err(Error::Damaged("a submission in it is too long"));
-        }
-        let mut text = Vec::with_capacity(len.next_multiple_of(8));
-        for i in 0..len.div_ceil(8) as u64 {
-            let word = self.ring(at + 8 + 8 * i).load(Ordering::Relaxed);
-            text.extend_from_slice(&word.to_ne_bytes());
-        }
-        text.truncate(len);
-        // Whether it may have been overwritten is told by what is looked at after it.
-        fence(Ordering::Acquire);
-        if record_head(count, &text) != head {
-            return Err(Error::Damaged("a submission in it is not what was accepted"));
-        }
-        Submission::new(&text, count)
-            .map_err(|_| Error::Damaged("a submission in it breaks the rules for input"))
-    }
-
-    fn cell(&self, worker: WorkerId) -> &Cell {
-        &self.layout().cells[worker.index()]
-    }
-
     /// Messages that the balancer has taken.
     #[must_use]
     pub fn received(&self) -> u64 {
@@ -263,73 +206,6 @@ impl Ledger {
     /// Sets it: the balancer only.
     pub fn set_received(&self, messages: u64) {
         self.layout().received.store(messages, Ordering::Release);
-    }
-
-    /// Messages that a worker has executed.
-    #[must_use]
-    pub fn executed(&self, worker: WorkerId) -> u64 {
-        // SeqCst: after set_wake_at, likewise.
-        self.cell(worker).executed.load(Ordering::SeqCst)
-    }
-
-    /// Sets it: that worker only. From here on its lines are ready, whoever writes them.
-    pub fn set_executed(&self, worker: WorkerId, messages: u64) {
-        // SeqCst: it must be visible before this worker looks at wake_at, or tries the log's lock.
-        self.cell(worker).executed.store(messages, Ordering::SeqCst);
-    }
-
-    /// The session's first message that is not executed: the rotation is complete up to there.
-    #[must_use]
-    pub fn executed_frontier(&self, workers: Workers) -> u64 {
-        workers.ids().map(|k| workers.message_of(k, self.executed(k))).min().unwrap_or(0)
-    }
-
-    /// The life of a worker, and the life that its queue is for.
-    #[must_use]
-    pub fn generations(&self, worker: WorkerId) -> (u32, u32) {
-        let cell = self.cell(worker);
-        (cell.generation.load(Ordering::SeqCst), cell.queue_generation.load(Ordering::SeqCst))
-    }
-
-    /// Begins a new life of a worker, and returns it: that worker only.
-    #[must_use]
-    pub fn begin_generation(&self, worker: WorkerId) -> u32 {
-        self.cell(worker).generation.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
-    }
-
-    /// Gives a worker's life a queue: the balancer only.
-    pub fn set_queue(&self, worker: WorkerId, generation: u32, queue: i32) {
-        let cell = self.cell(worker);
-        cell.queue.store(queue.cast_unsigned(), Ordering::SeqCst);
-        cell.queue_generation.store(generation, Ordering::SeqCst);
-    }
-
-    /// A worker's queue.
-    #[must_use]
-    pub fn queue(&self, worker: WorkerId) -> i32 {
-        self.cell(worker).queue.load(Ordering::SeqCst).cast_signed()
-    }
-
-    /// Whether a worker is ready for its total.
-    #[must_use]
-    pub fn is_finished(&self, worker: WorkerId) -> bool {
-        self.cell(worker).finished.load(Ordering::Acquire) == 1
-    }
-
-    /// Makes a worker ready for its total: that worker, or the balancer for a dead one.
-    pub fn set_finished(&self, worker: WorkerId) {
-        self.cell(worker).finished.store(1, Ordering::Release);
-    }
-
-    /// The balancer wants to be woken when this worker has executed so many.
-    pub fn set_wake_at(&self, worker: WorkerId, executed: u64) {
-        self.cell(worker).wake_at.store(executed, Ordering::SeqCst);
-    }
-
-    /// Whether the balancer wants to be woken, now that a worker has executed so many.
-    #[must_use]
-    pub fn wants_wake(&self, worker: WorkerId, executed: u64) -> bool {
-        executed >= self.cell(worker).wake_at.load(Ordering::SeqCst)
     }
 
     /// Whether the balancer wants to be woken when all accepted messages are logged.
@@ -371,45 +247,5 @@ impl Ledger {
     #[must_use]
     pub fn stage(&self) -> &Bell {
         &self.layout().stage
-    }
-}
-
-/// The first word of a submission in the ring: count, text length, and a sum of it all.
-fn record_head(count: u32, text: &[u8]) -> u64 {
-    let numbers = u64::from(count) | (text.len() as u64) << 32;
-    let sum = checksum::of(std::iter::once(numbers).chain(text_words(text)));
-    numbers | sum << 48
-}
-
-/// A text as words, the last one filled up with zeros.
-fn text_words(text: &[u8]) -> impl Iterator<Item = u64> {
-    text.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_ne_bytes(word)
-    })
-}
-
-impl Bell {
-    /// The word to look at *before* looking for work, and to hand to [`Bell::sleep`] after.
-    #[must_use]
-    pub fn look(&self) -> u32 {
-        self.word.load(Ordering::SeqCst)
-    }
-
-    /// Sleeps until the next ring after `seen` was looked at, a signal, or the time limit.
-    pub fn sleep(&self, seen: u32, limit: Duration) -> Result<(), Error> {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let slept = futex::wait(&self.word, seen, limit);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        slept.map_err(Error::system("futex"))
-    }
-
-    /// Wakes whoever sleeps. Costs no system call when nobody does.
-    pub fn ring(&self) {
-        self.word.fetch_add(1, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            futex::wake_all(&self.word);
-        }
     }
 }

@@ -5,6 +5,8 @@
 //! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
 //! begins and ends it all. [`fence`] alone contains `unsafe`.
 
+mod bell;
+mod cells;
 mod checksum;
 pub mod cursors;
 pub mod error;
@@ -20,6 +22,7 @@ mod lock;
 pub mod pause;
 pub mod render;
 pub mod replay;
+mod ring;
 pub mod role;
 pub mod rotation;
 pub mod runs;

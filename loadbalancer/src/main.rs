@@ -24,6 +24,7 @@
 mod balance;
 mod crew;
 mod dispatch;
+mod outlet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

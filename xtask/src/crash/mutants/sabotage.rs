@@ -75,9 +75,9 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "no-resend",
         about: "what was sent to a dead worker counts as sent to its next life",
-        file: "loadbalancer/src/dispatch.rs",
-        from: "outlet.sent = ledger.executed(outlet.worker);",
-        to: "outlet.sent = outlet.sent.max(ledger.executed(outlet.worker));",
+        file: "loadbalancer/src/outlet.rs",
+        from: "self.sent = ledger.executed(self.worker);",
+        to: "self.sent = self.sent.max(ledger.executed(self.worker));",
     },
     Sabotage {
         name: "no-duplicate-drop",
