@@ -44,6 +44,9 @@ pub enum Error {
          again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
     )]
     LogReplaced,
+    /// The same, before there was anything in the session.
+    #[error("sistem.log was renamed, removed or replaced; start again. Nothing had been submitted")]
+    LogGone,
     /// The log is shorter than what was written to it.
     #[error(
         "sistem.log has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
@@ -117,7 +120,7 @@ pub enum Error {
     #[error("the session has ended")]
     SessionEnded,
     /// A signal came while the process waited.
-    #[error("aborted while it waited for the lock on sistem.log")]
+    #[error("aborted before it had the lock on sistem.log, or had read it back")]
     Aborted(Signal),
     /// Another live process has the role.
     #[error("{0} is already running in this directory: end it, or use another directory (--dir)")]

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use crate::error::Error;
+use crate::fence::signals;
 use crate::line::{self, Line};
 use crate::replay::Replay;
 use crate::rotation::Workers;
@@ -32,7 +33,7 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
     // Totals of the first workers look like those of a session that had no more of them; but half a total
     // behind them does not begin another session.
     if !replay.may_begin_with(&fragment) || !is_finished(log, lines_end).map_err(Error::Log)? {
-        let start = session_start(log, lines_end).map_err(Error::Log)?;
+        let start = session_start(log, lines_end)?;
         whole_len = replay_from(log, start, lines_end, &mut replay)?;
     }
     if fragment.len() as u64 != fragment_len || !replay.may_begin_with(&fragment) {
@@ -57,6 +58,7 @@ fn replay_from(log: &File, start: u64, end: u64, replay: &mut Replay) -> Result<
     let mut whole_len = start;
     while at < end {
         line.clear();
+        heed_signals()?;
         let len = reader.read_until(b'\n', &mut line).map_err(Error::Log)? as u64;
         replay
             .push(line.strip_suffix(b"\n").unwrap_or(&line))
@@ -119,11 +121,12 @@ fn parsed(line: Option<&(u64, Vec<u8>)>) -> Option<(u64, Result<Line<'_>, ()>)> 
 }
 
 /// Where the last session before `end` begins: behind the last total that other lines follow.
-fn session_start(log: &File, end: u64) -> io::Result<u64> {
+fn session_start(log: &File, end: u64) -> Result<u64, Error> {
     let mut lines = LinesBackward::new(log, end);
     let mut start = end;
     let mut inside = false;
-    while let Some((at, line)) = lines.previous()? {
+    while let Some((at, line)) = lines.previous().map_err(Error::Log)? {
+        heed_signals()?;
         let total = line::is_total(&line);
         if inside && total {
             return Ok(start);
@@ -132,6 +135,11 @@ fn session_start(log: &File, end: u64) -> io::Result<u64> {
         start = at;
     }
     Ok(0)
+}
+
+/// A long log takes a while, and nobody wants to wait for the end of that.
+fn heed_signals() -> Result<(), Error> {
+    signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
 }
 
 /// Where the last line that ends with `\n` ends.

@@ -1,10 +1,10 @@
 //! The one way into `sistem.log`: submissions are accepted, and lines that are ready are written, each
 //! as a [transaction](crate::ledger) under the log's lock.
 //!
-//! Nobody waits for a turn to write one line. A worker counts what it has executed, and whoever gets
-//! the lock writes every line that is ready, of all workers (flat combining). So that no ready line is
-//! left behind, a writer looks again after unlocking, and a worker that found the lock taken rings for
-//! the balancer, which tries again until it gets it.
+//! Nobody waits for a turn to write one line. A worker counts what it has executed, and the worker or
+//! balancer that gets the lock writes every line that is ready, of all workers (flat combining). So that
+//! no ready line is left behind, it looks again after unlocking, and a worker that found the lock taken
+//! rings for the balancer, which tries again until it gets it.
 
 use crate::cursors::Cursors;
 use crate::error::Error;

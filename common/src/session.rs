@@ -48,15 +48,15 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
             return begin(instance, ledger, &identity, log_len);
         }
         let at = ledger.cursors()?;
-        if !at.is_ended() {
-            // The length is checked only now that the log is known to be this session's.
-            if ledger.log() != identity.log {
-                return Err(Error::LogReplaced);
-            }
+        let is_of_log = ledger.log() == identity.log;
+        if at.is_ended() {
+            found = Found::Remains;
+        } else if is_of_log {
             return Ok((ledger, Found::Ledger));
-        }
+        } else if committed(&ledger)?.submissions > 0 {
+            return Err(Error::LogReplaced);
+        } // Else nothing is lost with it: the log was renamed or removed between two sessions.
         remove(instance, &ledger, &at)?;
-        found = Found::Remains;
     }
     let (ledger, begun) = begin(instance, create(instance)?, &identity, log_len)?;
     Ok((ledger, if begun == Found::Log { begun } else { found }))
@@ -264,12 +264,19 @@ pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
         return Ok(false);
     }
     if let Some(ledger) = find(instance.directory()) {
+        let log_len = instance.checked_log_len();
         if ledger.magic() != MAGIC {
-            remove_segment(instance, &ledger)?; // its maker is dead
+            if log_len.is_ok() {
+                remove_segment(instance, &ledger)?; // its maker, who had this lock, is dead
+            }
         } else if is_of_log(instance, &ledger)? {
             let at = committed(&ledger)?;
-            if at.submissions == 0 && instance.checked_log_len().is_ok_and(|len| len == at.log_len)
-            {
+            // A log that is gone is none of a session's that has nothing in it.
+            let agrees = match log_len {
+                Ok(len) => len == at.log_len,
+                Err(error) => matches!(error, Error::LogReplaced),
+            };
+            if at.submissions == 0 && agrees {
                 remove(instance, &ledger, &at)?;
             }
         }

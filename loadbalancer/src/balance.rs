@@ -177,6 +177,14 @@ impl<'a> Balancer<'a> {
             self.remove_queues()?;
             return Err(Error::LedgerRemoved);
         }
+        // Also without anything to append, or a service would be there for nobody.
+        match self.journal.instance().checked_log_len() {
+            Err(Error::LogReplaced) if self.journal.cursors()?.submissions == 0 => {
+                self.remove_queues()?;
+                return Err(Error::LogGone);
+            }
+            checked => drop(checked?),
+        }
         self.crew.tend(self.journal.instance(), ledger, &mut self.dispatch, finishing)
     }
 

@@ -75,7 +75,8 @@ impl Dispatch {
             self.next_position += Ledger::record_len(&submission);
             self.next_base += count;
         }
-        if self.next_position > before {
+        // Less than it was is damage, at which everybody would sleep.
+        if self.next_position > before || ledger.received() < self.next_base {
             ledger.set_received(self.next_base);
         }
         Ok(self.next_position > before)
@@ -182,6 +183,22 @@ mod tests {
         session::remove(journal.instance(), journal.ledger(), &at).unwrap();
         assert_eq!(dispatch.next_base, 5);
         assert_eq!(dispatch.taken.iter().map(|taken| taken.base).collect::<Vec<_>>(), [2]);
+    }
+
+    /// Another program had lowered the counter: nothing seemed ready any more, and all slept for ever.
+    #[test]
+    fn a_lowered_counter_of_what_was_received_stopped_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
+        journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
+        let at = journal.cursors().unwrap();
+        let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &at).unwrap();
+        dispatch.take(journal.ledger(), &at).unwrap();
+        journal.ledger().set_received(0);
+        dispatch.take(journal.ledger(), &at).unwrap();
+        let received = journal.ledger().received();
+        session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+        assert_eq!(received, 2);
     }
 
     /// A worker's earlier life executed a submission while a queue was made for its next one. Going on from

@@ -135,19 +135,15 @@ fn removed() {
     waiting.sandbox.assert_clean();
 }
 
-/// A ledger that was never used, too, may be beside another log than its own.
-#[rstest]
-fn fresh_mends_an_unused_ledger(#[values(false, true)] removed: bool) {
+/// A ledger that was never used, too, may be beside a log that was cut.
+#[test]
+fn fresh_mends_an_unused_ledger() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["3"]);
     // What a worker that is killed while it waits leaves.
     drop(Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap());
-    if removed {
-        std::fs::remove_file(sandbox.log_path()).unwrap();
-    } else {
-        std::fs::write(sandbox.log_path(), "").unwrap();
-    }
+    std::fs::write(sandbox.log_path(), "").unwrap();
     let refused = sandbox.run("loadbalancer", &["3"]);
     sandbox.assert_code(&refused, 3);
     assert!(refused.stderr.contains("loadbalancer --fresh N"), "what to do: {refused:#?}");
@@ -198,5 +194,44 @@ fn locked_by_others_for_a_while() {
     file.unlock().unwrap();
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
+/// Log rotation, as the README allows it. The ledger, in which nothing was, stayed for a log that was gone:
+/// every client was refused, and the service ended with 0 and left it behind.
+#[rstest]
+fn a_log_renamed_between_sessions_made_the_next_one_impossible(
+    #[values("renamed", "removed")] how: &str,
+    #[values("noticed", "drained", "killed")] end: &str,
+) {
+    let sandbox = Sandbox::default();
+    let (log, aside) = (sandbox.log_path(), sandbox.dir().join("rotated"));
+    sandbox.ok("client", &["first;3"]);
+    sandbox.ok("loadbalancer", &["3"]);
+    let mut service = sandbox.start("loadbalancer", &["--serve", "3"]);
+    sandbox.wait_until("it serves", || sandbox.ipc_objects().len() == 4 && sandbox.has_worker(3));
+    std::fs::rename(&log, &aside).unwrap();
+    let before = std::fs::read_to_string(&aside).unwrap();
+    if how == "removed" {
+        std::fs::remove_file(&aside).unwrap();
+    }
+    match end {
+        "killed" => service.kill(),
+        "drained" => service.signal(Signal::SIGTERM),
+        _ => {}
+    }
+    if end != "killed" {
+        let ended = sandbox.end(&mut service);
+        let noticed = ended.status.code() == Some(3) && ended.stderr.contains("start again");
+        assert!(noticed || end == "drained" && ended.status.success(), "{ended:#?}");
+        sandbox.wait_until("nothing is left", || sandbox.ipc_objects().is_empty());
+    }
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(&canonical_log(&[("Halo A", 10)], 3));
+    if how == "renamed" {
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), before, "{}", sandbox.report());
+        std::fs::remove_file(&aside).unwrap();
+    }
     sandbox.assert_clean();
 }

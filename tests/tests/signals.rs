@@ -2,6 +2,9 @@
 //! next start.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;
@@ -196,5 +199,38 @@ fn aborted_in_the_middle_of_a_large_job() {
     }
     assert!(aborted > 0, "every run was quicker than its signals");
     sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
+/// `worker --echo 1 | less`: it waited for the reader of its output, whatever signals came.
+#[rstest]
+fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1)] which: usize) {
+    let (signal, code) = BOTH[which];
+    let sandbox = Sandbox::default();
+    let pipe = sandbox.dir().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK);
+    let mut full = options.open(&pipe).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
+    let mut command = sandbox.command("worker", &[]);
+    let program = command.get_program().to_owned();
+    command = std::process::Command::new("sh");
+    command.arg("-c").arg("exec \"$0\" --echo 1 >pipe").arg(program).current_dir(sandbox.dir());
+    let mut worker = sandbox.start_command(command, "worker --echo 1");
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    sandbox.ok("client", &["Halo A;20000"]);
+    sandbox.wait_until("frames wait for the worker", || {
+        sandbox.queues().iter().any(|queue| queue.stat().is_ok_and(|stat| stat.messages > 1))
+    });
+    worker.signal(signal);
+    let ended = sandbox.end(&mut worker);
+    sandbox.assert_code(&ended, code);
+    std::fs::remove_file(pipe).unwrap();
+    let mut next = sandbox.start("worker", &["1"]);
+    for process in [&mut balancer, &mut next] {
+        sandbox.assert_code(&sandbox.end(process), 0);
+    }
+    sandbox.assert_log(&canonical_log(&[("Halo A", 20_000)], 1));
     sandbox.assert_clean();
 }

@@ -104,6 +104,28 @@ fn fresh_sets_nothing_aside_when_all_is_finished() {
     sandbox.assert_clean();
 }
 
+/// They ended with an error instead, with the advice to put the renamed log back.
+#[test]
+fn workers_by_hand_did_not_outlive_a_fresh_start() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "3"]);
+    let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.wait_for_log(SAMPLE.find("Worker3:").unwrap() as u64);
+    balancer.kill();
+    let before = sandbox.log();
+    let mut balancer = sandbox.start("loadbalancer", &["--fresh", "--no-spawn", "2"]);
+    sandbox.wait_until("the new session runs", || sandbox.has_worker(1) && sandbox.has_worker(2));
+    sandbox.ok("client", &["again;5"]);
+    for process in std::iter::once(&mut balancer).chain(&mut workers) {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+        assert!(!ended.stderr.contains("put it back"), "{ended:#?}");
+    }
+    sandbox.assert_log(&canonical_log(&[("again", 5)], 2));
+    assert_set_aside(&sandbox, &before);
+}
+
 /// As after a reboot: nothing but the log is left.
 #[test]
 fn the_log_alone_is_enough() {

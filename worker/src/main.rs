@@ -14,8 +14,8 @@
 //!
 //! # Exit status
 //!
-//! 0 total logged; 2 usage, or K above the load balancer's N; 3 IPC, peer or file trouble; 130, 143
-//! ended by SIGINT, SIGTERM.
+//! 0 total logged, or left to the load balancer to log; 2 usage, or K above the load balancer's N; 3 IPC,
+//! peer or file trouble; 130, 143 ended by SIGINT, SIGTERM.
 #![forbid(unsafe_code)]
 
 mod execute;
@@ -77,9 +77,18 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     signals::watch(1).map_err(Error::system("sigaction"))?;
 
-    let instance = Instance::open(&args.dir)?;
-    instance.hold(Role::Worker(args.worker))?;
-    let (mut journal, _) = Journal::open(instance)?;
-    let outcome = Server::new(&mut journal, args.worker, Executor::new(args.echo)).run();
-    journal.leave(Role::Worker(args.worker), outcome)
+    let role = Role::Worker(args.worker);
+    let mut executor = Executor::new(args.echo)?;
+    loop {
+        let instance = Instance::open(&args.dir)?;
+        instance.hold(role)?;
+        let (mut journal, _) = Journal::open(instance)?;
+        let outcome = Server::new(&mut journal, args.worker, &mut executor).run();
+        // Another log: the session that this worker waited in was set aside.
+        let again = matches!(outcome, Err(Error::LogReplaced)) && journal.ledger().is_removed();
+        let outcome = journal.leave(role, outcome);
+        if !again {
+            return outcome;
+        }
+    }
 }

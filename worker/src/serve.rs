@@ -28,13 +28,17 @@ const READY_MANY: u64 = 8192;
 pub(crate) struct Server<'a> {
     journal: &'a mut Journal,
     worker: WorkerId,
-    executor: Executor,
+    executor: &'a mut Executor,
     message: Box<Message>,
     told_no_room: bool,
 }
 
 impl<'a> Server<'a> {
-    pub(crate) fn new(journal: &'a mut Journal, worker: WorkerId, executor: Executor) -> Self {
+    pub(crate) fn new(
+        journal: &'a mut Journal,
+        worker: WorkerId,
+        executor: &'a mut Executor,
+    ) -> Self {
         Self { journal, worker, executor, message: Message::boxed(), told_no_room: false }
     }
 
@@ -130,8 +134,12 @@ impl<'a> Server<'a> {
                     return Ok(Break(0));
                 }
                 Ok(len) => {
-                    if !self.execute_frame(&mut reader, len, queue)? {
-                        return Ok(Continue(()));
+                    match (self.execute_frame(&mut reader, len, queue), asked_to_end()) {
+                        (Ok(true), _) => {}
+                        (Ok(false), _) => return Ok(Continue(())),
+                        // Its output was not taken.
+                        (Err(_), Some(code)) => return Ok(Break(code)),
+                        (Err(error), None) => return Err(error),
                     }
                     if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;
@@ -177,7 +185,7 @@ impl<'a> Server<'a> {
         let mut next = before;
         let mut complete = true;
         let mut executed = Ok(());
-        let executor = &mut self.executor;
+        let executor = &mut *self.executor;
         let read = if self.message.kind() == KIND_FRAME {
             reader.read(&self.message.bytes()[..len], ledger.session(), |own, text, indices| {
                 complete &= own <= next;
