@@ -59,13 +59,8 @@ impl Directory {
             .custom_flags(libc::O_DIRECTORY)
             .open(path)
             .map_err(refuse)?;
-        let metadata = file.metadata().map_err(refuse)?;
-        let born = metadata
-            .created() // not every file system knows it: then the inode has to do
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |time| time.as_nanos() as u64);
-        Ok(Self { path: path.to_owned(), file, id: [metadata.dev(), metadata.ino(), born] })
+        let id = id_of(&file).map_err(refuse)?;
+        Ok(Self { path: path.to_owned(), file, id })
     }
 
     /// Device, inode and birth time: what a ledger must say to be this directory's.
@@ -123,8 +118,7 @@ impl Instance {
 
     /// What a ledger must say to be this instance's.
     pub fn identity(&self) -> Result<Identity, Error> {
-        let log = self.log.metadata().map_err(Error::Log)?;
-        Ok(Identity { directory: self.directory.id, log: [log.dev(), log.ino()] })
+        Ok(Identity { directory: self.directory.id, log: id_of(&self.log).map_err(Error::Log)? })
     }
 
     /// The log's length, after a check that its path still names the open file.
@@ -197,6 +191,17 @@ impl Instance {
         }
         .map_err(Error::Log)
     }
+}
+
+/// Device, inode and birth time: an inode number alone is used again.
+fn id_of(file: &File) -> io::Result<[u64; 3]> {
+    let metadata = file.metadata()?;
+    let born = metadata
+        .created() // not every file system knows it: then the inode has to do
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |time| time.as_nanos() as u64);
+    Ok([metadata.dev(), metadata.ino(), born])
 }
 
 /// Opens `sistem.log` for appending; refuses what only looks like our log.

@@ -14,7 +14,8 @@
 //!     80      8  stage         word + sleepers: workers sleep here until they have a queue
 //!     88      4  watched       1: ring the doorbell when every accepted message is logged
 //!     92      4  wanted        1: somebody waits for the log's lock to accept submissions
-//!     96     32  -
+//!     96      8  log_born      birth time of the log
+//!    104     24  -
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
@@ -39,8 +40,8 @@
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// "PIPIPLB" and version 1.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x01");
+/// "PIPIPLB" and version 2.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x02");
 /// Cells for workers.
 pub const CELLS: usize = 256;
 /// Bytes of accepted submissions that the ledger holds.
@@ -87,7 +88,8 @@ pub struct Layout {
     pub(crate) stage: Bell,
     pub(crate) watched: AtomicU32,
     pub(crate) wanted: AtomicU32,
-    reserved_0: [AtomicU64; 4],
+    pub(crate) log_born: AtomicU64,
+    reserved_0: [AtomicU64; 3],
     pub(crate) committed: AtomicU64,
     pub(crate) finished: AtomicU64,
     reserved_1: [AtomicU64; 6],
@@ -108,6 +110,7 @@ const _: () = {
     assert!(offset_of!(Layout, stage) == 80);
     assert!(offset_of!(Layout, watched) == 88);
     assert!(offset_of!(Layout, wanted) == 92);
+    assert!(offset_of!(Layout, log_born) == 96);
     assert!(offset_of!(Layout, committed) == 128);
     assert!(offset_of!(Layout, finished) == 136);
     assert!(offset_of!(Layout, cursors) == 192);

@@ -29,8 +29,8 @@ use crate::layout::{Bell, Layout, MAGIC};
 pub struct Identity {
     /// Device, inode and birth time of the directory: an inode number alone is used again.
     pub directory: [u64; 3],
-    /// Device and inode of `sistem.log`.
-    pub log: [u64; 2],
+    /// The same of `sistem.log`.
+    pub log: [u64; 3],
 }
 
 /// An attached ledger.
@@ -76,7 +76,8 @@ impl Ledger {
         for (word, value) in layout.directory.iter().zip(identity.directory) {
             word.store(value, Ordering::Relaxed);
         }
-        for (word, value) in layout.log.iter().zip(identity.log) {
+        let log = layout.log.iter().chain([&layout.log_born]);
+        for (word, value) in log.zip(identity.log) {
             word.store(value, Ordering::Relaxed);
         }
         layout.received.store(0, Ordering::Relaxed);
@@ -108,8 +109,9 @@ impl Ledger {
 
     /// The log that it says it belongs to.
     #[must_use]
-    pub fn log(&self) -> [u64; 2] {
-        self.layout().log.each_ref().map(|word| word.load(Ordering::Relaxed))
+    pub fn log(&self) -> [u64; 3] {
+        let Layout { log: [device, inode], log_born, .. } = self.layout();
+        [device, inode, log_born].map(|word| word.load(Ordering::Relaxed))
     }
 
     /// The session's nonce.

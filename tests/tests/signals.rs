@@ -133,7 +133,7 @@ fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
     process.signal(signal);
     let ended = sandbox.end(&mut process);
     sandbox.assert_code(&ended, code);
-    assert!(ended.stderr.contains("aborted while it waited"), "{ended:#?}");
+    assert!(ended.stderr.contains("aborted before it had the lock"), "{ended:#?}");
     drop(log);
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(include_str!("sample.log"));

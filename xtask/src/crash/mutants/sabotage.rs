@@ -106,7 +106,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "a session is rebuilt behind half a line",
         file: "common/src/session.rs",
         from: "if whole_len < log_len {",
-        to: "if whole_len < log_len && identity.log == [0, 0] {",
+        to: "if whole_len < log_len && identity.log == [0; 3] {",
     },
     Sabotage {
         name: "path-not-checked",
