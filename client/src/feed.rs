@@ -35,7 +35,7 @@ impl Feed {
         if let State::Idle(instance) = &mut self.state
             && let Some(instance) = instance.take()
         {
-            let (mut journal, _) = Journal::open(instance)?;
+            let (mut journal, _) = Journal::open_as(Role::Client, instance)?;
             if self.durable {
                 journal.set_durable()?;
             }

@@ -68,21 +68,28 @@ impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
         let mut renderer = Renderer::default();
-        let lock = LogLock::wait(instance.log(), || ())?;
-        let (ledger, found) = session::attach(&instance)?;
-        // Under the same lock: let go in between, the session may be ended and removed by others.
-        drop(Transaction::begin(lock, &instance, &ledger, &mut renderer, false)?);
+        let (ledger, found) = attach(&instance, &mut renderer, false)?;
         Ok((Self { instance, ledger, renderer, durable: false }, found))
+    }
+
+    /// The same for a process that has a role; where it fails, gives that back as [`session::leave`] says.
+    pub fn open_as(role: Role, instance: Instance) -> Result<(Self, Found), Error> {
+        let mut renderer = Renderer::default();
+        match attach(&instance, &mut renderer, false) {
+            Ok((ledger, found)) => Ok((Self { instance, ledger, renderer, durable: false }, found)),
+            Err(error) => {
+                // What it may come to is less than why this process ends.
+                let _ = session::leave(&instance, role);
+                Err(error)
+            }
+        }
     }
 
     /// The same for a process that outlives a session.
     pub fn reopen(&mut self) -> Result<Found, Error> {
-        let Self { instance, ledger, renderer, durable } = self;
-        let lock = LogLock::wait(instance.log(), || ())?;
+        self.renderer.forget();
         let found;
-        (*ledger, found) = session::attach(instance)?;
-        renderer.forget();
-        drop(Transaction::begin(lock, instance, ledger, renderer, *durable)?);
+        (self.ledger, found) = attach(&self.instance, &mut self.renderer, self.durable)?;
         Ok(found)
     }
 
@@ -255,4 +262,16 @@ impl Journal {
         self.ledger.doorbell().ring();
         outcome.and_then(|code| left.map(|_| code))
     }
+}
+
+fn attach(
+    instance: &Instance,
+    renderer: &mut Renderer,
+    durable: bool,
+) -> Result<(Ledger, Found), Error> {
+    let lock = LogLock::wait(instance.log(), || ())?;
+    let (ledger, found) = session::attach(instance)?;
+    // Under the same lock: let go in between, the session may be ended and removed by others.
+    drop(Transaction::begin(lock, instance, &ledger, renderer, durable)?);
+    Ok((ledger, found))
 }

@@ -89,7 +89,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer)?;
     let start = Instant::now();
-    let (mut journal, mut found) = Journal::open(instance)?;
+    let (mut journal, mut found) = Journal::open_as(Role::Balancer, instance)?;
     let outcome = loop {
         let outcome = balance(args, &mut journal, found);
         // What ended without being asked to was a session that an earlier load balancer was to drain.

@@ -176,6 +176,30 @@ fn of_workers_that_leave_at_once_the_last_removes_the_ledger() {
     sandbox.assert_clean();
 }
 
+/// A signal ended a worker that still waited for the log's lock. It looked for nobody, and the other one,
+/// which had ended before, had seen it there.
+#[test]
+fn a_worker_that_was_aborted_at_its_start_left_an_unused_ledger() {
+    let sandbox = Sandbox::default();
+    let mut first = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("it has a ledger, and the lock no more", || {
+        !sandbox.ipc_objects().is_empty() && sleeps(first.pid())
+    });
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    instance.log().lock().unwrap();
+    let mut second = sandbox.start("worker", &["2"]);
+    sandbox.wait_until("it waits", || second.stderr().contains("has locked sistem.log"));
+    first.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut first), 143);
+    second.signal(Signal::SIGTERM);
+    sandbox.wait_until("it is about to leave", || {
+        !sandbox.is_held(Role::Worker(WorkerId::new(2).unwrap()))
+    });
+    instance.log().unlock().unwrap();
+    sandbox.assert_code(&sandbox.end(&mut second), 143);
+    sandbox.assert_clean();
+}
+
 /// A worker without any work ended beside a process that was about to end itself, in another way, and
 /// looked for nobody. So each of them left the ledger to the other one.
 #[test]

@@ -82,7 +82,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     loop {
         let instance = Instance::open(&args.dir)?;
         instance.hold(role)?;
-        let (mut journal, _) = Journal::open(instance)?;
+        let (mut journal, _) = Journal::open_as(role, instance)?;
         let outcome = Server::new(&mut journal, args.worker, &mut executor).run();
         // Another log: the session that this worker waited in was set aside.
         let again = matches!(outcome, Err(Error::LogReplaced)) && journal.ledger().is_removed();
