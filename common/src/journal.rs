@@ -67,22 +67,22 @@ pub struct Journal {
 impl Journal {
     /// Attaches the directory's session, or begins one; finishes what the dead left pending.
     pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
-        let mut renderer = Renderer::default();
-        let (ledger, found) = attach(&instance, &mut renderer, false)?;
-        Ok((Self { instance, ledger, renderer, durable: false }, found))
+        Self::open_or(instance, |_| ())
     }
 
     /// The same for a process that has a role; where it fails, gives that back as [`session::leave`] says.
     pub fn open_as(role: Role, instance: Instance) -> Result<(Self, Found), Error> {
+        Self::open_or(instance, |instance| {
+            // What it may come to is less than why this process ends.
+            let _ = session::leave(instance, role);
+        })
+    }
+
+    fn open_or(instance: Instance, failed: impl FnOnce(&Instance)) -> Result<(Self, Found), Error> {
         let mut renderer = Renderer::default();
-        match attach(&instance, &mut renderer, false) {
-            Ok((ledger, found)) => Ok((Self { instance, ledger, renderer, durable: false }, found)),
-            Err(error) => {
-                // What it may come to is less than why this process ends.
-                let _ = session::leave(&instance, role);
-                Err(error)
-            }
-        }
+        let (ledger, found) =
+            attach(&instance, &mut renderer, false).inspect_err(|_| failed(&instance))?;
+        Ok((Self { instance, ledger, renderer, durable: false }, found))
     }
 
     /// The same for a process that outlives a session.

@@ -48,10 +48,9 @@ pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
             return begin(instance, ledger, &identity, log_len);
         }
         let at = ledger.cursors()?;
-        let is_of_log = ledger.log() == identity.log;
         if at.is_ended() {
             found = Found::Remains;
-        } else if is_of_log {
+        } else if ledger.log() == identity.log {
             return Ok((ledger, Found::Ledger));
         } else if committed(&ledger)?.submissions > 0 {
             return Err(Error::LogReplaced);

@@ -10,5 +10,5 @@ mod sandbox;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
-pub use process::{Ended, Process, memory_peak, stop, stop_outside_lock};
+pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
 pub use sandbox::Sandbox;

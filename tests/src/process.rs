@@ -54,6 +54,12 @@ impl Process {
         memory_peak(self.pid())
     }
 
+    /// Whether a signal that was sent to it has not reached it yet.
+    #[must_use]
+    pub fn has_pending_signals(&self) -> bool {
+        status_field(self.pid(), "ShdPnd:").is_some_and(|set| set.contains(|digit| digit != '0'))
+    }
+
     /// Kills it with SIGKILL and reaps it.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -149,11 +155,16 @@ fn state(pid: i32) -> Option<char> {
 /// The most memory that a process has had resident so far, in bytes; 0 if it has ended.
 #[must_use]
 pub fn memory_peak(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB"))
-        .and_then(|kibibytes| kibibytes.parse::<u64>().ok())
+    status_field(pid, "VmHWM:")
+        .and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+/// A field of a process's status, as `proc_pid_status(5)` names it, with a colon.
+#[must_use]
+pub fn status_field(pid: i32, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
 fn read(path: &PathBuf) -> String {

@@ -104,14 +104,6 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     sandbox.assert_clean();
 }
 
-fn has_pending_signals(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = |line: &str| {
-        line.strip_prefix("ShdPnd:").is_some_and(|set| set.trim() != "0000000000000000")
-    };
-    status.lines().any(pending)
-}
-
 /// Waiting at its start for the lock on the log, which a stopped process held, neither heard a signal.
 #[rstest]
 fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
@@ -128,7 +120,7 @@ fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
     if command[0] == "loadbalancer" {
         // The first asks it to drain. Two that meet in a process are one.
         process.signal(signal);
-        sandbox.wait_until("the first is taken", || !has_pending_signals(process.pid()));
+        sandbox.wait_until("the first is taken", || !process.has_pending_signals());
     }
     process.signal(signal);
     let ended = sandbox.end(&mut process);
@@ -213,9 +205,8 @@ fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1)] which:
     options.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK);
     let mut full = options.open(&pipe).unwrap();
     while full.write(&[0; 4096]).is_ok() {}
-    let mut command = sandbox.command("worker", &[]);
-    let program = command.get_program().to_owned();
-    command = std::process::Command::new("sh");
+    let program = sandbox.command("worker", &[]).get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
     command.arg("-c").arg("exec \"$0\" --echo 1 >pipe").arg(program).current_dir(sandbox.dir());
     let mut worker = sandbox.start_command(command, "worker --echo 1");
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);

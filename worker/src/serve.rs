@@ -134,12 +134,11 @@ impl<'a> Server<'a> {
                     return Ok(Break(0));
                 }
                 Ok(len) => {
-                    match (self.execute_frame(&mut reader, len, queue), asked_to_end()) {
-                        (Ok(true), _) => {}
-                        (Ok(false), _) => return Ok(Continue(())),
-                        // Its output was not taken.
-                        (Err(_), Some(code)) => return Ok(Break(code)),
-                        (Err(error), None) => return Err(error),
+                    match self.execute_frame(&mut reader, len, queue) {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Continue(())),
+                        // Asked to end, it no longer waited for the reader of its output.
+                        Err(error) => return asked_to_end().map(Break).ok_or(error),
                     }
                     if matches!(self.journal.ready()?, Ready::Executed(READY_MANY..)) {
                         self.advance()?;

@@ -77,7 +77,6 @@ fn program(pid: i32) -> String {
 
 /// How often a process has gone to sleep so far.
 fn sleeps(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let count = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
-    status.lines().find_map(count).unwrap_or(0)
+    let count = tests::status_field(pid, "voluntary_ctxt_switches:");
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -147,7 +147,7 @@ impl Tracees {
                 } else if event == ptrace::Event::PTRACE_EVENT_EXIT as i32
                     && let Some(seen) = self.living.get_mut(&pid)
                 {
-                    seen.peak_bytes = peak_bytes(pid);
+                    seen.peak_bytes = tests::memory_peak(pid.as_raw());
                 }
                 self.resume(pid, None)
             }
@@ -179,15 +179,6 @@ fn wait(pid: Option<Pid>) -> Result<WaitStatus, Failure> {
 
 fn odd(what: &str, status: &WaitStatus) -> Failure {
     Failure::system(what)(io::Error::other(format!("{status:?}")))
-}
-
-/// `VmHWM` of `proc_pid_status(5)`, while the process still has its memory.
-fn peak_bytes(pid: Pid) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|line| {
-        line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    kib.unwrap_or(0) * 1024
 }
 
 impl Drop for Tracees {

@@ -64,9 +64,8 @@ fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
 
 /// Whether a process handles SIGTERM already, which would end it before.
 pub(crate) fn handles_sigterm(pid: Pid) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let caught = tests::status_field(pid.as_raw(), "SigCgt:");
+    let mask = caught.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
     mask & 1 << (Signal::SIGTERM as u64 - 1) != 0
 }
 
