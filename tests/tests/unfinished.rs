@@ -115,6 +115,8 @@ fn workers_by_hand_did_not_outlive_a_fresh_start() {
     balancer.kill();
     let before = sandbox.log();
     let mut balancer = sandbox.start("loadbalancer", &["--fresh", "--no-spawn", "2"]);
+    // Before that, they are seen beside the log that is set aside.
+    sandbox.wait_until("it is set aside", || balancer.stderr().contains("is now in"));
     sandbox.wait_until("the new session runs", || sandbox.has_worker(1) && sandbox.has_worker(2));
     sandbox.ok("client", &["again;5"]);
     for process in std::iter::once(&mut balancer).chain(&mut workers) {
