@@ -48,9 +48,16 @@ impl Binaries {
     }
 
     /// Programs that were built elsewhere (all three in one directory).
-    #[must_use]
-    pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    pub fn at(directory: &Path) -> Result<Self, String> {
+        let missing = |path: &Path, error| format!("{}: {error}", path.display());
+        // They are started in other directories.
+        let absolute = directory.canonicalize().map_err(|error| missing(directory, error))?;
+        let binaries = Self { directory: absolute };
+        for program in ["client", "loadbalancer", "worker"] {
+            let path = binaries.path(program);
+            path.metadata().map_err(|error| missing(&path, error))?;
+        }
+        Ok(binaries)
     }
 
     /// The path of `client`, `loadbalancer` or `worker`.

@@ -163,7 +163,7 @@ fn usage(#[case] args: &[&str], #[case] why: &str) {
 fn programs_that_are_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().to_str().unwrap();
-    let output = run(&["e2e", "--workers", "3", "--input", "a;1", "--programs", dir], 3);
+    let output = run(&["e2e", "--workers", "3", "--input", "a;1", "--programs", dir], 2);
     assert!(both(&output).contains("client: No such file"), "{}", both(&output));
 }
 

@@ -8,9 +8,11 @@ mod inspect;
 mod terminal;
 mod verify;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
+use tests::Binaries;
 
 /// One button for each thing a person does with the workspace.
 #[derive(Parser)]
@@ -42,6 +44,11 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Inspect(args) => inspect::run(&args),
     }
+}
+
+/// For `--programs DIR`: programs that were built elsewhere.
+fn programs(directory: &str) -> Result<Binaries, String> {
+    Binaries::at(Path::new(directory))
 }
 
 /// Starts this very program again. Not by its path, under which a newer build may lie by now.

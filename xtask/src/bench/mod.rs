@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// submits them one by one.
     #[arg(long = "case", value_name = "CASE")]
     cases: Vec<Case>,
+    /// Measure programs that were built elsewhere, as to compare two builds.
+    #[arg(long, value_name = "DIR", value_parser = crate::programs)]
+    programs: Option<Binaries>,
     /// Where the logs are written (up to gigabytes, removed at once); without it the system's
     /// directory for temp files.
     #[arg(long)]
@@ -136,7 +139,8 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let rounds = usize::from(args.rounds);
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
-    let binaries = Binaries::build(Profile::Release);
+    let binaries = args.programs.as_ref();
+    let binaries = binaries.unwrap_or_else(|| Binaries::build(Profile::Release));
     let progress = Progress::new(plan.cases.len() * (rounds + 1) + 5);
     let mut report = Report::new(rounds);
     if wanted(Section::Throughput) {

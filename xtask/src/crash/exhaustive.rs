@@ -17,7 +17,6 @@ mod stepper;
 mod successor;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use common::error::exit;
 use tests::{Binaries, Profile, Sandbox};
@@ -48,8 +47,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
     /// Use programs that were built elsewhere.
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", value_parser = crate::programs)]
+    programs: Option<Binaries>,
     /// Ask to be traced, and become the program after `--`.
     #[arg(long, hide = true, requires = "program")]
     traced: bool,
@@ -81,15 +80,8 @@ impl Args {
 
 /// Runs them. Returns whether no contract was broken.
 pub(crate) fn run(args: &Args) -> bool {
-    let built;
-    let programs = match &args.programs {
-        Some(directory) => {
-            // The programs run in directories of their own.
-            built = Binaries::at(&directory.canonicalize().unwrap_or_else(|_| directory.clone()));
-            &built
-        }
-        None => Binaries::build(Profile::Release),
-    };
+    let programs = args.programs.as_ref();
+    let programs = programs.unwrap_or_else(|| Binaries::build(Profile::Release));
     if let Some(point) = &args.replay {
         return campaign::replay(point, programs);
     }

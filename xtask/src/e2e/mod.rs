@@ -7,7 +7,7 @@ mod report;
 mod scene;
 
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -58,8 +58,8 @@ pub(crate) struct Args {
     #[arg(long)]
     release: bool,
     /// Run the programs of this directory instead of building them.
-    #[arg(long, value_name = "DIR", conflicts_with = "release")]
-    programs: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs)]
+    programs: Option<Binaries>,
     /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages].
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -77,9 +77,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn run_all(args: &Args) -> Result<bool, String> {
-    let binaries = binaries(args)?;
+    let profile = if args.release { Profile::Release } else { Profile::Dev };
+    let binaries = args.programs.as_ref();
+    let binaries = binaries.unwrap_or_else(|| Binaries::build(profile));
     let plan = Plan {
-        binaries: &binaries,
+        binaries,
         workers: args.workers,
         inputs: &args.inputs,
         clients: args.clients.into(),
@@ -110,22 +112,6 @@ fn run_all(args: &Args) -> Result<bool, String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(report.passed)
-}
-
-/// Built here, or those that were named.
-fn binaries(args: &Args) -> Result<Binaries, String> {
-    let Some(directory) = &args.programs else {
-        let profile = if args.release { Profile::Release } else { Profile::Dev };
-        return Ok(Binaries::build(profile).clone());
-    };
-    let missing = |error: io::Error| format!("--programs {}: {error}", directory.display());
-    // They are started in another directory.
-    let binaries = Binaries::at(&directory.canonicalize().map_err(missing)?);
-    for program in ["client", "loadbalancer", "worker"] {
-        let path = binaries.path(program);
-        path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(binaries)
 }
 
 fn limit(args: &Args) -> Duration {
