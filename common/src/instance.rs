@@ -7,8 +7,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use nix::fcntl::{AtFlags, FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
+use rustix::io::Errno;
 
 use crate::checksum;
 use crate::error::Error;
@@ -48,6 +50,8 @@ pub struct Directory {
 pub struct Instance {
     directory: Directory,
     log: File,
+    /// Device, inode, birth time.
+    log_id: [u64; 3],
 }
 
 impl Directory {
@@ -90,7 +94,8 @@ impl Instance {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let directory = Directory::open(path)?;
         let log = open_log(path)?;
-        Ok(Self { directory, log })
+        let log_id = id_of(&log).map_err(Error::Log)?;
+        Ok(Self { directory, log, log_id })
     }
 
     /// The directory, as it was named.
@@ -117,17 +122,25 @@ impl Instance {
     }
 
     /// What a ledger must say to be this instance's.
-    pub fn identity(&self) -> Result<Identity, Error> {
-        Ok(Identity { directory: self.directory.id, log: id_of(&self.log).map_err(Error::Log)? })
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { directory: self.directory.id, log: self.log_id }
     }
 
     /// The log's length, after a check that its path still names the open file.
     pub fn checked_log_len(&self) -> Result<u64, Error> {
-        let open = self.log.metadata().map_err(Error::Log)?;
-        match nix::sys::stat::fstatat(&self.directory.file, LOG_NAME, AtFlags::AT_SYMLINK_NOFOLLOW)
-        {
-            Ok(named) if (named.st_dev, named.st_ino) == (open.dev(), open.ino()) => Ok(open.len()),
-            Ok(_) | Err(nix::Error::ENOENT) => Err(Error::LogReplaced),
+        let [device, inode, _] = self.log_id;
+        // Not its times: once they were asked for, the next write must give it a new one, which costs
+        // as much as the write itself (ext4, Linux 6.18: 3.6 µs for both calls instead of 2.3).
+        let wanted = StatxFlags::INO | StatxFlags::SIZE;
+        match statx(&self.directory.file, LOG_NAME, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+            Ok(named)
+                if makedev(named.stx_dev_major, named.stx_dev_minor) == device
+                    && named.stx_ino == inode =>
+            {
+                Ok(named.stx_size)
+            }
+            Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),
             Err(error) => Err(Error::Log(error.into())),
         }
     }

@@ -39,7 +39,7 @@ pub enum Found {
 
 /// Attaches the instance's ledger; makes it if there is none. Under the log's lock.
 pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
-    let identity = instance.identity()?;
+    let identity = instance.identity();
     let log_len = instance.checked_log_len()?;
     let mut found = Found::Nothing;
     if let Some(ledger) = find(instance.directory()) {
@@ -268,7 +268,7 @@ pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
             if log_len.is_ok() {
                 remove_segment(instance, &ledger)?; // its maker, who had this lock, is dead
             }
-        } else if is_of_log(instance, &ledger)? {
+        } else if is_of_log(instance, &ledger) {
             let at = committed(&ledger)?;
             // A log that is gone is none of a session's that has nothing in it.
             let agrees = match log_len {
@@ -284,8 +284,8 @@ pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
 }
 
 /// Whether a ledger is laid out, and for this log.
-fn is_of_log(instance: &Instance, ledger: &Ledger) -> Result<bool, Error> {
-    Ok(ledger.magic() == MAGIC && ledger.log() == instance.identity()?.log)
+fn is_of_log(instance: &Instance, ledger: &Ledger) -> bool {
+    ledger.magic() == MAGIC && ledger.log() == instance.identity().log
 }
 
 /// The state once what is pending has been redone. Under the log's lock.
@@ -310,7 +310,7 @@ pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
     let ledger = find(instance.directory());
     if let Some(ledger) = &ledger
         && complete
-        && is_of_log(&instance, ledger)?
+        && is_of_log(&instance, ledger)
     {
         let at = committed(ledger);
         let agrees = at.as_ref().is_ok_and(|at| at.log_len == log_len);

@@ -112,8 +112,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "path-not-checked",
         about: "nobody looks whether the log's path still names the open file",
         file: "common/src/instance.rs",
-        from: "Ok(_) | Err(nix::Error::ENOENT) => Err(Error::LogReplaced),",
-        to: "Ok(_) | Err(nix::Error::ENOENT) => Ok(open.len()),",
+        from: "Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),",
+        to: "Ok(_) | Err(Errno::NOENT) => Ok(self.log.metadata().map_or(0, |m| m.len())),",
     },
     Sabotage {
         name: "length-not-checked",
