@@ -26,8 +26,13 @@ pub enum Ready {
     Nothing,
     /// `Received` lines.
     Received,
-    /// So many `Executed` lines of one submission.
-    Executed(u64),
+    /// `Executed` lines of one submission.
+    Executed {
+        /// So many.
+        lines: u64,
+        /// Every message that was received is executed: nothing is on its way.
+        all: bool,
+    },
     /// A total.
     Total,
     /// A transaction that is being written, or whose writer died.
@@ -148,44 +153,45 @@ impl Journal {
     /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
     /// ready before the last holder of the lock let it go is never overlooked.
     pub fn ready(&self) -> Result<Ready, Error> {
-        let at = self.cursors()?;
+        Ok(self.ready_at(&self.cursors()?))
+    }
+
+    fn ready_at(&self, at: &Cursors) -> Ready {
         let workers = at.workers();
         if at.all_logged() {
             let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
                 workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
             });
-            return Ok(match next {
+            return match next {
                 Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
                 // A dead client's, for example: its submission is accepted.
                 _ if self.ledger.is_pending() => Ready::Pending,
                 _ => Ready::Nothing,
-            });
+            };
         }
+        let received = self.ledger.received();
         let count = self.ledger.peek_count(at.head);
         let lines = |of: u64| {
             (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
         };
-        Ok(if at.line < count {
-            match lines(self.ledger.received()) {
-                0 => Ready::Nothing,
-                _ => Ready::Received,
-            }
-        } else {
-            match lines(workers.map_or(0, |workers| self.ledger.executed_frontier(workers))) {
-                0 => Ready::Nothing,
-                lines => Ready::Executed(lines),
-            }
-        })
+        if at.line < count {
+            return if lines(received) > 0 { Ready::Received } else { Ready::Nothing };
+        }
+        let executed = workers.map_or(0, |workers| self.ledger.executed_frontier(workers));
+        match lines(executed) {
+            0 => Ready::Nothing,
+            lines => Ready::Executed { lines, all: executed == received },
+        }
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free. Nothing, too, if others have
     /// written the last line meanwhile and removed the session.
     pub fn advance(&mut self) -> Result<Advance, Error> {
-        if self.ready()? == Ready::Nothing {
-            return Ok(Advance::Nothing);
-        }
         // Read before the lock is taken: what is redone under it counts as written.
         let before = self.cursors()?;
+        if self.ready_at(&before) == Ready::Nothing {
+            return Ok(Advance::Nothing);
+        }
         let mut transaction = match self.try_lock() {
             Ok(Some(transaction)) => transaction,
             Ok(None) => return Ok(Advance::Busy),
