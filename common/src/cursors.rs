@@ -55,8 +55,9 @@ impl Cursors {
 
     /// The words are allegations: what we did not write, or what contradicts itself, is refused.
     pub(crate) fn from_words(words: [u64; Self::WORDS]) -> Result<Self, Error> {
-        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing, _] =
-            words;
+        let [numbers @ .., sum] = words;
+        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
+            numbers;
         let cursors = Self {
             log_len,
             tail,
@@ -78,7 +79,7 @@ impl Cursors {
             && workers <= u64::from(WORKERS_MAX)
             && (totals <= workers || workers == 0)
             && closing <= 1
-            && cursors.to_words() == words;
+            && checksum::of(numbers) == sum;
         if sound { Ok(cursors) } else { Err(Error::Damaged("its cursors contradict each other")) }
     }
 

@@ -75,7 +75,7 @@ impl Workshop {
         if !built.status.success() {
             return Err(format!("does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
         }
-        let programs = Binaries::at(&self.target.join("release"));
+        let programs = Binaries::at(&self.target.join("release"))?;
         if let Some(finding) = exhaustive::first_violation(&programs) {
             return Ok(Some(("crash", finding)));
         }
@@ -101,6 +101,9 @@ impl Workshop {
             .args(["--release", "--quiet"])
             .current_dir(self.copy.path())
             .env("CARGO_TARGET_DIR", &self.target)
+            // Each is built once and runs for a minute.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .output()
             .map_err(|error| format!("cargo: {error}"))
     }
