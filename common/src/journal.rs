@@ -30,7 +30,7 @@ pub enum Ready {
     Executed {
         /// So many.
         lines: u64,
-        /// Every message that was received is executed: nothing is on its way.
+        /// Every message that was accepted is executed: nothing else is on its way.
         all: bool,
     },
     /// A total.
@@ -169,18 +169,21 @@ impl Journal {
                 _ => Ready::Nothing,
             };
         }
-        let received = self.ledger.received();
         let count = self.ledger.peek_count(at.head);
         let lines = |of: u64| {
             (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
         };
         if at.line < count {
-            return if lines(received) > 0 { Ready::Received } else { Ready::Nothing };
+            return if lines(self.ledger.received()) > 0 {
+                Ready::Received
+            } else {
+                Ready::Nothing
+            };
         }
         let executed = workers.map_or(0, |workers| self.ledger.executed_frontier(workers));
         match lines(executed) {
             0 => Ready::Nothing,
-            lines => Ready::Executed { lines, all: executed == received },
+            lines => Ready::Executed { lines, all: executed == at.messages },
         }
     }
 

@@ -22,7 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 const N_PATIENCE: Duration = Duration::from_millis(200);
 /// Tries with a yield before a worker sleeps in its queue: a wake-up costs the balancer more.
 const TRIES: u32 = 3;
-/// With so many lines ready a busy worker logs them; fewer are left to whoever is idle first.
+/// With so many lines ready a busy worker logs them; fewer it leaves to whoever is idle first, unless they
+/// are all that there is.
 const READY_MANY: u64 = 8192;
 
 pub(crate) struct Server<'a> {
@@ -140,7 +141,7 @@ impl<'a> Server<'a> {
                         // Asked to end, it no longer waited for the reader of its output.
                         Err(error) => return asked_to_end().map(Break).ok_or(error),
                     }
-                    // All: nothing else is on its way, so whoever waits waits for these lines.
+                    // All: nothing else is on its way, so there is nothing to wait for.
                     if let Ready::Executed { lines: READY_MANY.., .. }
                     | Ready::Executed { all: true, .. } = self.journal.ready()?
                     {
