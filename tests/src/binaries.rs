@@ -60,6 +60,12 @@ impl Binaries {
         Ok(binaries)
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The path of `client`, `loadbalancer` or `worker`.
     #[must_use]
     pub fn path(&self, program: &str) -> PathBuf {

@@ -8,11 +8,11 @@ mod inspect;
 mod terminal;
 mod verify;
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
-use tests::Binaries;
+use tests::{Binaries, Profile};
 
 /// One button for each thing a person does with the workspace.
 #[derive(Parser)]
@@ -47,8 +47,13 @@ fn main() -> ExitCode {
 }
 
 /// For `--programs DIR`: programs that were built elsewhere.
-fn programs(directory: &str) -> Result<Binaries, String> {
-    Binaries::at(Path::new(directory))
+fn programs() -> impl TypedValueParser<Value = Binaries> {
+    PathBufValueParser::new().try_map(|directory| Binaries::at(&directory))
+}
+
+/// Those, or without them this workspace's, built now.
+fn programs_or_built(named: Option<&Binaries>, profile: Profile) -> &Binaries {
+    named.unwrap_or_else(|| Binaries::build(profile))
 }
 
 /// Starts this very program again. Not by its path, under which a newer build may lie by now.

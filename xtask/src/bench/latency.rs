@@ -3,8 +3,8 @@
 //! same wake-ups.
 //!
 //! What is fair: both have the same way in (a pipe to a waiting process) and out (the harness looks
-//! at the length of the log in a loop, yielding in between; with `lseek(2)`, since a look with `fstat(2)`
-//! makes the next write slower), the same three wake-ups (pipe, futex,
+//! at the length of the log in a loop, yielding in between; with `lseek(2)`, since `fstat(2)` also asks for
+//! the times, which makes the next write slower on Linux 6.13 and later), the same three wake-ups (pipe, futex,
 //! queue) and the same pause before the next message, in which everyone falls asleep. They take
 //! turns in blocks, so that the caches are theirs after the first few of a block. The harness
 //! occupies one core while it looks; on two cores the kernel then often runs the three processes on

@@ -10,8 +10,8 @@
 //! - [`goals`]: which of them we want to meet.
 //!
 //! Every log is judged ([`judge`]) after the clock has stopped; a wrong one ends the run with exit
-//! code 4. The product is a release build, and `xtask`, which is also the baselines, is optimised in
-//! every profile (the workspace's `Cargo.toml`). Medians, not means, since everything else on the machine only ever adds time.
+//! code 4. The product is a release build unless `--programs` names another one; `xtask`, which is also
+//! the baselines, is optimised in every profile (the workspace's `Cargo.toml`). Medians, not means, since everything else on the machine only ever adds time.
 
 mod baseline;
 mod case;
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     #[arg(long = "case", value_name = "CASE")]
     cases: Vec<Case>,
     /// Measure programs that were built elsewhere, as to compare two builds.
-    #[arg(long, value_name = "DIR", value_parser = crate::programs)]
+    #[arg(long, value_name = "DIR", value_parser = crate::programs())]
     programs: Option<Binaries>,
     /// Where the logs are written (up to gigabytes, removed at once); without it the system's
     /// directory for temp files.
@@ -139,10 +139,10 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let rounds = usize::from(args.rounds);
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
-    let binaries = args.programs.as_ref();
-    let binaries = binaries.unwrap_or_else(|| Binaries::build(Profile::Release));
+    let binaries = crate::programs_or_built(args.programs.as_ref(), Profile::Release);
     let progress = Progress::new(plan.cases.len() * (rounds + 1) + 5);
     let mut report = Report::new(rounds);
+    report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
     if wanted(Section::Throughput) {
         let cases = plan.cases.iter();
         let results = cases.map(|&case| contest::run(case, rounds, binaries, &progress));

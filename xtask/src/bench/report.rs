@@ -1,5 +1,7 @@
 //! Everything that a run found out, as `--json` prints it.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::contest::CaseResult;
@@ -17,6 +19,9 @@ const VERSION: u32 = 1;
 pub(super) struct Report {
     pub(super) version: u32,
     pub(super) machine: Machine,
+    /// Those of `--programs`; else this workspace's release build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) programs: Option<PathBuf>,
     /// Measured rounds of each case; one more came before.
     pub(super) rounds: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +57,7 @@ impl Report {
         Self {
             version: VERSION,
             machine,
+            programs: None,
             rounds,
             throughput: None,
             latency: None,

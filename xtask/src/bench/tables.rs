@@ -16,6 +16,10 @@ pub(super) fn render(report: &Report) -> String {
         "{} cores, Linux {}; medians of {} rounds (least–greatest)\n",
         report.machine.cores, report.machine.kernel, report.rounds
     );
+    if let Some(programs) = &report.programs {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "Programs: {}", programs.display());
+    }
     let mut section = |title: &str, table: Table| {
         // Writing to a String cannot fail.
         let _ = write!(out, "\n{title}\n{table}\n");

@@ -19,7 +19,7 @@ mod successor;
 use std::ffi::OsString;
 
 use common::error::exit;
-use tests::{Binaries, Profile, Sandbox};
+use tests::{Binaries, Sandbox};
 
 use campaign::Campaign;
 use point::Point;
@@ -46,9 +46,6 @@ pub(crate) struct Args {
     /// Points played at once.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Use programs that were built elsewhere.
-    #[arg(long, value_name = "DIR", value_parser = crate::programs)]
-    programs: Option<Binaries>,
     /// Ask to be traced, and become the program after `--`.
     #[arg(long, hide = true, requires = "program")]
     traced: bool,
@@ -79,9 +76,7 @@ impl Args {
 }
 
 /// Runs them. Returns whether no contract was broken.
-pub(crate) fn run(args: &Args) -> bool {
-    let programs = args.programs.as_ref();
-    let programs = programs.unwrap_or_else(|| Binaries::build(Profile::Release));
+pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     if let Some(point) = &args.replay {
         return campaign::replay(point, programs);
     }

@@ -9,6 +9,8 @@ mod witness;
 
 use std::process::ExitCode;
 
+use tests::{Binaries, Profile};
+
 /// Which of the tools to run; without any of them: kills at system calls (the quick
 /// set), and `--removed`.
 #[derive(clap::Args)]
@@ -24,25 +26,29 @@ pub(crate) struct Args {
     limits: limits::Args,
     #[command(flatten)]
     mutants: mutants::Args,
+    /// Use programs that were built elsewhere.
+    #[arg(long, value_name = "DIR", value_parser = crate::programs(), conflicts_with = "mutants")]
+    programs: Option<Binaries>,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(code) = exhaustive::become_traced(&args.exhaustive) {
         return ExitCode::from(code);
     }
+    let programs = || crate::programs_or_built(args.programs.as_ref(), Profile::Release);
     let runs = [
-        args.random.random.then(|| random::run(&args.random)),
-        args.limits.limits.then(|| limits::run(&args.limits)),
+        args.random.random.then(|| random::run(&args.random, programs())),
+        args.limits.limits.then(|| limits::run(&args.limits, programs())),
         args.mutants.mutants.then(|| mutants::run(&args.mutants)),
-        args.removed.removed.then(|| removed::run(&args.removed)),
+        args.removed.removed.then(|| removed::run(programs())),
     ];
     let mut asked = runs.into_iter().flatten().peekable();
     let passed = if asked.peek().is_some() {
         asked.all(|passed| passed)
     } else if args.exhaustive.is_alone() {
-        exhaustive::run(&args.exhaustive)
+        exhaustive::run(&args.exhaustive, programs())
     } else {
-        exhaustive::run(&args.exhaustive) & removed::run(&args.removed)
+        exhaustive::run(&args.exhaustive, programs()) & removed::run(programs())
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::from(common::error::exit::VERIFY) }
 }

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use tests::{Binaries, Profile, Sandbox};
+use tests::{Binaries, Sandbox};
 
 use damage::Damage;
 use expectation::Stage;
@@ -39,9 +39,9 @@ struct Broken {
     kept: PathBuf,
 }
 
-pub(crate) fn run(_args: &Args) -> bool {
+pub(crate) fn run(programs: &Binaries) -> bool {
     let cases = cases();
-    let broken = play_all(Binaries::build(Profile::Release), &cases, false);
+    let broken = play_all(programs, &cases, false);
     let mut report = String::new();
     for damage in Damage::ALL {
         let of =

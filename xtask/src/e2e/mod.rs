@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long)]
     release: bool,
     /// Run the programs of this directory instead of building them.
-    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs)]
+    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs())]
     programs: Option<Binaries>,
     /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages].
     #[arg(long, value_name = "SECONDS")]
@@ -78,10 +78,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn run_all(args: &Args) -> Result<bool, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
-    let binaries = args.programs.as_ref();
-    let binaries = binaries.unwrap_or_else(|| Binaries::build(profile));
     let plan = Plan {
-        binaries,
+        binaries: crate::programs_or_built(args.programs.as_ref(), profile),
         workers: args.workers,
         inputs: &args.inputs,
         clients: args.clients.into(),

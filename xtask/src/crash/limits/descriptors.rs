@@ -9,7 +9,7 @@ const LIMITS: std::ops::RangeInclusive<u32> = 3..=14;
 /// What the dynamic loader ends with when it cannot open a library: the program has not begun.
 const NOT_LOADED: i32 = 127;
 
-pub(super) fn all_programs(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
     let whole = {
         let sandbox = setting.sandbox();
         run_free(&sandbox, "client", &["Halo A;10"])?;

@@ -13,7 +13,7 @@ const WORKERS: &str = "3";
 const LANES: u32 = 3;
 
 /// The log of an undisturbed run.
-fn undisturbed(setting: &Setting) -> Result<String, String> {
+fn undisturbed(setting: &Setting<'_>) -> Result<String, String> {
     let sandbox = setting.sandbox();
     run_free(&sandbox, "client", &[SUBMISSION])?;
     run_free(&sandbox, "loadbalancer", &[WORKERS])?;
@@ -22,8 +22,8 @@ fn undisturbed(setting: &Setting) -> Result<String, String> {
 
 /// Tries each limit from 0 to the log's length.
 fn at_every_byte(
-    setting: &Setting,
-    attempt: impl Fn(&Setting, &str, u64) -> Result<bool, String> + Sync,
+    setting: &Setting<'_>,
+    attempt: impl Fn(&Setting<'_>, &str, u64) -> Result<bool, String> + Sync,
 ) -> Result<Outcome, String> {
     let whole = undisturbed(setting)?;
     let (next, hit) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -49,7 +49,7 @@ fn at_every_byte(
     Ok(Outcome::Passed(format!("{tried} limits tried, {hit} of them met")))
 }
 
-pub(super) fn client(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let ended = limited::run(&sandbox, &format!("--fsize={bytes}"), "client", &[SUBMISSION])?;
@@ -69,7 +69,7 @@ pub(super) fn client(setting: &Setting) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         run_free(&sandbox, "client", &[SUBMISSION])?;
@@ -88,7 +88,7 @@ pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn worker(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn worker(setting: &Setting<'_>) -> Result<Outcome, String> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let start = |program: &str, args: &[&str]| Limited::start(sandbox.command(program, args));

@@ -2,12 +2,10 @@
 
 use std::fmt::Write as _;
 
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use tests::Sandbox;
 
-use super::limited::{Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::limited::{Limited, expect_log, expect_whole_lines, own_mounts, run_free, wait_until};
 use super::{Outcome, Setting};
 
 const PAGE: usize = 4096;
@@ -15,28 +13,13 @@ const SIZES: usize = 20;
 /// Room for everything.
 const AMPLE: usize = 16 << 20;
 
-/// A mount namespace for this thread; or what it needs.
-fn own_mounts() -> Result<Option<Outcome>, String> {
-    match unshare(CloneFlags::CLONE_NEWNS) {
-        Ok(()) => {}
-        Err(Errno::EPERM) => {
-            return Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, to mount a small tmpfs".to_owned())));
-        }
-        Err(error) => return Err(format!("unshare: {error}")),
-    }
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .map_err(|error| format!("mount: {error}"))?;
-    Ok(None)
-}
-
 fn set_room(sandbox: &Sandbox, bytes: usize, flags: MsFlags) -> Result<(), String> {
     let size = format!("size={bytes},mode=700");
     mount(Some("tmpfs"), &sandbox.dir(), Some("tmpfs"), flags, Some(size.as_str()))
         .map_err(|error| format!("tmpfs: {error}"))
 }
 
-pub(super) fn client(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_mounts()? {
         return Ok(needs);
     }
@@ -93,7 +76,7 @@ fn expected_log(submissions: &[String]) -> String {
     log
 }
 
-pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_mounts()? {
         return Ok(needs);
     }

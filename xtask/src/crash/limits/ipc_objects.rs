@@ -32,14 +32,14 @@ fn expect_names(ended: Ended, name: &str) -> Result<(), String> {
     }
 }
 
-fn undisturbed(setting: &Setting) -> Result<String, String> {
+fn undisturbed(setting: &Setting<'_>) -> Result<String, String> {
     let sandbox = setting.sandbox();
     run_free(&sandbox, "client", &["Halo A;10"])?;
     run_free(&sandbox, "loadbalancer", &["3"])?;
     Ok(sandbox.log())
 }
 
-pub(super) fn queues(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn queues(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }
@@ -59,7 +59,7 @@ pub(super) fn queues(setting: &Setting) -> Result<Outcome, String> {
     Ok(Outcome::Passed("msgmni 0, 1, 2: a clear error; 3: finished".to_owned()))
 }
 
-pub(super) fn segments(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn segments(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }
@@ -77,7 +77,7 @@ pub(super) fn segments(setting: &Setting) -> Result<Outcome, String> {
     Ok(Outcome::Passed("shmmni 0: each program says so; 1: finished".to_owned()))
 }
 
-pub(super) fn small(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn small(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }

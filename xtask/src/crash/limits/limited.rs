@@ -5,9 +5,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{IpcObject, Sandbox};
+
+use super::Outcome;
 
 /// A check waits so long for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,6 +109,21 @@ impl Ended {
             Err(format!("no clear error: {self:?}"))
         }
     }
+}
+
+/// A mount namespace for this thread; or what it needs.
+pub(super) fn own_mounts() -> Result<Option<Outcome>, String> {
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Ok(()) => {}
+        Err(Errno::EPERM) => {
+            return Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, to mount file systems".to_owned())));
+        }
+        Err(error) => return Err(format!("unshare: {error}")),
+    }
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .map_err(|error| format!("mount: {error}"))?;
+    Ok(None)
 }
 
 /// Runs a program under a limit to its end.

@@ -8,6 +8,7 @@ mod file_size;
 mod full_disk;
 mod ipc_objects;
 mod limited;
+mod overlay;
 mod processes;
 mod storm;
 mod workers;
@@ -15,7 +16,7 @@ mod workers;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{Binaries, Profile, Sandbox};
+use tests::{Binaries, Sandbox};
 
 /// The system's limits.
 #[derive(clap::Args)]
@@ -40,25 +41,26 @@ enum Outcome {
 }
 
 /// What a check works with.
-struct Setting {
-    binaries: &'static Binaries,
+struct Setting<'a> {
+    binaries: &'a Binaries,
     storm_for: Duration,
 }
 
-impl Setting {
+impl Setting<'_> {
     fn sandbox(&self) -> Sandbox {
         Sandbox::new(self.binaries)
     }
 }
 
-type Check = fn(&Setting) -> Result<Outcome, String>;
+type Check = fn(&Setting<'_>) -> Result<Outcome, String>;
 
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 16] = [
     ("file size limit at every byte: client", file_size::client),
     ("file size limit at every byte: balancer and its workers", file_size::balancer),
     ("file size limit at every byte: a worker by hand", file_size::worker),
     ("full disk at 20 sizes: client", full_disk::client),
     ("full disk at 20 sizes: balancer and workers", full_disk::balancer),
+    ("a directory of an overlay's lower layer", overlay::lower_directory),
     ("no file descriptors", descriptors::all_programs),
     ("no processes", processes::balancer),
     ("no message queues, then none missing", ipc_objects::queues),
@@ -71,9 +73,8 @@ const CHECKS: [(&str, Check); 15] = [
     ("durable: cost", durable::cost),
 ];
 
-pub(crate) fn run(args: &Args) -> bool {
-    let setting =
-        Setting { binaries: Binaries::build(Profile::Release), storm_for: args.storm_for };
+pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
+    let setting = Setting { binaries: programs, storm_for: args.storm_for };
     let mut passed = true;
     let checks: Vec<_> = CHECKS.iter().filter(|(name, _)| name.contains(&args.check)).collect();
     if checks.is_empty() {

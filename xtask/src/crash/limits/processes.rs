@@ -23,7 +23,7 @@ fn expect_success(mut command: Command) -> Result<(), String> {
     }
 }
 
-pub(super) fn balancer(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(Outcome::NotRun("root, to become another user".to_owned()));
     }

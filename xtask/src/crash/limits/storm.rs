@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_micros(50);
 /// Handled by balancer and workers, so that it interrupts them.
 const SIGNAL: Signal = Signal::SIGCHLD;
 
-pub(super) fn storm(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn storm(setting: &Setting<'_>) -> Result<Outcome, String> {
     const SUBMISSION: &str = "Halo A;20000";
     let whole = {
         let sandbox = setting.sandbox();

@@ -9,7 +9,7 @@ use super::{Outcome, Setting};
 use crate::crash::witness;
 use common::rotation::WorkerId;
 
-pub(super) fn stopped(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     let sandbox = setting.sandbox();
     let mut balancer = sandbox.start("loadbalancer", &["3"]);
     // "… (process 123)" is only told later, so the pid comes from its place among the processes.
@@ -61,7 +61,7 @@ fn is_worker(pid: i32, number: &str) -> bool {
         && args.iter().rev().nth(1).is_some_and(|last| *last == number.as_bytes())
 }
 
-pub(super) fn dying(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn dying(setting: &Setting<'_>) -> Result<Outcome, String> {
     let sandbox = setting.sandbox();
     run_free(&sandbox, "client", &["Halo A;10"])?;
     let start = Instant::now();

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{Binaries, Profile};
+use tests::Binaries;
 
 use plan::Plan;
 use tally::Tally;
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     round: Option<u64>,
 }
 
-pub(crate) fn run(args: &Args) -> bool {
+pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     let seed = args.seed.unwrap_or_else(drawn_seed);
     let first = args.round.unwrap_or(0);
     let number = match (args.round, args.rounds, args.duration) {
@@ -62,10 +62,9 @@ pub(crate) fn run(args: &Args) -> bool {
         failed: AtomicBool::new(false),
         total: Mutex::new((Tally::default(), Instant::now())),
     };
-    let binaries = Binaries::build(Profile::Release);
     thread::scope(|scope| {
         for _ in 0..LANES.min(number) {
-            scope.spawn(|| run.lane(binaries));
+            scope.spawn(|| run.lane(programs));
         }
     });
     let (tally, _) = run.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

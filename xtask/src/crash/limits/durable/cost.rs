@@ -8,7 +8,7 @@ use super::super::{Outcome, Setting};
 
 const TURNS: usize = 9;
 
-pub(in super::super) fn cost(setting: &Setting) -> Result<Outcome, String> {
+pub(in super::super) fn cost(setting: &Setting<'_>) -> Result<Outcome, String> {
     let single = ratio(setting, |setting, durable| Ok(acceptances(setting, durable, 20, 1)))?;
     let batch = ratio(setting, |setting, durable| Ok(acceptances(setting, durable, 1, 20_000)))?;
     let session = ratio(setting, session)?;
@@ -20,8 +20,8 @@ pub(in super::super) fn cost(setting: &Setting) -> Result<Outcome, String> {
 
 /// Measures with and without the flag by turns.
 fn ratio(
-    setting: &Setting,
-    measure: impl Fn(&Setting, bool) -> Result<Duration, String>,
+    setting: &Setting<'_>,
+    measure: impl Fn(&Setting<'_>, bool) -> Result<Duration, String>,
 ) -> Result<String, String> {
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
@@ -40,7 +40,12 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// The time of clients, one after the other, until everything of each is accepted.
-fn acceptances(setting: &Setting, durable: bool, clients: usize, submissions: usize) -> Duration {
+fn acceptances(
+    setting: &Setting<'_>,
+    durable: bool,
+    clients: usize,
+    submissions: usize,
+) -> Duration {
     let sandbox = setting.sandbox();
     let args: &[&str] = if durable { &["--quiet", "--durable"] } else { &["--quiet"] };
     let mut input = String::new();
@@ -56,7 +61,7 @@ fn acceptances(setting: &Setting, durable: bool, clients: usize, submissions: us
     start.elapsed()
 }
 
-fn session(setting: &Setting, durable: bool) -> Result<Duration, String> {
+fn session(setting: &Setting<'_>, durable: bool) -> Result<Duration, String> {
     let sandbox = setting.sandbox();
     run_free(&sandbox, "client", &["Halo A;1000000"])?;
     let start = Instant::now();

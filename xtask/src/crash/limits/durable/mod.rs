@@ -15,7 +15,7 @@ use trace::{Call, Traced};
 pub(super) use cost::cost;
 
 /// The order of calls, with the flag and, so that the check can fail, without it.
-pub(super) fn order(setting: &Setting) -> Result<Outcome, String> {
+pub(super) fn order(setting: &Setting<'_>) -> Result<Outcome, String> {
     let client = match client(setting, &["--durable"]) {
         Err(Refused::Ptrace) => {
             return Ok(Outcome::NotRun(
@@ -64,12 +64,12 @@ impl From<String> for Refused {
     }
 }
 
-fn client_plain(setting: &Setting) -> Result<Vec<Call>, String> {
+fn client_plain(setting: &Setting<'_>) -> Result<Vec<Call>, String> {
     client(setting, &[]).map_err(Refused::into_words)
 }
 
 /// Traces a client that reads one submission from a pipe.
-fn client(setting: &Setting, args: &[&str]) -> Result<Vec<Call>, Refused> {
+fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, Refused> {
     let sandbox = setting.sandbox();
     let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
     let mut command = sandbox.command("client", args);
@@ -87,7 +87,7 @@ fn client(setting: &Setting, args: &[&str]) -> Result<Vec<Call>, Refused> {
 }
 
 /// Traces a balancer through a session.
-fn balancer(setting: &Setting, args: &[&str]) -> Result<Vec<Call>, String> {
+fn balancer(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, String> {
     let sandbox = setting.sandbox();
     let process = sandbox.start("loadbalancer", args);
     wait_until("the balancer waits", || is_in(process.pid(), "futex"))?;
