@@ -5,13 +5,22 @@ use std::fmt::Write as _;
 use nix::mount::{MsFlags, mount};
 use tests::Sandbox;
 
-use super::limited::{Limited, expect_log, expect_whole_lines, own_mounts, run_free, wait_until};
+use super::limited::{
+    Limited, Mounted, expect_log, expect_whole_lines, own_mounts, run_free, wait_until,
+};
 use super::{Outcome, Setting};
 
 const PAGE: usize = 4096;
 const SIZES: usize = 20;
 /// Room for everything.
 const AMPLE: usize = 16 << 20;
+
+/// A sandbox of which only the directory that the programs run in is a tmpfs of so many bytes.
+fn small(setting: &Setting<'_>, bytes: usize) -> Result<Mounted, String> {
+    let sandbox = setting.sandbox();
+    set_room(&sandbox, bytes, MsFlags::empty())?;
+    Ok(Mounted { at: sandbox.dir(), sandbox })
+}
 
 fn set_room(sandbox: &Sandbox, bytes: usize, flags: MsFlags) -> Result<(), String> {
     let size = format!("size={bytes},mode=700");
@@ -28,8 +37,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
         (0..SIZES - 1).map(|i| format!("{i:02} {};1", "x".repeat(PAGE - 3))).collect();
     let mut refused = 0;
     for pages in 1..=SIZES {
-        let sandbox = setting.sandbox();
-        set_room(&sandbox, pages * PAGE, MsFlags::empty())?;
+        let sandbox = small(setting, pages * PAGE)?;
         let mut accepted = 0;
         for submission in &submissions {
             let ended = Limited::start(sandbox.command("client", &[submission]))?.wait()?;
@@ -89,8 +97,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     };
     let mut full = 0;
     for pages in 1..=SIZES {
-        let sandbox = setting.sandbox();
-        set_room(&sandbox, pages * PAGE, MsFlags::empty())?;
+        let sandbox = small(setting, pages * PAGE)?;
         run_free(&sandbox, "client", &[submission])?;
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
         let mut ended = None;

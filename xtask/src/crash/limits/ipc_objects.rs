@@ -7,7 +7,7 @@ use super::limited::{Ended, Limited, expect_log, expect_whole_lines, run_free, w
 use super::{Outcome, Setting};
 
 /// An IPC namespace for this thread; or what it needs.
-fn own_objects() -> Result<Option<Outcome>, String> {
+pub(super) fn own_objects() -> Result<Option<Outcome>, String> {
     match unshare(CloneFlags::CLONE_NEWIPC) {
         Ok(()) => Ok(None),
         Err(Errno::EPERM) => {
