@@ -57,24 +57,16 @@ pub struct Instance {
 impl Directory {
     /// Opens it. Nothing is made or changed.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::open_before(path, || Ok(())).map(|(directory, ())| directory)
+        Self::of(path, open_directory(path)?)
     }
 
-    /// The same; what makes things in it comes before its numbers are asked for. An overlay file system then
-    /// copies a directory up from a lower layer, which gives it another birth time.
-    fn open_before<T>(
-        path: &Path,
-        makes: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<(Self, T), Error> {
-        let refuse = |source| Error::Directory { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY)
-            .open(path)
-            .map_err(refuse)?;
-        let made = makes()?;
-        let id = id_of(&file).map_err(refuse)?;
-        Ok((Self { path: path.to_owned(), file, id }, made))
+    /// Asks for its numbers. Whoever makes something in it does that first: an overlay file system then copies
+    /// a directory up from a lower layer, which gives it another birth time.
+    fn of(path: &Path, file: File) -> Result<Self, Error> {
+        let metadata = file.metadata();
+        let metadata =
+            metadata.map_err(|source| Error::Directory { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, id: id_of(&metadata) })
     }
 
     /// Device, inode and birth time: what a ledger must say to be this directory's.
@@ -102,9 +94,9 @@ impl Directory {
 impl Instance {
     /// Opens the directory and its log, which is made if there is none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let (directory, log) = Directory::open_before(path, || open_log(path))?;
-        let log_id = id_of(&log).map_err(Error::Log)?;
-        Ok(Self { directory, log, log_id })
+        let directory = open_directory(path)?;
+        let (log, log_id) = open_log(path)?;
+        Ok(Self { directory: Directory::of(path, directory)?, log, log_id })
     }
 
     /// The directory, as it was named.
@@ -216,18 +208,22 @@ impl Instance {
 }
 
 /// Device, inode and birth time: an inode number alone is used again.
-fn id_of(file: &File) -> io::Result<[u64; 3]> {
-    let metadata = file.metadata()?;
+fn id_of(metadata: &Metadata) -> [u64; 3] {
     let born = metadata
         .created() // not every file system knows it: then the inode has to do
         .ok()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .map_or(0, |time| time.as_nanos() as u64);
-    Ok([metadata.dev(), metadata.ino(), born])
+    [metadata.dev(), metadata.ino(), born]
 }
 
-/// Opens `sistem.log` for appending; refuses what only looks like our log.
-fn open_log(directory: &Path) -> Result<File, Error> {
+fn open_directory(path: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+    file.map_err(|source| Error::Directory { path: path.to_owned(), source })
+}
+
+/// Opens `sistem.log` for appending, and tells its numbers; refuses what only looks like our log.
+fn open_log(directory: &Path) -> Result<(File, [u64; 3]), Error> {
     let path = directory.join(LOG_NAME);
     let refuse = |why: &str| Error::LogRefused { path: path.clone(), why: why.to_owned() };
     let opened = OpenOptions::new()
@@ -244,14 +240,15 @@ fn open_log(directory: &Path) -> Result<File, Error> {
         Some(libc::ENXIO) => refuse("is not a regular file; the log must be one"),
         _ => refuse(&format!("{error}; the directory and the log must be writable")),
     })?;
-    let metadata: Metadata = log.metadata().map_err(Error::Log)?;
+    let metadata = log.metadata().map_err(Error::Log)?;
     if !metadata.is_file() {
         return Err(refuse("is not a regular file; the log must be one"));
     }
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(refuse("belongs to another user; the log must be your own"));
     }
-    Ok(log)
+    let id = id_of(&metadata);
+    Ok((log, id))
 }
 
 /// Whether an IPC object may be ours: made and owned by this user, and closed to everyone else.

@@ -9,7 +9,8 @@
 //! turns in blocks, so that the caches are theirs after the first few of a block. The harness
 //! occupies one core while it looks; on two cores the kernel then often runs the three processes on
 //! the other one, for both. What ours does beyond is what is measured: three transactions with a
-//! lock and a write each instead of one write, and the ledger.
+//! lock and a write each instead of one write, and the ledger. (The ping-pong is `xtask` itself, which is
+//! optimised, but not at link time: it hardly does anything outside of the kernel.)
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};

@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use nix::mount::{MsFlags, mount};
 use tests::Sandbox;
 
-use super::limited::{
-    Limited, Mounted, expect_log, expect_whole_lines, own_mounts, run_free, wait_until,
-};
+use super::limited::{Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::namespaces::{Mounted, own_mounts};
 use super::{Outcome, Setting};
 
 const PAGE: usize = 4096;

@@ -1,21 +1,8 @@
 //! msgmni, shmmni, msgmnb and msgmax, in an IPC namespace of the check's own.
 
-use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
-
 use super::limited::{Ended, Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::namespaces::own_objects;
 use super::{Outcome, Setting};
-
-/// An IPC namespace for this thread; or what it needs.
-pub(super) fn own_objects() -> Result<Option<Outcome>, String> {
-    match unshare(CloneFlags::CLONE_NEWIPC) {
-        Ok(()) => Ok(None),
-        Err(Errno::EPERM) => {
-            Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, for an IPC namespace".to_owned())))
-        }
-        Err(error) => Err(format!("unshare: {error}")),
-    }
-}
 
 fn set(name: &str, value: u64) -> Result<(), String> {
     // Through /proc/thread-self: the limit is that of the thread that writes it.

@@ -2,19 +2,12 @@
 //! under the limit too.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{IpcObject, Sandbox};
-
-use super::Outcome;
-use crate::crash::exhaustive::clear;
 
 /// A check waits so long for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -110,45 +103,6 @@ impl Ended {
         } else {
             Err(format!("no clear error: {self:?}"))
         }
-    }
-}
-
-/// A mount namespace for this thread; or what it needs.
-pub(super) fn own_mounts() -> Result<Option<Outcome>, String> {
-    match unshare(CloneFlags::CLONE_NEWNS) {
-        Ok(()) => {}
-        Err(Errno::EPERM) => {
-            return Ok(Some(Outcome::NotRun("CAP_SYS_ADMIN, to mount file systems".to_owned())));
-        }
-        Err(error) => return Err(format!("unshare: {error}")),
-    }
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .map_err(|error| format!("mount: {error}"))?;
-    Ok(None)
-}
-
-/// A sandbox with a file system mounted over it or a part of it: unmounted when dropped, so that the
-/// directory can be removed.
-pub(super) struct Mounted {
-    pub(super) sandbox: Sandbox,
-    pub(super) at: PathBuf,
-}
-
-impl std::ops::Deref for Mounted {
-    type Target = Sandbox;
-
-    fn deref(&self) -> &Sandbox {
-        &self.sandbox
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // While the directory is still the one that its IPC objects belong to.
-        clear(&self.sandbox);
-        // Without it a temp directory stays behind, no more.
-        let _ = umount2(&self.at, MntFlags::MNT_DETACH);
     }
 }
 

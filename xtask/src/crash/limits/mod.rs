@@ -8,6 +8,7 @@ mod file_size;
 mod full_disk;
 mod ipc_objects;
 mod limited;
+mod namespaces;
 mod overlay;
 mod processes;
 mod storm;

@@ -3,8 +3,8 @@
 
 use nix::mount::{MsFlags, mount};
 
-use super::ipc_objects::own_objects;
-use super::limited::{Limited, Mounted, expect_log, own_mounts, run_free, wait_until};
+use super::limited::{Limited, expect_log, run_free, wait_until};
+use super::namespaces::{Mounted, own_mounts, own_objects};
 use super::{Outcome, Setting};
 
 pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> {
@@ -31,7 +31,7 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(|error| format!("overlay: {error}"))?;
-    let sandbox = Mounted { at: root.clone(), sandbox };
+    let sandbox = Mounted { at: root, sandbox };
 
     let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
     wait_until("the balancer has made the log", || sandbox.log_path().exists())?;
