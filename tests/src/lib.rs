@@ -4,11 +4,13 @@
 
 mod binaries;
 mod ipc;
+mod namespaces;
 pub mod oracle;
 mod process;
 mod sandbox;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
+pub use namespaces::unshare;
 pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
 pub use sandbox::Sandbox;

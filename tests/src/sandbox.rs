@@ -11,6 +11,7 @@ use common::instance::Instance;
 use common::replay::Summary;
 use common::role::Role;
 use common::rotation::WorkerId;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -31,6 +32,7 @@ pub struct Sandbox {
     root: tempfile::TempDir,
     binaries: Binaries,
     started: std::cell::Cell<u32>,
+    mounted: Option<PathBuf>,
     keep: bool,
 }
 
@@ -49,7 +51,8 @@ impl Sandbox {
         for sub in ["run", "out"] {
             std::fs::create_dir(root.path().join(sub)).expect("a directory in a temp directory");
         }
-        Self { root, binaries: binaries.clone(), started: 0.into(), keep: false }
+        let binaries = binaries.clone();
+        Self { root, binaries, started: 0.into(), mounted: None, keep: false }
     }
 
     /// Keeps the directory after the end.
@@ -62,6 +65,21 @@ impl Sandbox {
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.root.path().join("run")
+    }
+
+    /// Mounts a file system over a part of it, or again with other options. In a mount namespace of this
+    /// thread's own: see [`crate::unshare`].
+    pub fn mount(&mut self, at: &Path, kind: &str, options: &str) -> nix::Result<()> {
+        let again = self.mounted.as_deref() == Some(at);
+        let flags = if again { MsFlags::MS_REMOUNT } else { MsFlags::empty() };
+        mount(Some(kind), at, Some(kind), flags, Some(options))?;
+        self.mounted = Some(at.to_owned());
+        Ok(())
+    }
+
+    /// Has the programs run on a tmpfs of so many bytes; for how, see [`Self::mount`].
+    pub fn set_room(&mut self, bytes: usize) -> nix::Result<()> {
+        self.mount(&self.dir(), "tmpfs", &format!("size={bytes},mode=700"))
     }
 
     /// `sistem.log` in it.
@@ -314,6 +332,10 @@ impl Drop for Sandbox {
         }
         for object in self.ipc_objects() {
             object.remove();
+        }
+        if let Some(at) = &self.mounted {
+            // A directory under a mount cannot be removed.
+            let _ = umount2(at, MntFlags::MNT_DETACH);
         }
     }
 }

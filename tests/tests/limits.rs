@@ -8,11 +8,10 @@ use std::thread;
 use common::instance::Directory;
 use common::session;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use tests::Sandbox;
+use tests::{Sandbox, unshare};
 
 const SAMPLE: &str = include_str!("sample.log");
 
@@ -126,13 +125,8 @@ fn a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer() {
         "a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer",
         CloneFlags::CLONE_NEWNS,
         || {
-            let sandbox = Sandbox::default();
-            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-            let set_room = |size: &str, flags| {
-                mount(Some("tmpfs"), &sandbox.dir(), Some("tmpfs"), flags, Some(size)).unwrap();
-            };
-            set_room("size=4k,mode=700", MsFlags::empty());
+            let mut sandbox = Sandbox::default();
+            sandbox.set_room(4 << 10).unwrap();
             let refused = sandbox.run("client", &[&format!("{};1", "x".repeat(4090))]);
             sandbox.assert_code(&refused, 3);
             assert!(refused.stderr.contains("not accepted"), "{refused:#?}");
@@ -147,7 +141,7 @@ fn a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer() {
             log.lock().unwrap();
             assert!(sandbox.log().ends_with('\n'), "{}", sandbox.report());
             log.unlock().unwrap();
-            set_room("size=1m", MsFlags::MS_REMOUNT);
+            sandbox.set_room(1 << 20).unwrap();
             let ended = sandbox.end(&mut balancer);
             sandbox.assert_code(&ended, 0);
             assert_eq!(ended.stderr.matches("waiting for room").count(), 1, "{ended:#?}");

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use nix::mount::{MsFlags, mount};
 use tests::Sandbox;
 
 use super::limited::{Limited, expect_log, expect_whole_lines, run_free, wait_until};
-use super::namespaces::{Mounted, own_mounts};
+use super::namespaces::own_mounts;
 use super::{Outcome, Setting};
 
 const PAGE: usize = 4096;
@@ -14,17 +13,8 @@ const SIZES: usize = 20;
 /// Room for everything.
 const AMPLE: usize = 16 << 20;
 
-/// A sandbox of which only the directory that the programs run in is a tmpfs of so many bytes.
-fn small(setting: &Setting<'_>, bytes: usize) -> Result<Mounted, String> {
-    let sandbox = setting.sandbox();
-    set_room(&sandbox, bytes, MsFlags::empty())?;
-    Ok(Mounted { at: sandbox.dir(), sandbox })
-}
-
-fn set_room(sandbox: &Sandbox, bytes: usize, flags: MsFlags) -> Result<(), String> {
-    let size = format!("size={bytes},mode=700");
-    mount(Some("tmpfs"), &sandbox.dir(), Some("tmpfs"), flags, Some(size.as_str()))
-        .map_err(|error| format!("tmpfs: {error}"))
+fn set_room(sandbox: &mut Sandbox, bytes: usize) -> Result<(), String> {
+    sandbox.set_room(bytes).map_err(|error| format!("tmpfs: {error}"))
 }
 
 pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
@@ -36,7 +26,8 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
         (0..SIZES - 1).map(|i| format!("{i:02} {};1", "x".repeat(PAGE - 3))).collect();
     let mut refused = 0;
     for pages in 1..=SIZES {
-        let sandbox = small(setting, pages * PAGE)?;
+        let mut sandbox = setting.sandbox();
+        set_room(&mut sandbox, pages * PAGE)?;
         let mut accepted = 0;
         for submission in &submissions {
             let ended = Limited::start(sandbox.command("client", &[submission]))?.wait()?;
@@ -53,7 +44,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
         }
         let expected = expected_log(&submissions[..accepted]);
         expect_whole_lines(&sandbox, &expected)?;
-        set_room(&sandbox, AMPLE, MsFlags::MS_REMOUNT)?;
+        set_room(&mut sandbox, AMPLE)?;
         if accepted == 0 {
             run_free(&sandbox, "client", &[&submissions[0]])?;
             accepted = 1;
@@ -96,7 +87,8 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     };
     let mut full = 0;
     for pages in 1..=SIZES {
-        let sandbox = small(setting, pages * PAGE)?;
+        let mut sandbox = setting.sandbox();
+        set_room(&mut sandbox, pages * PAGE)?;
         run_free(&sandbox, "client", &[submission])?;
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
         let mut ended = None;
@@ -109,7 +101,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
             // For a while, so that it could say it again and again.
             std::thread::sleep(std::time::Duration::from_millis(300));
             expect_whole_lines(&sandbox, &whole)?;
-            set_room(&sandbox, AMPLE, MsFlags::MS_REMOUNT)?;
+            set_room(&mut sandbox, AMPLE)?;
             ended = balancer.wait(super::limited::PATIENCE);
         }
         let ended = ended.ok_or_else(|| format!("it never ended{}", sandbox.report()))?;

@@ -1,10 +1,8 @@
 //! A directory that lies in the lower layer of an overlay file system, as one that is baked into a container's
 //! image: what is made in it first copies the directory up, and gives it another birth time.
 
-use nix::mount::{MsFlags, mount};
-
 use super::limited::{Limited, expect_log, run_free, wait_until};
-use super::namespaces::{Mounted, own_mounts, own_objects};
+use super::namespaces::{own_mounts, own_objects};
 use super::{Outcome, Setting};
 
 pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> {
@@ -19,7 +17,7 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
     run_free(&plain, "client", &["Halo A;10"])?;
     run_free(&plain, "loadbalancer", &["3"])?;
 
-    let sandbox = setting.sandbox();
+    let mut sandbox = setting.sandbox();
     let root = sandbox.dir().parent().ok_or("a directory without a parent")?.to_owned();
     let layers = tempfile::tempdir().map_err(|error| error.to_string())?;
     let [upper, work] = ["upper", "work"].map(|name| layers.path().join(name));
@@ -29,9 +27,7 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
     // Over itself: the sandbox as it is becomes the lower layer.
     let [lower, upper, work] = [&root, &upper, &work].map(|path| path.display());
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(|error| format!("overlay: {error}"))?;
-    let sandbox = Mounted { at: root, sandbox };
+    sandbox.mount(&root, "overlay", &options).map_err(|error| format!("overlay: {error}"))?;
 
     let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
     wait_until("the balancer has made the log", || sandbox.log_path().exists())?;
