@@ -13,48 +13,27 @@ use common::submission::Submission;
 /// How often a waiting client looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(crate) struct Feed {
-    state: State,
+pub(crate) struct Feed<'a> {
+    instance: &'a Instance,
+    /// The session that was submitted to last.
+    journal: Option<Journal<'a>>,
     quiet: bool,
     durable: bool,
     told_waiting: bool,
 }
 
-/// The ledger is only attached, or made, for the first valid submission.
-enum State {
-    Idle(Option<Instance>),
-    Attached(Box<Journal>),
-}
-
-impl Feed {
-    pub(crate) fn new(instance: Instance, quiet: bool, durable: bool) -> Self {
-        Self { state: State::Idle(Some(instance)), quiet, durable, told_waiting: false }
-    }
-
-    fn journal(&mut self) -> Result<&mut Journal, Error> {
-        if let State::Idle(instance) = &mut self.state
-            && let Some(instance) = instance.take()
-        {
-            let (mut journal, _) = Journal::open_as(Role::Client, instance)?;
-            if self.durable {
-                journal.set_durable()?;
-            }
-            self.state = State::Attached(Box::new(journal));
-        }
-        match &mut self.state {
-            State::Attached(journal) => Ok(journal),
-            State::Idle(_) => Err(Error::LedgerRemoved),
-        }
+impl<'a> Feed<'a> {
+    pub(crate) fn new(instance: &'a Instance, quiet: bool, durable: bool) -> Self {
+        Self { instance, journal: None, quiet, durable, told_waiting: false }
     }
 
     /// Returns once all of them are accepted and confirmed.
     pub(crate) fn submit(&mut self, submissions: &[Submission]) -> Result<(), Error> {
         let mut left = submissions;
         while !left.is_empty() {
-            let journal = self.journal()?;
             // Looked at before the attempt: space that comes after it changes the word.
-            let seen = journal.ledger().space().look();
-            match journal.accept(left) {
+            let seen = self.journal.as_ref().map(|journal| journal.ledger().space().look());
+            match self.try_submit(left) {
                 Ok(Accept::Accepted(0)) => self.wait(seen, "the ledger is full")?,
                 Ok(Accept::Accepted(count)) => {
                     let (accepted, rest) = left.split_at(count);
@@ -62,10 +41,14 @@ impl Feed {
                     self.confirm(accepted)?;
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
-                Err(Error::SessionEnded) => drop(journal.reopen()?),
+                Err(Error::SessionEnded) => self.journal = None,
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
-                    common::tell!("client: not accepted: {first} ({} in all)", left.len());
+                    let what = match error {
+                        Error::LogUnclear(_) => "may have been accepted, look at sistem.log",
+                        _ => "not accepted",
+                    };
+                    common::tell!("client: {what}: {first} ({} in all)", left.len());
                     return Err(error);
                 }
             }
@@ -73,15 +56,25 @@ impl Feed {
         Ok(())
     }
 
-    fn wait(&mut self, seen: u32, why: &str) -> Result<(), Error> {
-        let told = std::mem::replace(&mut self.told_waiting, true);
-        let journal = self.journal()?;
-        if !told {
-            let balancer = journal.instance().is_held_by_another(Role::Balancer)?;
+    fn try_submit(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {
+        if let Some(journal) = &mut self.journal {
+            return journal.accept(submissions);
+        }
+        let (journal, accepted) = Journal::submit(self.instance, submissions, self.durable)?;
+        self.journal = Some(journal);
+        Ok(accepted)
+    }
+
+    fn wait(&mut self, seen: Option<u32>, why: &str) -> Result<(), Error> {
+        let (Some(journal), Some(seen)) = (&self.journal, seen) else {
+            return Ok(()); // just attached: looked at once more
+        };
+        if !std::mem::replace(&mut self.told_waiting, true) {
+            let balancer = self.instance.balancer_workers()?.is_some();
             let hint = if balancer { "" } else { "; no load balancer is running: start one" };
             common::tell!("client: waiting: {why}{hint}");
         }
-        journal.ledger().space().sleep(seen, TICK)
+        journal.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))
     }
 
     fn confirm(&self, accepted: &[Submission]) -> Result<(), Error> {
@@ -100,16 +93,13 @@ impl Feed {
             .map_err(Error::system("accepted, but standard output"))
     }
 
-    /// Tells the balancer that this client feeds no more. A ledger that only this client has used, and
-    /// in vain, does not stay behind.
+    /// Tells the balancer that this client feeds no more.
     pub(crate) fn end(self, outcome: Result<u8, Error>) -> Result<u8, Error> {
-        match self.state {
-            State::Attached(journal) => journal.leave(Role::Client, outcome),
-            State::Idle(Some(instance)) => {
-                let left = session::leave(&instance, Role::Client);
-                outcome.and_then(|code| left.map(|_| code))
-            }
-            State::Idle(None) => outcome,
+        let released = self.instance.release(Role::Client);
+        // It may sleep in a session that this client has not seen.
+        if let Ok(Some(ledger)) = session::find(self.instance.directory()) {
+            ledger.doorbell().ring();
         }
+        outcome.and_then(|code| released.map(|()| code))
     }
 }

@@ -76,13 +76,13 @@ fn run(args: &Args) -> Result<u8, Error> {
     let instance = Instance::open(&args.dir)?;
     // As long as this is held, a load balancer waits for more.
     instance.hold(Role::Client)?;
-    let mut feed = Feed::new(instance, args.quiet, args.durable);
+    let mut feed = Feed::new(&instance, args.quiet, args.durable);
     let outcome = submit(&mut submissions, &mut feed);
     feed.end(outcome)
 }
 
 /// Submits the arguments, or without any the lines of standard input.
-fn submit(submissions: &mut Vec<Submission>, feed: &mut Feed) -> Result<u8, Error> {
+fn submit(submissions: &mut Vec<Submission>, feed: &mut Feed<'_>) -> Result<u8, Error> {
     if !submissions.is_empty() {
         feed.submit(submissions)?;
         return Ok(0);

@@ -1,11 +1,21 @@
-//! Sleeping on a word of the ledger, and waking who sleeps there: `futex(2)`, shared between processes.
+//! Sleeping on a word of the ledger, and waking who sleeps there: `futex(2)`, shared between processes. Its
+//! orderings are checked by `tests/models`.
 
-use std::sync::atomic::Ordering;
+use std::io;
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::fence::futex;
-use crate::layout::Bell;
+use crate::sync::{AtomicU32, Ordering};
+
+/// A word that processes sleep on, and whether one does.
+#[repr(C, align(8))]
+#[derive(Debug)]
+pub struct Bell {
+    pub(crate) word: AtomicU32,
+    /// 1: somebody may sleep. A flag, which the next ring takes down, and no count: whoever is killed in
+    /// his sleep could not count himself out.
+    pub(crate) sleeping: AtomicU32,
+}
 
 impl Bell {
     /// The word to look at *before* looking for work, and to hand to [`Bell::sleep`] after.
@@ -15,17 +25,15 @@ impl Bell {
     }
 
     /// Sleeps until the next ring after `seen` was looked at, a signal, or the time limit.
-    pub fn sleep(&self, seen: u32, limit: Duration) -> Result<(), Error> {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let slept = futex::wait(&self.word, seen, limit);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        slept.map_err(Error::system("futex"))
+    pub fn sleep(&self, seen: u32, limit: Duration) -> io::Result<()> {
+        self.sleeping.store(1, Ordering::SeqCst);
+        futex::wait(&self.word, seen, limit).map_err(io::Error::from)
     }
 
     /// Wakes whoever sleeps. Costs no system call when nobody does.
     pub fn ring(&self) {
         self.word.fetch_add(1, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
+        if self.sleeping.load(Ordering::SeqCst) == 1 && self.sleeping.swap(0, Ordering::SeqCst) == 1 {
             futex::wake_all(&self.word);
         }
     }

@@ -1,27 +1,30 @@
-//! The ledger's cells: what each worker has done, and which queue is for which life of it.
-
-use std::sync::atomic::Ordering;
+//! The ledger's cells: what each worker has done, and which queue it has.
 
 use crate::layout::Cell;
 use crate::ledger::Ledger;
 use crate::rotation::{WorkerId, Workers};
+use crate::sync::Ordering;
 
 impl Ledger {
     fn cell(&self, worker: WorkerId) -> &Cell {
         &self.layout().cells[worker.index()]
     }
 
-    /// Messages that a worker has executed.
+    /// Messages that a worker has executed: as many as both its counters say. So a changed bit in one of
+    /// them, like a death between the two stores, has messages executed again, never left out.
     #[must_use]
     pub fn executed(&self, worker: WorkerId) -> u64 {
         // SeqCst: after set_wake_at, that worker sees it, or this sees what the worker has done.
-        self.cell(worker).executed.load(Ordering::SeqCst)
+        let cell = self.cell(worker);
+        cell.executed.load(Ordering::SeqCst).min(cell.executed_again.load(Ordering::SeqCst))
     }
 
     /// Sets it: that worker only. From here on its lines are ready, whoever writes them.
     pub fn set_executed(&self, worker: WorkerId, messages: u64) {
         // SeqCst: it must be visible before this worker looks at wake_at, or tries the log's lock.
-        self.cell(worker).executed.store(messages, Ordering::SeqCst);
+        let cell = self.cell(worker);
+        cell.executed.store(messages, Ordering::SeqCst);
+        cell.executed_again.store(messages, Ordering::SeqCst);
     }
 
     /// The session's first message that is not executed: the rotation is complete up to there.
@@ -30,30 +33,20 @@ impl Ledger {
         workers.ids().map(|k| workers.message_of(k, self.executed(k))).min().unwrap_or(0)
     }
 
-    /// The life of a worker, and the life that its queue is for.
-    #[must_use]
-    pub fn generations(&self, worker: WorkerId) -> (u32, u32) {
-        let cell = self.cell(worker);
-        (cell.generation.load(Ordering::SeqCst), cell.queue_generation.load(Ordering::SeqCst))
-    }
-
-    /// Begins a new life of a worker, and returns it: that worker only.
-    #[must_use]
-    pub fn begin_generation(&self, worker: WorkerId) -> u32 {
-        self.cell(worker).generation.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
-    }
-
-    /// Gives a worker's life a queue: the balancer only.
-    pub fn set_queue(&self, worker: WorkerId, generation: u32, queue: i32) {
+    /// Says that a worker has a new queue, and with it a new generation: that worker only.
+    pub fn set_queue(&self, worker: WorkerId, queue: i32) {
         let cell = self.cell(worker);
         cell.queue.store(queue.cast_unsigned(), Ordering::SeqCst);
-        cell.queue_generation.store(generation, Ordering::SeqCst);
+        cell.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A worker's queue.
+    /// A worker's generation, and the queue that it says it has. A generation that is another one than
+    /// before says that the worker begins anew, from what it has executed.
     #[must_use]
-    pub fn queue(&self, worker: WorkerId) -> i32 {
-        self.cell(worker).queue.load(Ordering::SeqCst).cast_signed()
+    pub fn queue(&self, worker: WorkerId) -> (u32, i32) {
+        let cell = self.cell(worker);
+        let generation = cell.generation.load(Ordering::SeqCst);
+        (generation, cell.queue.load(Ordering::SeqCst).cast_signed())
     }
 
     /// Whether a worker is ready for its total.

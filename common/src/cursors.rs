@@ -1,9 +1,8 @@
 //! How far a session has come: the state before and after each transaction.
 
-use crate::checksum;
-use crate::error::Error;
 use crate::layout::RING_LEN;
 use crate::rotation::{WORKERS_MAX, Workers};
+use crate::steps::State;
 
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
 /// submissions; `head`, `base` and `line` say how many of them are written.
@@ -32,11 +31,8 @@ pub struct Cursors {
 }
 
 impl Cursors {
-    /// Its numbers, and a check word: a sum of them, so that damage is noticed.
-    pub(crate) const WORDS: usize = 11;
-
-    pub(crate) fn to_words(self) -> [u64; Self::WORDS] {
-        let numbers = [
+    pub(crate) fn numbers(self) -> State {
+        [
             self.log_len,
             self.tail,
             self.submissions,
@@ -47,17 +43,22 @@ impl Cursors {
             self.totals,
             self.workers,
             self.closing,
-        ];
-        let mut words = [checksum::of(numbers); Self::WORDS];
-        words[..numbers.len()].copy_from_slice(&numbers);
-        words
+        ]
     }
 
-    /// The words are allegations: what we did not write, or what contradicts itself, is refused.
-    pub(crate) fn from_words(words: [u64; Self::WORDS]) -> Result<Self, Error> {
-        let [numbers @ .., sum] = words;
+    /// The numbers are allegations: what contradicts itself is refused.
+    pub(crate) fn from_numbers(numbers: State) -> Result<Self, &'static str> {
         let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
             numbers;
+        let sound = head <= tail
+            && tail - head <= RING_LEN
+            && head % 8 == 0
+            && tail % 8 == 0
+            && base <= messages
+            && submissions <= messages
+            && workers <= u64::from(WORKERS_MAX)
+            && (totals <= workers || workers == 0)
+            && closing <= 1;
         let cursors = Self {
             log_len,
             tail,
@@ -70,17 +71,7 @@ impl Cursors {
             workers,
             closing,
         };
-        let sound = head <= tail
-            && tail - head <= RING_LEN
-            && head % 8 == 0
-            && tail % 8 == 0
-            && base <= messages
-            && submissions <= messages
-            && workers <= u64::from(WORKERS_MAX)
-            && (totals <= workers || workers == 0)
-            && closing <= 1
-            && checksum::of(numbers) == sum;
-        if sound { Ok(cursors) } else { Err(Error::Damaged("its cursors contradict each other")) }
+        if sound { Ok(cursors) } else { Err("its cursors contradict each other") }
     }
 
     /// N, once a load balancer has come.

@@ -44,9 +44,6 @@ pub enum Error {
          again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
     )]
     LogReplaced,
-    /// The same, before there was anything in the session.
-    #[error("sistem.log was renamed, removed or replaced; start again. Nothing had been submitted")]
-    LogGone,
     /// The log is shorter than what was written to it.
     #[error(
         "sistem.log has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
@@ -72,6 +69,33 @@ pub enum Error {
         "sistem.log cannot be written: {0}; make room, or raise the file size limit (ulimit -f)"
     )]
     LogWrite(io::Error),
+    /// Writing the log failed, and what was begun cannot be taken back.
+    #[error(
+        "sistem.log cannot be written: {0}; what was begun cannot be taken back, and is completed by whoever \
+         writes to the log next"
+    )]
+    LogUnclear(io::Error),
+    /// Lines are in the log that this ledger knows nothing of.
+    #[error(
+        "sistem.log goes on from byte {at} with lines that its ledger does not know: the session was continued in \
+         another IPC namespace, or somebody added them. If they are to count, remove this ledger (`ipcrm -m \
+         {segment}`) and start again: the session is then read back from sistem.log. Nothing was written over"
+    )]
+    LogContinued {
+        /// Where these lines begin.
+        at: u64,
+        /// The ledger's segment.
+        segment: i32,
+    },
+    /// Somebody uses the log from where his IPC objects cannot be seen.
+    #[error(
+        "sistem.log is in use {0}: what is there cannot be reached from here; run all processes of a directory \
+         in one place (containers: `--ipc container:NAME` and the same directory). Nothing was accepted"
+    )]
+    Elsewhere(&'static str),
+    /// It cannot be told which IPC namespace this is.
+    #[error("/proc/self/ns/ipc: {0}; it tells which IPC namespace this is: mount proc(5) at /proc")]
+    NoNamespace(io::Error),
     /// Any other trouble with the log.
     #[error("sistem.log: {0}")]
     Log(io::Error),
@@ -106,10 +130,15 @@ pub enum Error {
     },
     /// Shared memory holds what none of our processes writes.
     #[error(
-        "the ledger (shared memory) is damaged: {0}; remove it (`ipcs -m`, `ipcrm -m ID`) and start again: \
-         the session is then rebuilt from sistem.log"
+        "the ledger (shared memory segment {segment}) is damaged: {why}; remove it (`ipcrm -m {segment}`) and \
+         start again: the session is then rebuilt from sistem.log"
     )]
-    Damaged(&'static str),
+    Damaged {
+        /// The segment's id.
+        segment: i32,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The segment was removed by somebody else.
     #[error(
         "the ledger (shared memory) was removed by another program; start again: the session is then \
@@ -190,10 +219,15 @@ impl Error {
         move |source| Self::System { what, source: source.into() }
     }
 
+    /// The same of what another process had begun: nothing of this one's own is unclear.
+    pub(crate) fn of_another(self) -> Self {
+        if let Self::LogUnclear(source) = self { Self::LogWrite(source) } else { self }
+    }
+
     /// The file system is full, or the user's quota on it is used up: waiting may help.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        matches!(self, Self::LogWrite(source)
+        matches!(self, Self::LogWrite(source) | Self::LogUnclear(source)
             if matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)))
     }
 

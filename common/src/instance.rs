@@ -2,12 +2,10 @@
 //! the keys of its IPC objects. Nothing needs configuring, and two directories never meet.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
 use rustix::io::Errno;
@@ -16,16 +14,14 @@ use crate::checksum;
 use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
-use crate::pause::pause;
-use crate::role::{Role, byte_lock};
-use crate::rotation::WorkerId;
+use crate::log_file;
+use crate::role::{self, Role};
+use crate::rotation::{WorkerId, Workers};
 
 /// The log's name in its directory.
 pub const LOG_NAME: &str = "sistem.log";
 /// Keys tried before giving up, when others sit on ours.
 pub const KEY_TRIES: u32 = 16;
-/// How long a role is asked for: a child of a dead process holds its locks until it has exec'ed.
-const ROLE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which IPC object a key is for.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +32,8 @@ pub enum KeyOf {
     Queue(WorkerId),
 }
 
-/// The directory of an instance, and what tells it from every other one.
+/// The directory of an instance, and what tells it from every other one. It is opened once: whatever its
+/// path names later, this is the directory.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -54,19 +51,50 @@ pub struct Instance {
     log_id: [u64; 3],
 }
 
+/// What a name in the directory stands for.
+pub(crate) struct Named {
+    device: u64,
+    inode: u64,
+    len: u64,
+}
+
+impl Named {
+    pub(crate) fn is(&self, [device, inode, _]: [u64; 3]) -> bool {
+        (self.device, self.inode) == (device, inode)
+    }
+}
+
 impl Directory {
     /// Opens it. Nothing is made or changed.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::of(path, open_directory(path)?)
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
+        Self::of(path, file.map_err(|source| Error::Directory { path: path.to_owned(), source })?)
     }
 
-    /// Asks for its numbers. Whoever makes something in it does that first: an overlay file system then copies
-    /// a directory up from a lower layer, which gives it another birth time.
-    fn of(path: &Path, file: File) -> Result<Self, Error> {
-        let metadata = file.metadata();
-        let metadata =
-            metadata.map_err(|source| Error::Directory { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file, id: id_of(&metadata) })
+    /// Takes one that is open already; the path is how to name it.
+    pub fn of(path: &Path, file: File) -> Result<Self, Error> {
+        let mut directory = Self { path: path.to_owned(), file, id: [0; 3] };
+        directory.ask_for_id()?;
+        Ok(directory)
+    }
+
+    fn ask_for_id(&mut self) -> Result<(), Error> {
+        let metadata = self.file.metadata();
+        let path = || self.path.clone();
+        self.id = id_of(&metadata.map_err(|source| Error::Directory { path: path(), source })?);
+        Ok(())
+    }
+
+    /// The directory, as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Device, inode and birth time: what a ledger must say to be this directory's.
@@ -77,32 +105,55 @@ impl Directory {
 
     /// The keys to try for an object, in order. Like `ftok(3)`, but of the whole device and inode
     /// numbers and the birth time instead of 24 bits of them.
-    pub fn keys(&self, of: KeyOf) -> impl Iterator<Item = i32> + '_ {
+    pub fn keys(&self, of: KeyOf) -> impl Iterator<Item = i32> + use<> {
         let object = match of {
             KeyOf::Segment => 0,
             KeyOf::Queue(worker) => u64::from(worker.get()),
         };
+        let [device, inode, born] = self.id;
         (0..KEY_TRIES).map(move |attempt| {
-            let words = [self.id[0], self.id[1], self.id[2], object, attempt.into()];
-            let hash = checksum::of(words);
+            let hash = checksum::of([device, inode, born, object, attempt.into()]);
             // IPC_PRIVATE is 0, and ipcs is easier to read without signs.
             ((hash as i32) & i32::MAX).max(1)
         })
+    }
+
+    /// What a name in it stands for.
+    pub(crate) fn stat(&self, name: &str) -> Result<Named, Errno> {
+        // Not its times: on Linux 6.13 and later, once they were asked for, the next write must give it a
+        // new one, which costs as much as the write itself (ext4: 3.6 µs for both calls instead of 2.3).
+        let wanted = StatxFlags::INO | StatxFlags::SIZE;
+        let stat = statx(&self.file, name, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+        let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        Ok(Named { device, inode: stat.stx_ino, len: stat.stx_size })
     }
 }
 
 impl Instance {
     /// Opens the directory and its log, which is made if there is none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let directory = open_directory(path)?;
-        let (log, log_id) = open_log(path)?;
-        Ok(Self { directory: Directory::of(path, directory)?, log, log_id })
+        Self::of(Directory::open(path)?)
+    }
+
+    /// Opens the log of a directory.
+    pub fn of(mut directory: Directory) -> Result<Self, Error> {
+        let (log, log_id) = log_file::open(&directory)?;
+        // An overlay file system copies a directory up from a lower layer when something is made in it,
+        // which gives it another birth time.
+        directory.ask_for_id()?;
+        Ok(Self { directory, log, log_id })
+    }
+
+    /// Opens the log again that now has the name. Roles in the one before are given back.
+    pub fn reopen(&mut self) -> Result<(), Error> {
+        (self.log, self.log_id) = log_file::open(&self.directory)?;
+        Ok(())
     }
 
     /// The directory, as it was named.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.directory.path
+        self.directory.path()
     }
 
     /// The directory itself.
@@ -130,125 +181,49 @@ impl Instance {
 
     /// The log's length, after a check that its path still names the open file.
     pub fn checked_log_len(&self) -> Result<u64, Error> {
-        let [device, inode, _] = self.log_id;
-        // Not its times: on Linux 6.13 and later, once they were asked for, the next write must give it a
-        // new one, which costs as much as the write itself (ext4: 3.6 µs for both calls instead of 2.3).
-        let wanted = StatxFlags::INO | StatxFlags::SIZE;
-        match statx(&self.directory.file, LOG_NAME, AtFlags::SYMLINK_NOFOLLOW, wanted) {
-            Ok(named)
-                if makedev(named.stx_dev_major, named.stx_dev_minor) == device
-                    && named.stx_ino == inode =>
-            {
-                Ok(named.stx_size)
-            }
+        match self.directory.stat(LOG_NAME) {
+            Ok(named) if named.is(self.log_id) => Ok(named.len),
             Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),
             Err(error) => Err(Error::Log(error.into())),
         }
     }
 
-    /// Takes a role, until it is given back or this process ends.
+    /// Takes a role, until it is given back or this process ends. Refused where somebody uses the log from
+    /// another IPC namespace or directory, whose objects cannot be found from here.
     pub fn hold(&self, role: Role) -> Result<(), Error> {
-        let start = Instant::now();
-        loop {
-            match fcntl(&self.log, FcntlArg::F_OFD_SETLK(&role.lock())) {
-                Ok(_) => return Ok(()),
-                Err(nix::Error::EAGAIN | nix::Error::EACCES | nix::Error::EINTR) => {
-                    if start.elapsed() > ROLE_PATIENCE {
-                        return Err(Error::RoleTaken(role.name()));
-                    }
-                    pause(Duration::from_millis(20));
-                }
-                Err(error) => return Err(Error::Log(error.into())),
-            }
-        }
+        role::be_here(&self.log, self.directory.id)?;
+        role.take(&self.log)
     }
 
     /// Gives a role back.
     pub fn release(&self, role: Role) -> Result<(), Error> {
-        let unlock = byte_lock(libc::F_UNLCK, role.byte());
-        fcntl(&self.log, FcntlArg::F_OFD_SETLK(&unlock)).map(drop).map_err(|e| Error::Log(e.into()))
+        role.give_back(&self.log)
     }
 
     /// Whether another process has the role.
     pub fn is_held_by_another(&self, role: Role) -> Result<bool, Error> {
-        self.is_locked_by_another(byte_lock(libc::F_WRLCK, role.byte()))
+        role.is_taken(&self.log)
     }
 
-    /// Whether no other process has any role.
-    pub fn is_alone(&self) -> Result<bool, Error> {
-        let mut all = byte_lock(libc::F_WRLCK, Role::Balancer.byte());
-        all.l_len = 0; // to the end
-        self.is_locked_by_another(all).map(|locked| !locked)
-    }
-
-    fn is_locked_by_another(&self, mut probe: libc::flock) -> Result<bool, Error> {
-        fcntl(&self.log, FcntlArg::F_OFD_GETLK(&mut probe)).map_err(|e| Error::Log(e.into()))?;
-        Ok(i32::from(probe.l_type) != libc::F_UNLCK)
-    }
-
-    /// The keys to try for an object, in order.
-    pub fn keys(&self, of: KeyOf) -> impl Iterator<Item = i32> + '_ {
-        self.directory.keys(of)
+    /// N of the load balancer that is running, if another process is one.
+    pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
+        role::balancer_workers(&self.log)
     }
 
     /// Renames the log to the first free `sistem.log.<i>`, and returns that name.
     pub fn set_log_aside(&self) -> Result<PathBuf, Error> {
-        let mut number = 1;
-        loop {
-            let name = self.path().join(format!("{LOG_NAME}.{number}"));
-            // A link fails where a rename would replace.
-            match std::fs::hard_link(self.path().join(LOG_NAME), &name) {
-                Ok(()) => break std::fs::remove_file(self.path().join(LOG_NAME)).map(|()| name),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => break Err(error),
-            }
-        }
-        .map_err(Error::Log)
+        log_file::set_aside(&self.directory)
     }
 }
 
 /// Device, inode and birth time: an inode number alone is used again.
-fn id_of(metadata: &Metadata) -> [u64; 3] {
+pub(crate) fn id_of(metadata: &Metadata) -> [u64; 3] {
     let born = metadata
         .created() // not every file system knows it: then the inode has to do
         .ok()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .map_or(0, |time| time.as_nanos() as u64);
     [metadata.dev(), metadata.ino(), born]
-}
-
-fn open_directory(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path);
-    file.map_err(|source| Error::Directory { path: path.to_owned(), source })
-}
-
-/// Opens `sistem.log` for appending, and tells its numbers; refuses what only looks like our log.
-fn open_log(directory: &Path) -> Result<(File, [u64; 3]), Error> {
-    let path = directory.join(LOG_NAME);
-    let refuse = |why: &str| Error::LogRefused { path: path.clone(), why: why.to_owned() };
-    let opened = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        // NONBLOCK: a FIFO must not make us wait for its other end.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(&path);
-    let log = opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) => refuse("is a symbolic link; the log must be a file of its own"),
-        Some(libc::EISDIR) => refuse("is a directory; the log must be a file"),
-        Some(libc::ENXIO) => refuse("is not a regular file; the log must be one"),
-        _ => refuse(&format!("{error}; the directory and the log must be writable")),
-    })?;
-    let metadata = log.metadata().map_err(Error::Log)?;
-    if !metadata.is_file() {
-        return Err(refuse("is not a regular file; the log must be one"));
-    }
-    if metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(refuse("belongs to another user; the log must be your own"));
-    }
-    let id = id_of(&metadata);
-    Ok((log, id))
 }
 
 /// Whether an IPC object may be ours: made and owned by this user, and closed to everyone else.
@@ -273,7 +248,7 @@ mod tests {
     fn directories_differ_in_keys() {
         let (_a_dir, a) = instance();
         let (_b_dir, b) = instance();
-        let keys = |i: &Instance| i.keys(KeyOf::Segment).collect::<Vec<_>>();
+        let keys = |i: &Instance| i.directory().keys(KeyOf::Segment).collect::<Vec<_>>();
         assert_ne!(keys(&a), keys(&b));
         assert_eq!(keys(&a).len(), KEY_TRIES as usize);
         assert_eq!(
@@ -288,14 +263,16 @@ mod tests {
     fn roles_are_exclusive_but_for_clients() {
         let (_dir, a) = instance();
         let b = Instance::open(a.path()).unwrap();
-        a.hold(Role::Balancer).unwrap();
+        let balancer = Role::Balancer(Workers::new(3).unwrap());
+        a.hold(balancer).unwrap();
         a.hold(Role::Client).unwrap();
         b.hold(Role::Client).unwrap();
-        assert!(b.is_held_by_another(Role::Balancer).unwrap());
-        assert!(!a.is_held_by_another(Role::Balancer).unwrap(), "one's own is not another's");
-        assert!(matches!(b.hold(Role::Balancer), Err(Error::RoleTaken(_))));
+        assert!(b.is_held_by_another(balancer).unwrap());
+        assert_eq!(b.balancer_workers().unwrap(), Workers::new(3).ok());
+        assert!(!a.is_held_by_another(balancer).unwrap(), "one's own is not another's");
+        assert!(matches!(b.hold(balancer), Err(Error::RoleTaken(_))));
         drop(a);
-        b.hold(Role::Balancer).unwrap();
+        b.hold(balancer).unwrap();
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::ledger::Ledger;
 use crate::lock::{self, LEAVE_LOCK, LogLock};
 use crate::pause::pause;
 use crate::render::Renderer;
-use crate::role::Role;
 use crate::rotation::Workers;
 use crate::session::{self, Found};
 use crate::submission::Submission;
@@ -60,54 +59,78 @@ pub enum Accept {
     Closing,
 }
 
-/// An instance with its ledger.
+/// A directory's session: the way into its log.
 #[derive(Debug)]
-pub struct Journal {
-    instance: Instance,
+pub struct Journal<'a> {
+    instance: &'a Instance,
     ledger: Ledger,
     renderer: Renderer,
     durable: bool,
+    /// The submission whose lines come next: where it begins in the ring, and its count.
+    head: Option<(u64, u64)>,
 }
 
-impl Journal {
-    /// Attaches the directory's session, or begins one; finishes what the dead left pending.
-    pub fn open(instance: Instance) -> Result<(Self, Found), Error> {
-        Self::open_or(instance, |_| ())
+/// What [`Journal::open`] came to.
+#[derive(Debug)]
+pub enum Opened<'a> {
+    /// There is no session.
+    Nothing,
+    /// There was one that had ended; what a killed process left of it is removed now.
+    Remains,
+    /// An unfinished one; `true`: its ledger was gone, it was read back from the log.
+    Session(Journal<'a>, bool),
+}
+
+impl<'a> Journal<'a> {
+    /// Attaches the directory's unfinished session, if there is one, and finishes what the dead left pending.
+    /// If `durable`, every transaction is on the disk (`fdatasync(2)`) before it counts as done.
+    pub fn open(instance: &'a Instance, durable: bool) -> Result<Opened<'a>, Error> {
+        let lock = LogLock::wait(instance.log(), || ())?;
+        let (ledger, rebuilt) = match session::attach(instance)? {
+            Found::Nothing => return Ok(Opened::Nothing),
+            Found::Remains => return Ok(Opened::Remains),
+            Found::Ledger(ledger) => (ledger, false),
+            Found::Rebuilt(ledger) => (ledger, true),
+        };
+        let mut journal = Self::of(instance, ledger, durable)?;
+        // Under the same lock: let go in between, the session may be ended and removed by others.
+        drop(journal.begin(lock)?);
+        Ok(Opened::Session(journal, rebuilt))
     }
 
-    /// The same for a process that has a role; where it fails, gives that back as [`session::leave`] says.
-    pub fn open_as(role: Role, instance: Instance) -> Result<(Self, Found), Error> {
-        Self::open_or(instance, |instance| {
-            // What it may come to is less than why this process ends.
-            let _ = session::leave(instance, role);
-        })
+    /// Attaches the session of which this is the ledger, as [`session::find`] gave it. Takes no lock.
+    pub fn of(instance: &'a Instance, ledger: Ledger, durable: bool) -> Result<Self, Error> {
+        if durable {
+            instance.sync_directory()?;
+        }
+        Ok(Self { instance, ledger, renderer: Renderer::default(), durable, head: None })
     }
 
-    fn open_or(instance: Instance, failed: impl FnOnce(&Instance)) -> Result<(Self, Found), Error> {
-        let mut renderer = Renderer::default();
-        let (ledger, found) =
-            attach(&instance, &mut renderer, false).inspect_err(|_| failed(&instance))?;
-        Ok((Self { instance, ledger, renderer, durable: false }, found))
-    }
-
-    /// The same for a process that outlives a session.
-    pub fn reopen(&mut self) -> Result<Found, Error> {
-        self.renderer.forget();
-        let found;
-        (self.ledger, found) = attach(&self.instance, &mut self.renderer, self.durable)?;
-        Ok(found)
-    }
-
-    /// From now on every transaction is on the disk (`fdatasync(2)`) before it counts as done.
-    pub fn set_durable(&mut self) -> Result<(), Error> {
-        self.durable = true;
-        self.instance.sync_directory()
+    /// Submits to the directory's session, which begins with this if there is none.
+    pub fn submit(
+        instance: &'a Instance,
+        submissions: &[Submission],
+        durable: bool,
+    ) -> Result<(Self, Accept), Error> {
+        let lock = LogLock::wait(instance.log(), || ())?;
+        let ledger = match session::attach(instance)? {
+            Found::Ledger(ledger) | Found::Rebuilt(ledger) => ledger,
+            Found::Nothing | Found::Remains => session::create(instance)?,
+        };
+        let mut journal = Self::of(instance, ledger, durable)?;
+        let accepted = journal.begin(lock).and_then(|mut locked| locked.accept(submissions));
+        if accepted.is_err() && !journal.ledger.is_published() {
+            // A ledger always holds a submission. Nobody else knows of this one.
+            session::remove(instance, &journal.ledger)?;
+        }
+        journal.ledger.doorbell().ring();
+        Ok((journal, accepted?))
     }
 
     /// The instance.
     #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.instance
+    pub fn instance(&self) -> &'a Instance {
+        self.instance
     }
 
     /// Who holds the log's lock, in words.
@@ -127,18 +150,32 @@ impl Journal {
         self.ledger.cursors()
     }
 
+    fn begin<'b>(&'b mut self, lock: LogLock<'b>) -> Result<Transaction<'b>, Error> {
+        let Self { instance, ledger, renderer, durable, .. } = self;
+        Transaction::begin(lock, instance, ledger, renderer, *durable)
+    }
+
     /// Waits for the log's lock.
     fn lock(&mut self) -> Result<Transaction<'_>, Error> {
-        let Self { instance, ledger, renderer, durable } = self;
-        let lock = LogLock::wait(instance.log(), || ledger.want_lock())?;
-        Transaction::begin(lock, instance, ledger, renderer, *durable)
+        let lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
+        self.begin(lock)
     }
 
     /// Takes the log's lock if it is free.
     fn try_lock(&mut self) -> Result<Option<Transaction<'_>>, Error> {
-        let Self { instance, ledger, renderer, durable } = self;
-        let Some(lock) = LogLock::try_take(instance.log())? else { return Ok(None) };
-        Transaction::begin(lock, instance, ledger, renderer, *durable).map(Some)
+        let Some(lock) = LogLock::try_take(self.instance.log())? else { return Ok(None) };
+        self.begin(lock).map(Some)
+    }
+
+    /// Looks whether header and log are still the session's, also when there is nothing to write. A log that
+    /// is longer may just be written to; if nobody does, it is judged under the lock.
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.ledger.header()?;
+        let len = self.instance.checked_log_len()?;
+        if len != self.cursors()?.log_len {
+            drop(self.try_lock()?);
+        }
+        Ok(())
     }
 
     /// Accepts submissions: their lines are logged, and the balancer's doorbell rung.
@@ -152,38 +189,54 @@ impl Journal {
 
     /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
     /// ready before the last holder of the lock let it go is never overlooked.
-    pub fn ready(&self) -> Result<Ready, Error> {
-        Ok(self.ready_at(&self.cursors()?))
+    pub fn ready(&mut self) -> Result<Ready, Error> {
+        let at = self.cursors()?;
+        self.ready_at(&at)
     }
 
-    fn ready_at(&self, at: &Cursors) -> Ready {
+    fn ready_at(&mut self, at: &Cursors) -> Result<Ready, Error> {
         let workers = at.workers();
         if at.all_logged() {
             let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
                 workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
             });
-            return match next {
+            return Ok(match next {
                 Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
                 // A dead client's, for example: its submission is accepted.
                 _ if self.ledger.is_pending() => Ready::Pending,
                 _ => Ready::Nothing,
-            };
+            });
         }
-        let count = self.ledger.peek_count(at.head);
-        let lines = |of: u64| {
-            (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count.max(1))
+        let Some(count) = self.count_at(at)? else {
+            return Ok(Ready::Pending); // others have written on
         };
+        let lines = |of: u64| (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count);
         if at.line < count {
-            return if lines(self.ledger.received()) > 0 {
-                Ready::Received
-            } else {
-                Ready::Nothing
-            };
+            let ready = lines(self.ledger.received()) > 0;
+            return Ok(if ready { Ready::Received } else { Ready::Nothing });
         }
         let executed = workers.map_or(0, |workers| self.ledger.executed_frontier(workers));
-        match lines(executed) {
+        Ok(match lines(executed) {
             0 => Ready::Nothing,
             lines => Ready::Executed { lines, all: executed == at.messages },
+        })
+    }
+
+    /// The count of the submission whose lines come next. Nothing if that is not where it was any more.
+    fn count_at(&mut self, at: &Cursors) -> Result<Option<u64>, Error> {
+        if let Some((head, count)) = self.head
+            && head == at.head
+        {
+            return Ok(Some(count));
+        }
+        match self.ledger.read_submission(at.head) {
+            Ok(submission) => {
+                let count = u64::from(submission.count());
+                self.head = Some((at.head, count));
+                Ok(Some(count))
+            }
+            Err(_) if self.cursors()?.head != at.head => Ok(None), // it was overwritten meanwhile
+            Err(error) => Err(error),
         }
     }
 
@@ -192,7 +245,7 @@ impl Journal {
     pub fn advance(&mut self) -> Result<Advance, Error> {
         // Read before the lock is taken: what is redone under it counts as written.
         let before = self.cursors()?;
-        if self.ready_at(&before) == Ready::Nothing {
+        if self.ready_at(&before)? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
         let mut transaction = match self.try_lock() {
@@ -256,31 +309,13 @@ impl Journal {
 
     /// Removes the session's IPC objects, after the totals.
     pub fn remove_objects(&mut self) -> Result<(), Error> {
-        let transaction = self.lock()?;
-        let at = transaction.at;
-        if !at.is_ended() {
+        let transaction = match self.lock() {
+            Err(Error::SessionEnded) => return Ok(()), // whoever came when all was over was quicker
+            locked => locked?,
+        };
+        if !transaction.at.is_ended() {
             return Ok(());
         }
-        session::remove(transaction.instance, transaction.ledger, &at)
+        session::remove(transaction.instance, transaction.ledger)
     }
-
-    /// The end of a process that had a role: gives it back as [`session::leave`] says, whatever the
-    /// process came to, and tells the balancer.
-    pub fn leave(self, role: Role, outcome: Result<u8, Error>) -> Result<u8, Error> {
-        let left = session::leave(&self.instance, role);
-        self.ledger.doorbell().ring();
-        outcome.and_then(|code| left.map(|_| code))
-    }
-}
-
-fn attach(
-    instance: &Instance,
-    renderer: &mut Renderer,
-    durable: bool,
-) -> Result<(Ledger, Found), Error> {
-    let lock = LogLock::wait(instance.log(), || ())?;
-    let (ledger, found) = session::attach(instance)?;
-    // Under the same lock: let go in between, the session may be ended and removed by others.
-    drop(Transaction::begin(lock, instance, &ledger, renderer, durable)?);
-    Ok((ledger, found))
 }

@@ -1,28 +1,24 @@
 //! The ledger: the truth about a session, in shared memory. Which submissions were accepted, how far
 //! each step has come, and whether a transaction is pending.
 //!
-//! # Transactions
+//! A ledger is made by the client that submits the first submission, under the log's lock, and its first
+//! transaction is committed by the magic word. So one that is published holds a submission, and one that
+//! is not, seen under the lock, has a dead maker.
 //!
-//! The cursors stand twice. Transaction number n writes slot n mod 2, and two counters tell how far
-//! it has come:
-//!
-//! 1. write the new cursors into the slot that is not in use;
-//! 2. `committed = n`: **the commit point**. From here on the transaction will be in the log,
-//!    whoever dies;
-//! 3. append the bytes to the log;
-//! 4. `finished = n`.
-//!
-//! `committed != finished` means that a holder of the log's lock died between 2 and 4. The bytes are
-//! those that lead from the one slot's cursors to the other's, so the next holder renders them
-//! again and appends what is missing. All values are absolute: this may be repeated through any
-//! number of further deaths.
+//! `committed != finished` ([`crate::steps`]) means that a holder of the log's lock died in between. The
+//! bytes are those that lead from the one slot's cursors to the other's, so the next holder renders them
+//! again and appends what is missing. All values are absolute: this may be repeated through any number of
+//! further deaths.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
+use crate::bell::Bell;
+use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::shared_memory::{self, Segment};
-use crate::layout::{Bell, Layout, MAGIC};
+use crate::layout::{Layout, MAGIC, PATH_LEN, RING_LEN};
+use crate::ring;
+use crate::submission::{Submission, TEXT_LEN_MAX};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Which directory and which log a ledger belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,44 +52,57 @@ impl Ledger {
         self.segment.id()
     }
 
-    /// Whether the segment was removed, and lives on only until all have detached it.
+    /// What to say of bytes in it that none of ours writes.
     #[must_use]
-    pub fn is_removed(&self) -> bool {
-        !shared_memory::stat(self.segment_id()).is_ok_and(|stat| !stat.removed)
+    pub fn damaged(&self, why: &'static str) -> Error {
+        Error::Damaged { segment: self.segment_id(), why }
     }
 
-    /// The magic word: 0 until initialised, [`MAGIC`] from then on, in anything of ours.
+    /// Whether the segment was removed, and lives on only until all have detached it.
+    pub fn is_removed(&self) -> Result<bool, Error> {
+        shared_memory::is_removed(self.segment_id()).map_err(|source| Error::Ipc {
+            object: format!("ledger (segment {})", self.segment_id()),
+            call: "shmctl",
+            source,
+        })
+    }
+
+    /// The magic word: 0 until published, [`MAGIC`] from then on, in anything of ours.
     #[must_use]
     pub fn magic(&self) -> u64 {
         self.layout().magic.load(Ordering::Acquire)
     }
 
+    /// Whether it was ever published: it holds a submission.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.magic() == MAGIC
+    }
+
     /// Lays out a session, which nobody sees before [`Ledger::publish`]. Under the log's lock.
-    pub fn lay_out(&self, session: u64, identity: &Identity, cursors: &Cursors) {
+    pub fn lay_out(&self, session: u64, identity: &Identity, path: &[u8], cursors: &Cursors) {
         let layout = self.layout();
         layout.magic.store(0, Ordering::SeqCst);
-        layout.session.store(session, Ordering::Relaxed);
-        for (word, value) in layout.directory.iter().zip(identity.directory) {
+        let header = Header { session, identity: *identity };
+        for (word, value) in header_words(layout).zip(header.words()) {
             word.store(value, Ordering::Relaxed);
         }
-        let log = layout.log.iter().chain([&layout.log_born]);
-        for (word, value) in log.zip(identity.log) {
-            word.store(value, Ordering::Relaxed);
+        layout.sum.store(checksum::of(header.words()), Ordering::Relaxed);
+        for (word, chunk) in layout.path.iter().zip(path_end(path).as_chunks().0) {
+            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
         }
         layout.received.store(0, Ordering::Relaxed);
         layout.watched.store(0, Ordering::Relaxed);
         layout.wanted.store(0, Ordering::Relaxed);
         for cell in &layout.cells {
             cell.executed.store(0, Ordering::Relaxed);
+            cell.executed_again.store(0, Ordering::Relaxed);
+            cell.wake_at.store(u64::MAX, Ordering::Relaxed);
             cell.generation.store(0, Ordering::Relaxed);
-            cell.queue_generation.store(0, Ordering::Relaxed);
             cell.queue.store(u32::MAX, Ordering::Relaxed);
             cell.finished.store(0, Ordering::Relaxed);
-            cell.wake_at.store(u64::MAX, Ordering::Relaxed);
         }
-        self.store_slot(0, cursors);
-        layout.finished.store(0, Ordering::Relaxed);
-        layout.committed.store(0, Ordering::Relaxed);
+        layout.steps.begin(&cursors.numbers());
     }
 
     /// Makes a ledger that is laid out valid: the magic word comes last.
@@ -101,17 +110,19 @@ impl Ledger {
         self.layout().magic.store(MAGIC, Ordering::SeqCst);
     }
 
-    /// The directory that it says it belongs to.
-    #[must_use]
-    pub fn directory(&self) -> [u64; 3] {
-        self.layout().directory.each_ref().map(|word| word.load(Ordering::Relaxed))
-    }
-
-    /// The log that it says it belongs to.
-    #[must_use]
-    pub fn log(&self) -> [u64; 3] {
-        let Layout { log: [device, inode], log_born, .. } = self.layout();
-        [device, inode, log_born].map(|word| word.load(Ordering::Relaxed))
+    /// Session, directory and log, which nobody changes after the ledger was laid out.
+    pub fn header(&self) -> Result<Header, Error> {
+        let layout = self.layout();
+        let mut words = [0; 7];
+        for (word, from) in words.iter_mut().zip(header_words(layout)) {
+            *word = from.load(Ordering::Relaxed);
+        }
+        if !self.is_published() || checksum::of(words) != layout.sum.load(Ordering::Relaxed) {
+            return Err(self.damaged("its header is not what was written"));
+        }
+        let [session, d0, d1, d2, l0, l1, l2] = words;
+        let identity = Identity { directory: [d0, d1, d2], log: [l0, l1, l2] };
+        Ok(Header { session, identity })
     }
 
     /// The session's nonce.
@@ -120,83 +131,80 @@ impl Ledger {
         self.layout().session.load(Ordering::Relaxed)
     }
 
-    fn slot(&self, number: u64) -> &[AtomicU64; 16] {
-        &self.layout().cursors[usize::from(number % 2 == 1)].0
+    /// The end of the directory's path when it was made.
+    #[must_use]
+    pub fn path_end(&self) -> String {
+        let words = self.layout().path.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        let bytes: Vec<u8> = words.flatten().filter(|&byte| byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn store_slot(&self, number: u64, cursors: &Cursors) {
-        for (word, value) in self.slot(number).iter().zip(cursors.to_words()) {
-            word.store(value, Ordering::Relaxed);
-        }
+    fn state(&self, state: Result<[u64; 10], &'static str>) -> Result<Cursors, Error> {
+        state.and_then(Cursors::from_numbers).map_err(|why| self.damaged(why))
     }
 
-    fn load_slot(&self, number: u64) -> [u64; Cursors::WORDS] {
-        let slot = self.slot(number);
-        std::array::from_fn(|i| slot[i].load(Ordering::Relaxed))
-    }
-
-    /// The cursors as of the newest finished transaction, for anyone, at any time. They never tell of
-    /// a line that is not in the log.
+    /// The cursors as of the newest finished transaction, for anyone, at any time.
     pub fn cursors(&self) -> Result<Cursors, Error> {
-        // A slot is only written again after the *next* transaction finished, so a second look at
-        // the counter tells whether what was read is whole.
-        for _ in 0..1_000_000 {
-            // SeqCst: after set_watched, whoever finishes the last transaction sees that, or this sees
-            // the transaction. (An Acquire load may be done before an earlier store.)
-            let number = self.layout().finished.load(Ordering::SeqCst);
-            let words = self.load_slot(number);
-            fence(Ordering::Acquire);
-            if self.layout().finished.load(Ordering::Relaxed) == number {
-                return Cursors::from_words(words);
-            }
-        }
-        Err(Error::Damaged("its cursors never come to rest"))
+        self.state(self.layout().steps.newest())
     }
 
     /// What a dead holder of the log's lock committed and did not finish: from where to where. Under
     /// the log's lock.
     pub fn pending(&self) -> Result<Option<(Cursors, Cursors)>, Error> {
-        let finished = self.layout().finished.load(Ordering::Acquire);
-        let committed = self.layout().committed.load(Ordering::Acquire);
-        if committed == finished {
-            return Ok(None);
-        }
-        if committed != finished.wrapping_add(1) {
-            return Err(Error::Damaged("its transaction counters contradict each other"));
-        }
-        let from = Cursors::from_words(self.load_slot(finished))?;
-        let to = Cursors::from_words(self.load_slot(committed))?;
-        Ok(Some((from, to)))
+        let pending = self.layout().steps.pending().map_err(|why| self.damaged(why))?;
+        pending.map(|(from, to)| Ok((self.state(Ok(from))?, self.state(Ok(to))?))).transpose()
     }
 
-    /// Whether a transaction is committed and not finished. Without the log's lock it may be over by
-    /// now, and [`Self::pending`] may see one transaction's beginning beside another one's end.
+    /// The state once what is pending has been redone. Under the log's lock.
+    pub fn committed(&self) -> Result<Cursors, Error> {
+        self.pending()?.map_or_else(|| self.cursors(), |(_, to)| Ok(to))
+    }
+
+    /// Whether a transaction is committed and not finished; see [`crate::steps::Steps::is_pending`].
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        let finished = self.layout().finished.load(Ordering::Acquire);
-        self.layout().committed.load(Ordering::Acquire) != finished
+        self.layout().steps.is_pending()
     }
 
     /// Describes the next transaction and commits it. Under the log's lock, with none pending.
     pub fn commit(&self, next: &Cursors) {
-        let number = self.layout().committed.load(Ordering::Relaxed).wrapping_add(1);
-        self.store_slot(number, next);
-        self.layout().committed.store(number, Ordering::SeqCst);
+        self.layout().steps.commit(&next.numbers());
+        if !self.is_published() {
+            self.publish(); // the commit point of the first one
+        }
     }
 
     /// Marks the committed transaction as entirely in the log. Under the log's lock.
     pub fn finish(&self) {
-        let number = self.layout().committed.load(Ordering::Relaxed);
-        self.layout().finished.store(number, Ordering::Release);
-        // Release alone would let the next description move above this store.
-        fence(Ordering::SeqCst);
+        self.layout().steps.finish();
     }
 
-    /// Takes the committed transaction back, after its bytes were: it never happened. Under the log's
-    /// lock.
+    /// Takes the committed transaction back: it never happened. Under the log's lock.
     pub fn withdraw(&self) {
-        let number = self.layout().finished.load(Ordering::Relaxed);
-        self.layout().committed.store(number, Ordering::SeqCst);
+        self.layout().steps.withdraw();
+    }
+
+    /// Bytes of ring that a submission takes.
+    #[must_use]
+    pub fn record_len(submission: &Submission) -> u64 {
+        ring::record_len(submission.text().len())
+    }
+
+    /// Writes a submission into the ring at `at`, where it is invisible until the tail moves over
+    /// it. Under the log's lock.
+    pub fn write_submission(&self, at: u64, submission: &Submission) {
+        self.layout().ring.write(at, submission.count(), submission.text().as_bytes());
+    }
+
+    /// Copies the submission at `at` out, and checks it like input.
+    pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
+        let (count, text) = self
+            .layout()
+            .ring
+            .read(at, TEXT_LEN_MAX)
+            .ok_or_else(|| self.damaged("a submission in it is not what was accepted"))?;
+        Submission::new(&text, count)
+            .map_err(|_| self.damaged("a submission in it breaks the rules for input"))
     }
 
     /// Messages that the balancer has taken.
@@ -244,10 +252,36 @@ impl Ledger {
     pub fn space(&self) -> &Bell {
         &self.layout().space
     }
+}
 
-    /// Where workers sleep until they have a queue.
-    #[must_use]
-    pub fn stage(&self) -> &Bell {
-        &self.layout().stage
+/// What a ledger says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// A nonce: no other session has it.
+    pub session: u64,
+    /// The directory and the log.
+    pub identity: Identity,
+}
+
+impl Header {
+    fn words(&self) -> impl Iterator<Item = u64> {
+        [self.session].into_iter().chain(self.identity.directory).chain(self.identity.log)
     }
 }
+
+fn header_words(layout: &Layout) -> impl Iterator<Item = &AtomicU64> {
+    [&layout.session].into_iter().chain(&layout.directory).chain(&layout.log)
+}
+
+/// The last bytes of a path, from a character's beginning on, filled up with zeros.
+fn path_end(path: &[u8]) -> [u8; PATH_LEN] {
+    let mut start = path.len().saturating_sub(PATH_LEN);
+    while path.get(start).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        start += 1;
+    }
+    let mut end = [0; PATH_LEN];
+    end[..path.len() - start].copy_from_slice(&path[start..]);
+    end
+}
+
+const _: () = assert!(RING_LEN / 2 > ring::record_len(TEXT_LEN_MAX));

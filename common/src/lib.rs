@@ -5,7 +5,7 @@
 //! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
 //! begins and ends it all. [`fence`] alone contains `unsafe`.
 
-mod bell;
+pub mod bell;
 mod cells;
 mod checksum;
 pub mod cursors;
@@ -19,13 +19,17 @@ pub mod layout;
 pub mod ledger;
 pub mod line;
 mod lock;
+mod log_file;
 pub mod pause;
 pub mod render;
 pub mod replay;
-mod ring;
+pub mod ring;
 pub mod role;
 pub mod rotation;
 pub mod runs;
 pub mod session;
+pub mod steps;
 pub mod submission;
+mod sync;
 mod transaction;
+pub mod waiting;

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::str::FromStr;
 
 use crate::rotation::WorkerId;
-use crate::submission::{COUNT_MAX, Submission};
+use crate::submission::{COUNT_MAX, Submission, TEXT_LEN_MAX};
 
 /// One line of the log, without its `\n`. Texts are borrowed from what it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub enum Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("none of the five kinds of line")]
 pub struct LineError;
+
+/// The longest line, without its `\n`: that of a longest text and the largest index.
+pub const LINE_LEN_MAX: usize =
+    RECEIVED.len() + TEXT_LEN_MAX + RECEIVED_INDEX.len() + 10 + RECEIVED_END.len();
 
 const CLIENT: &str = "Message from client: ";
 const COUNT: &str = "Message count: ";

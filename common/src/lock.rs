@@ -32,17 +32,6 @@ impl<'a> LogLock<'a> {
         }
     }
 
-    /// Waits for the lock, but not longer than that.
-    pub(crate) fn wait_at_most(log: &'a File, limit: Duration) -> Result<Option<Self>, Error> {
-        let start = Instant::now();
-        loop {
-            match Self::try_take(log)? {
-                None if start.elapsed() < limit => pause(PAUSE_MAX),
-                taken => return Ok(taken),
-            }
-        }
-    }
-
     /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and a signal that aborts the process is heeded.
     pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
@@ -73,8 +62,12 @@ impl<'a> LogLock<'a> {
 
 impl Drop for LogLock<'_> {
     fn drop(&mut self) {
-        // Fails only for a bad descriptor, which this is not; closing it unlocks anyway.
-        let _ = self.0.unlock();
+        // Tried again, since others would wait as long as this process lives.
+        for _ in 0..10 {
+            if self.0.unlock().is_ok() {
+                return;
+            }
+        }
     }
 }
 

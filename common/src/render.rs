@@ -63,12 +63,6 @@ impl Renderer {
         self.wrote_received = false;
     }
 
-    /// The ring may have changed meanwhile: forget what was read from it.
-    pub fn forget(&mut self) {
-        self.clear();
-        self.current = None;
-    }
-
     /// What was rendered since.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -121,7 +115,7 @@ impl Renderer {
             more = if at.line < count {
                 self.received_lines(at, to, limits)
             } else {
-                self.executed_lines(at, count, to, limits)?
+                self.executed_lines(ledger, at, count, to, limits)?
             };
             if at.line == 2 * count {
                 at.head += record_len;
@@ -161,12 +155,13 @@ impl Renderer {
     /// Renders `Executed` lines up to line `to`. Returns whether the transaction may have more.
     fn executed_lines(
         &mut self,
+        ledger: &Ledger,
         at: &mut Cursors,
         count: u64,
         to: u64,
         limits: &Limits,
     ) -> Result<bool, Error> {
-        let workers = at.workers().ok_or(Error::Damaged("it has lines but no workers"))?;
+        let workers = at.workers().ok_or_else(|| ledger.damaged("it has lines but no workers"))?;
         let run = match &mut self.executed_run {
             Some(run) if run.workers() == workers => run,
             other => other.insert(ExecutedRun::new(workers, TRANSACTION_LEN)),
@@ -201,7 +196,8 @@ impl Renderer {
 
     /// Renders everything that leads from one state to another.
     pub fn between(&mut self, ledger: &Ledger, from: &Cursors, to: &Cursors) -> Result<(), Error> {
-        self.forget();
+        self.clear();
+        self.current = None;
         let mut position = from.tail;
         while position < to.tail {
             let submission = ledger.read_submission(position)?;
@@ -224,7 +220,7 @@ impl Renderer {
             == (to.head, to.base, to.line, to.totals)
             && position == to.tail;
         if !arrived || to.log_len.checked_sub(from.log_len) != Some(self.bytes.len() as u64) {
-            return Err(Error::Damaged("its pending transaction contradicts itself"));
+            return Err(ledger.damaged("its pending transaction contradicts itself"));
         }
         Ok(())
     }

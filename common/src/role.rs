@@ -1,15 +1,45 @@
-//! Who is who in a directory, and which byte of `sistem.log` stands for it.
+//! Who is who in a directory, and which bytes of `sistem.log` stand for it.
+//!
+//! Roles are open file description locks (`fcntl(2)`) on bytes of `sistem.log` far behind its end, so that
+//! the kernel, not a pid, tells who is alive. Such locks reach into every namespace that shares the file,
+//! while IPC objects do not. So who has a role also holds a lock that everybody may share, on a byte whose
+//! *place* tells his IPC namespace and his directory: a lock at another place is somebody whose objects
+//! cannot be found from here.
+//!
+//! ```text
+//! from 2^62 on
+//! + 0                  client        shared: there may be any number
+//! + 1 … 256            worker k
+//! + 512 … 512 + N - 1  balancer      its length tells N
+//! + 2^32 + inode of the IPC namespace    shared
+//! + 2^33 + a sum of the directory        shared
+//! ```
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::rotation::WorkerId;
+use crate::checksum;
+use crate::error::Error;
+use crate::pause::pause;
+use crate::rotation::{WorkerId, Workers};
 
-/// What a process is in its directory. Held as a lock, so that the kernel, not a pid, tells
-/// who is alive: an open file description lock on one byte of `sistem.log` far behind its end.
+const BEHIND_ANY_LOG: i64 = 1 << 62;
+const BALANCER: i64 = BEHIND_ANY_LOG + 512;
+const NAMESPACE: i64 = BEHIND_ANY_LOG + (1 << 32);
+const DIRECTORY: i64 = BEHIND_ANY_LOG + (1 << 33);
+/// How long a role is asked for: a child of a dead process holds its locks until it has exec'ed.
+const ROLE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a process is in its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The load balancer: one.
-    Balancer,
+    /// The load balancer of N workers: one.
+    Balancer(Workers),
     /// A client: any number, so the lock is shared.
     Client,
     /// Worker k: one for each k.
@@ -17,37 +47,100 @@ pub enum Role {
 }
 
 impl Role {
-    pub(crate) fn byte(self) -> i64 {
-        const BEHIND_ANY_LOG: i64 = 1 << 62;
-        BEHIND_ANY_LOG
-            + match self {
-                Self::Balancer => 0,
-                Self::Client => 1,
-                Self::Worker(worker) => 1 + i64::from(worker.get()),
-            }
-    }
-
-    pub(crate) fn lock(self) -> libc::flock {
-        let kind = if self == Self::Client { libc::F_RDLCK } else { libc::F_WRLCK };
-        byte_lock(kind, self.byte())
-    }
-
-    pub(crate) fn name(self) -> String {
+    fn bytes(self) -> (i64, i64) {
         match self {
-            Self::Balancer => "a load balancer".to_owned(),
+            Self::Balancer(workers) => (BALANCER, workers.get().into()),
+            Self::Client => (BEHIND_ANY_LOG, 1),
+            Self::Worker(worker) => (BEHIND_ANY_LOG + i64::from(worker.get()), 1),
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Balancer(_) => "a load balancer".to_owned(),
             Self::Client => "a client".to_owned(),
             Self::Worker(worker) => format!("worker {worker}"),
         }
     }
+
+    /// Takes the role, until it is given back or this process ends.
+    pub(crate) fn take(self, log: &File) -> Result<(), Error> {
+        let start = Instant::now();
+        let kind = if self == Self::Client { libc::F_RDLCK } else { libc::F_WRLCK };
+        while !set(log, kind, self.bytes())? {
+            if start.elapsed() > ROLE_PATIENCE {
+                return Err(Error::RoleTaken(self.name()));
+            }
+            pause(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Gives the role back.
+    pub(crate) fn give_back(self, log: &File) -> Result<(), Error> {
+        set(log, libc::F_UNLCK, self.bytes()).map(drop)
+    }
+
+    /// Whether another process has the role.
+    pub(crate) fn is_taken(self, log: &File) -> Result<bool, Error> {
+        // A balancer of whatever N.
+        Ok(held(log, (self.bytes().0, 1))?.is_some())
+    }
+}
+
+/// N of the load balancer that is running, if one is.
+pub(crate) fn balancer_workers(log: &File) -> Result<Option<Workers>, Error> {
+    let len = held(log, (BALANCER, 1))?;
+    Ok(len.and_then(|len| u32::try_from(len).ok()).and_then(|n| Workers::new(n).ok()))
+}
+
+/// Says from where this process uses the log, and refuses if somebody uses it from elsewhere.
+pub(crate) fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
+    let namespace = std::fs::metadata("/proc/self/ns/ipc").map_err(Error::NoNamespace)?.ino();
+    let places = [
+        (NAMESPACE, namespace, "in another IPC namespace (ipc_namespaces(7))"),
+        (DIRECTORY, checksum::of(directory), "through another directory"),
+    ];
+    for (region, place, elsewhere) in places {
+        // All that fits; a lock of length 0 would have no end.
+        let place = i64::from(place as u32).max(1);
+        if !set(log, libc::F_RDLCK, (region + place, 1))? {
+            return Err(Error::RoleTaken("a program that locks all of sistem.log".to_owned()));
+        }
+        let behind = (region + place + 1, (1 << 32) - place);
+        if held(log, (region, place))?.is_some() || held(log, behind)?.is_some() {
+            return Err(Error::Elsewhere(elsewhere));
+        }
+    }
+    Ok(())
+}
+
+/// Sets a lock; returns false if others' are in the way.
+fn set(log: &File, kind: i32, bytes: (i64, i64)) -> Result<bool, Error> {
+    loop {
+        match fcntl(log, FcntlArg::F_OFD_SETLK(&lock(kind, bytes))) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::Log(error.into())),
+        }
+    }
+}
+
+/// The length of a lock that another process has on one of these bytes.
+fn held(log: &File, bytes: (i64, i64)) -> Result<Option<i64>, Error> {
+    let mut probe = lock(libc::F_WRLCK, bytes);
+    fcntl(log, FcntlArg::F_OFD_GETLK(&mut probe)).map_err(|e| Error::Log(e.into()))?;
+    Ok((i32::from(probe.l_type) != libc::F_UNLCK).then_some(probe.l_len))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "F_*LCK and SEEK_SET are small constants")]
-pub(crate) fn byte_lock(kind: i32, byte: i64) -> libc::flock {
+fn lock(kind: i32, (start, len): (i64, i64)) -> libc::flock {
     libc::flock {
         l_type: kind as i16,
         l_whence: libc::SEEK_SET as i16,
-        l_start: byte,
-        l_len: 1,
+        l_start: start,
+        l_len: len,
         l_pid: 0, // must be 0 for OFD locks
     }
 }

@@ -2,9 +2,10 @@
 //! only under the log's lock.
 
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
@@ -15,82 +16,128 @@ use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
 use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
-use crate::ledger::{Identity, Ledger};
+use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
 
-/// How long a process that ends waits for the log's lock, to remove a ledger that nobody used.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a key is looked at again whose object went away in between.
+const LOOKS: u32 = 100;
 
-/// What there was when a process came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What there was of a session when a process came.
+#[derive(Debug)]
 pub enum Found {
-    /// No session: the ledger is new and empty.
+    /// None.
     Nothing,
-    /// A ledger.
-    Ledger,
-    /// No ledger, but an unfinished session in the log, from which it was rebuilt.
-    Log,
-    /// A ledger whose session had ended, left by a killed process and removed now; the ledger is
-    /// new and empty.
+    /// An ended one, whose objects a killed process left; they are removed now.
     Remains,
+    /// A ledger.
+    Ledger(Ledger),
+    /// No ledger, but an unfinished session in the log, from which this one was rebuilt.
+    Rebuilt(Ledger),
 }
 
-/// Attaches the instance's ledger; makes it if there is none. Under the log's lock.
-pub fn attach(instance: &Instance) -> Result<(Ledger, Found), Error> {
-    let identity = instance.identity();
+/// The directory's unfinished session. Under the log's lock.
+pub fn attach(instance: &Instance) -> Result<Found, Error> {
     let log_len = instance.checked_log_len()?;
     let mut found = Found::Nothing;
-    if let Some(ledger) = find(instance.directory()) {
-        if ledger.magic() != MAGIC {
-            // Its maker died before it was ready, or never ran: nobody uses it.
-            return begin(instance, ledger, &identity, log_len);
-        }
-        let at = ledger.cursors()?;
-        if at.is_ended() {
+    if let Some(ledger) = find(instance.directory())? {
+        let has_submission = ledger.is_published() && ledger.committed()?.submissions > 0;
+        if has_submission && ledger.committed()?.is_ended() {
             found = Found::Remains;
-        } else if ledger.log() == identity.log {
-            return Ok((ledger, Found::Ledger));
-        } else if committed(&ledger)?.submissions > 0 {
+        } else if has_submission && ledger.header()?.identity.log != instance.identity().log {
             return Err(Error::LogReplaced);
-        } // Else nothing is lost with it: the log was renamed or removed between two sessions.
-        remove(instance, &ledger, &at)?;
+        } else if has_submission {
+            return Ok(Found::Ledger(ledger));
+        } // Else its maker, who had this lock, is dead.
+        remove(instance, &ledger)?;
     }
-    let (ledger, begun) = begin(instance, create(instance)?, &identity, log_len)?;
-    Ok((ledger, if begun == Found::Log { begun } else { found }))
+    Ok(rebuild(instance, log_len)?.map_or(found, Found::Rebuilt))
+}
+
+/// Makes the ledger of a new session, for its first submission. Under the log's lock, where
+/// [`attach`] has found nothing.
+pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
+    let ledger = create_segment(instance)?;
+    lay_out(instance, &ledger, &Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() });
+    Ok(ledger)
 }
 
 /// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
 ///
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
-/// ours was made.
-#[must_use]
-pub fn find(directory: &Directory) -> Option<Ledger> {
-    let mut unfinished = None;
+/// ours was made. What cannot be looked at is an error, since a second ledger must not be made beside it.
+pub fn find(directory: &Directory) -> Result<Option<Ledger>, Error> {
+    let mut unpublished = None;
     for key in directory.keys(KeyOf::Segment) {
-        let Ok(id) = shared_memory::find(key) else { continue };
-        let Ok(stat) = shared_memory::stat(id) else { continue };
-        let fits = stat.size == size_of::<Layout>() && !stat.removed;
-        if !fits || !is_private(&stat.permissions) || stat.permissions.key != key {
-            continue;
-        }
-        let Ok(segment) = Segment::attach(id) else { continue };
-        let ledger = Ledger::new(segment);
-        match ledger.magic() {
-            MAGIC if ledger.directory() == directory.id() => return Some(ledger),
-            0 => {
-                unfinished.get_or_insert(ledger);
-            }
-            _ => {}
+        match look(directory, key)? {
+            Some(ledger) if ledger.is_published() => return Ok(Some(ledger)),
+            Some(ledger) => drop(unpublished.get_or_insert(ledger)),
+            None => {}
         }
     }
-    unfinished
+    Ok(unpublished)
 }
 
-fn create(instance: &Instance) -> Result<Ledger, Error> {
+/// The ledger under a key, if what is there is one of this directory.
+fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
+    let failed = |call, source| {
+        let object = format!("the segment with key {key:#x} of {}", directory.path().display());
+        Err(Error::Ipc { object, call, source })
+    };
+    for _ in 0..LOOKS {
+        let id = match shared_memory::find(key) {
+            Ok(id) => id,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(source) => return failed("shmget", source),
+        };
+        let stat = match shared_memory::stat(id) {
+            Ok(stat) => stat,
+            Err(Errno::EINVAL | Errno::EIDRM) => continue, // it is gone
+            Err(Errno::EACCES) if is_strangers("shm", id) => return Ok(None),
+            Err(source) => return failed("shmctl", source),
+        };
+        let me = nix::unistd::geteuid().as_raw();
+        let permissions = &stat.permissions;
+        if permissions.key != key {
+            continue; // removed, or its id is another one's by now
+        }
+        if permissions.owner != me || permissions.creator != me || stat.size != size_of::<Layout>() {
+            return Ok(None);
+        }
+        let ledger = match Segment::attach(id) {
+            Ok(segment) => Ledger::new(segment),
+            Err(Errno::EINVAL | Errno::EIDRM) => continue,
+            Err(source) => return failed("shmat", source),
+        };
+        return match ledger.magic() {
+            0 => Ok(Some(ledger)),
+            MAGIC if ledger.header()?.identity.directory != directory.id() => Ok(None),
+            MAGIC if is_private(permissions) => Ok(Some(ledger)),
+            MAGIC => Err(ledger.damaged("others may write to it")),
+            _ => Err(ledger.damaged("it is of another version, or its first bytes were changed")),
+        };
+    }
+    failed("shmctl", Errno::EIDRM)
+}
+
+/// Whether an IPC object that cannot be looked at belongs to somebody else (`sysvipc(7)`): one of our own
+/// that is kept from us must not pass for that.
+fn is_strangers(table: &str, id: i32) -> bool {
+    let table = std::fs::read_to_string(format!("/proc/sysvipc/{table}")).unwrap_or_default();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let titles = lines.next().unwrap_or_default();
+    let column = |title| titles.iter().position(|&t| t == title).unwrap_or(usize::MAX);
+    let (uid, id_column) = (column("uid"), 1);
+    let me = nix::unistd::geteuid().to_string();
+    lines
+        .find(|row| row.get(id_column).is_some_and(|text| *text == id.to_string()))
+        .is_some_and(|row| row.get(uid).is_some_and(|owner| *owner != me))
+}
+
+fn create_segment(instance: &Instance) -> Result<Ledger, Error> {
     let object = || format!("ledger of {}", instance.path().display());
-    for key in instance.keys(KeyOf::Segment) {
+    for key in instance.directory().keys(KeyOf::Segment) {
         match shared_memory::create(key, size_of::<Layout>()) {
             Ok(id) => {
                 let attached = Segment::attach(id);
@@ -106,35 +153,23 @@ fn create(instance: &Instance) -> Result<Ledger, Error> {
     Err(Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES })
 }
 
-/// Lays out a ledger: of a new session, or of the one that the log holds unfinished.
-fn begin(
-    instance: &Instance,
-    ledger: Ledger,
-    identity: &Identity,
-    log_len: u64,
-) -> Result<(Ledger, Found), Error> {
+fn lay_out(instance: &Instance, ledger: &Ledger, cursors: &Cursors) {
     // A nonce, not a secret: the standard library's hasher keys are random.
     let session = RandomState::new().build_hasher().finish();
-    let rebuilt = rebuild(instance, &ledger, session, identity, log_len);
-    if rebuilt.is_err() {
-        // An empty ledger beside a log that cannot be continued must not stay.
-        let _ = shared_memory::remove(ledger.segment_id());
-    }
-    Ok((ledger, rebuilt?))
+    let path = std::path::absolute(instance.path()).unwrap_or_default();
+    ledger.lay_out(session, &instance.identity(), path.as_os_str().as_bytes(), cursors);
 }
 
-fn rebuild(
-    instance: &Instance,
-    ledger: &Ledger,
-    session: u64,
-    identity: &Identity,
-    log_len: u64,
-) -> Result<Found, Error> {
+/// Makes the ledger of the session that the log holds unfinished, if it does.
+fn rebuild(instance: &Instance, log_len: u64) -> Result<Option<Ledger>, Error> {
     let History { replay, whole_len } = history::read(instance.log(), log_len)?;
     // A half line at the end: the whole one is rendered again; and a submission of which not both
     // lines stand was never confirmed to anyone.
     if whole_len < log_len {
         instance.log().set_len(whole_len).map_err(Error::Log)?;
+    }
+    if !replay.is_begun() {
+        return Ok(None);
     }
     let progress = replay.progress();
     let mut cursors = Cursors {
@@ -148,79 +183,110 @@ fn rebuild(
         closing: u64::from(progress.totals > 0),
         ..Cursors::default()
     };
+    // Those of the lost ledger, which may have known of more workers than the log does.
+    remove_queues(instance.directory(), |_| true)?;
+    let ledger = create_segment(instance)?;
     for submission in progress.waiting {
-        if cursors.tail + Ledger::record_len(submission) > RING_LEN {
+        let tail = cursors.tail + Ledger::record_len(submission);
+        if tail > RING_LEN {
+            remove_segment(instance, &ledger)?;
             let why = "it has more unfinished submissions than a ledger holds".to_owned();
             return Err(Error::LogUnreadable { why });
         }
         ledger.write_submission(cursors.tail, submission);
-        cursors.tail += Ledger::record_len(submission);
+        cursors.tail = tail;
     }
-    if replay.is_begun() {
-        // Those of the lost ledger, which may have known of more workers than the log does.
-        remove_queues(instance, WorkerId::all())?;
-    }
-    ledger.lay_out(session, identity, &cursors);
+    lay_out(instance, &ledger, &cursors);
     ledger.set_received(progress.received());
     for worker in WorkerId::all() {
         ledger.set_executed(worker, progress.executed_by(worker));
     }
     ledger.publish();
-    Ok(if replay.is_begun() { Found::Log } else { Found::Nothing })
+    Ok(Some(ledger))
 }
 
-/// Gives a worker's life an empty queue; whatever was on the way in an earlier one is gone with it.
+/// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
-    remove_queues(instance, [worker])?;
-    let object = || format!("message queue of worker {worker}");
-    for key in instance.keys(KeyOf::Queue(worker)) {
+    let failed = |call, source| {
+        let object = format!("message queue of worker {worker}");
+        Err(Error::Ipc { object, call, source })
+    };
+    for key in instance.directory().keys(KeyOf::Queue(worker)) {
+        // Ours, of an earlier life.
+        if let Ok(queue) = MessageQueue::find(key)
+            && is_queue_of(instance, worker, queue)
+        {
+            remove_queue(worker, queue)?;
+        }
+    }
+    for key in instance.directory().keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
             Ok(queue) => return Ok(queue),
             Err(Errno::EEXIST) => {}
-            Err(source) => return Err(Error::Ipc { object: object(), call: "msgget", source }),
+            Err(source) => return failed("msgget", source),
         }
     }
     Err(Error::KeysTaken { object: "message queue", tries: KEY_TRIES })
 }
 
-/// Whether an id that the ledger tells is that of a queue of this worker.
+/// Whether an id is that of a queue of this worker.
 #[must_use]
 pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -> bool {
     queue.stat().is_ok_and(|stat| {
         let key = stat.permissions.key;
-        is_private(&stat.permissions) && instance.keys(KeyOf::Queue(worker)).any(|k| k == key)
+        let mut keys = instance.directory().keys(KeyOf::Queue(worker));
+        is_private(&stat.permissions) && keys.any(|k| k == key)
     })
 }
 
-/// Removes every queue under these workers' keys that can be ours. A stranger's is left alone.
-pub fn remove_queues(
-    instance: &Instance,
-    workers: impl IntoIterator<Item = WorkerId>,
-) -> Result<(), Error> {
-    for worker in workers {
-        for key in instance.keys(KeyOf::Queue(worker)) {
-            let Ok(queue) = MessageQueue::find(key) else { continue };
-            let Ok(stat) = queue.stat() else { continue };
-            if !is_private(&stat.permissions) || stat.permissions.key != key {
-                continue;
-            }
-            match queue.remove() {
-                // Or somebody else was quicker.
-                Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
-                Err(source) => {
-                    let object = format!("message queue of worker {worker}");
-                    return Err(Error::Ipc { object, call: "msgctl", source });
-                }
-            }
+/// Removes a worker's queue, if it is still there.
+pub fn remove_queue(worker: WorkerId, queue: MessageQueue) -> Result<(), Error> {
+    match queue.remove() {
+        // Or somebody else was quicker.
+        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Ok(()),
+        Err(source) => {
+            let object = format!("message queue of worker {worker}");
+            Err(Error::Ipc { object, call: "msgctl", source })
         }
     }
-    Ok(())
+}
+
+/// Every queue under a key of this directory that can be ours.
+fn queues(directory: &Directory) -> Result<Vec<(WorkerId, MessageQueue)>, Error> {
+    let all = MessageQueue::all().map_err(|source| {
+        let object = format!("message queues of {}", directory.path().display());
+        Error::Ipc { object, call: "msgctl", source }
+    })?;
+    let private: HashSet<i32> =
+        all.iter().filter(|(_, owner)| is_private(owner)).map(|(_, owner)| owner.key).collect();
+    if private.is_empty() {
+        return Ok(Vec::new()); // and thousands of keys need not be made
+    }
+    let keys: HashMap<i32, WorkerId> = WorkerId::all()
+        .flat_map(|worker| directory.keys(KeyOf::Queue(worker)).map(move |key| (key, worker)))
+        .filter(|(key, _)| private.contains(key))
+        .collect();
+    let ours = |(queue, owner): &(MessageQueue, crate::fence::Permissions)| {
+        keys.get(&owner.key).filter(|_| is_private(owner)).map(|&worker| (worker, *queue))
+    };
+    Ok(all.iter().filter_map(ours).collect())
+}
+
+/// Removes the queues of these workers. A stranger's is left alone.
+pub fn remove_queues(directory: &Directory, of: impl Fn(WorkerId) -> bool) -> Result<(), Error> {
+    let queues = queues(directory)?.into_iter().filter(|(worker, _)| of(*worker));
+    queues.into_iter().try_for_each(|(worker, queue)| remove_queue(worker, queue))
+}
+
+/// Removes the queues of workers beyond N, whom this session does not need: who waits in one notices.
+pub fn remove_queues_beyond(directory: &Directory, workers: Workers) -> Result<(), Error> {
+    remove_queues(directory, |worker| worker.get() > workers.get())
 }
 
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
 /// knows that there may be queues.
-pub fn remove(instance: &Instance, ledger: &Ledger, at: &Cursors) -> Result<(), Error> {
-    remove_queues(instance, at.workers().into_iter().flat_map(Workers::ids))?;
+pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
+    remove_queues(instance.directory(), |_| true)?;
     remove_segment(instance, ledger)
 }
 
@@ -235,95 +301,35 @@ fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     }
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();
-    ledger.stage().ring();
+    ledger.doorbell().ring();
     Ok(())
 }
 
-/// Gives a role back at the end of a process. Of a session that has no submission nothing stays behind
-/// once nobody is there to begin it. Returns false if somebody is.
-///
-/// Every process ends with this, so of several that end at once the last one finds itself alone.
-pub fn leave(instance: &Instance, role: Role) -> Result<bool, Error> {
-    instance.release(role)?;
-    if !instance.is_alone()? {
-        return Ok(false);
-    }
-    // A session that had a submission stays one, so most need not wait for the lock.
-    let worth_it = |ledger: Ledger| {
-        ledger.magic() != MAGIC || ledger.cursors().is_ok_and(|at| at.submissions == 0)
-    };
-    if !find(instance.directory()).is_some_and(worth_it) {
-        return Ok(true);
-    }
-    // Not for ever: a foreign program may have it. The next start finds what is left.
-    let Some(_lock) = LogLock::wait_at_most(instance.log(), LEAVE_PATIENCE)? else {
-        return Ok(true);
-    };
-    if !instance.is_alone()? {
-        return Ok(false);
-    }
-    if let Some(ledger) = find(instance.directory()) {
-        let log_len = instance.checked_log_len();
-        if ledger.magic() != MAGIC {
-            if log_len.is_ok() {
-                remove_segment(instance, &ledger)?; // its maker, who had this lock, is dead
-            }
-        } else if is_of_log(instance, &ledger) {
-            let at = committed(&ledger)?;
-            // A log that is gone is none of a session's that has nothing in it.
-            let agrees = match log_len {
-                Ok(len) => len == at.log_len,
-                Err(error) => matches!(error, Error::LogReplaced),
-            };
-            if at.submissions == 0 && agrees {
-                remove(instance, &ledger, &at)?;
-            }
-        }
-    }
-    Ok(true)
-}
-
-/// Whether a ledger is laid out, and for this log.
-fn is_of_log(instance: &Instance, ledger: &Ledger) -> bool {
-    ledger.magic() == MAGIC && ledger.log() == instance.identity().log
-}
-
-/// The state once what is pending has been redone. Under the log's lock.
-fn committed(ledger: &Ledger) -> Result<Cursors, Error> {
-    match ledger.pending()? {
-        Some((_, to)) => Ok(to),
-        None => ledger.cursors(),
-    }
-}
-
-/// Sets an unfinished session aside: its log is renamed, its IPC objects are removed. Returns the
-/// log's new name, or nothing when there was no session.
-pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, Error> {
-    let instance = Instance::open(path)?;
-    instance.hold(Role::Balancer)?;
+/// Sets an unfinished session aside: its log is renamed, and only then its IPC objects are removed. Returns
+/// the log's new name, or nothing when there was no session.
+pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf>, Error> {
+    instance.hold(Role::Balancer(workers))?;
     let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
-    let mut complete = matches!(
+    let complete = matches!(
         history::read(instance.log(), log_len),
         Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
     );
-    let ledger = find(instance.directory());
-    if let Some(ledger) = &ledger
-        && complete
-        && is_of_log(&instance, ledger)
-    {
-        let at = committed(ledger);
-        let agrees = at.as_ref().is_ok_and(|at| at.log_len == log_len);
-        let is_unused = at.as_ref().is_ok_and(|at| at.submissions == 0);
-        if agrees && is_unused {
-            return Ok(None); // others may wait in it
-        }
-        // Totals of the first workers look like those of a session that had no more of them.
-        complete = is_unused || agrees && at?.is_ended();
-    }
-    remove_queues(&instance, WorkerId::all())?;
+    // Damaged or of another version: it is the session that is to be set aside.
+    let ledger = match find(instance.directory()) {
+        Err(Error::Damaged { segment, .. }) => Segment::attach(segment).ok().map(Ledger::new),
+        found => found?,
+    };
+    // Totals of the first workers look like those of a session that had no more of them.
+    let unfinished = ledger.as_ref().is_some_and(|ledger| {
+        let is_of_log = ledger.header().is_ok_and(|h| h.identity.log == instance.identity().log);
+        is_of_log && !ledger.committed().is_ok_and(|at| at.is_ended() || at.submissions == 0)
+    });
+    let name =
+        if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
     if let Some(ledger) = &ledger {
-        remove_segment(&instance, ledger)?;
+        remove(instance, ledger)?;
     }
-    if complete { Ok(None) } else { instance.set_log_aside().map(Some) }
+    Ok(name)
 }
+

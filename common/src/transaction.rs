@@ -10,6 +10,7 @@ use crate::instance::Instance;
 use crate::journal::Accept;
 use crate::layout::RING_LEN;
 use crate::ledger::Ledger;
+use crate::line::{LINE_LEN_MAX, Line};
 use crate::lock::LogLock;
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::{WorkerId, Workers};
@@ -39,15 +40,17 @@ impl<'a> Transaction<'a> {
         durable: bool,
     ) -> Result<Self, Error> {
         let mut log_len = instance.checked_log_len()?;
-        if ledger.is_removed() {
-            let ended = ledger.cursors().is_ok_and(|at| at.is_ended());
+        if ledger.is_removed()? {
+            // … or never began: its first transaction was taken back.
+            let ended = ledger.cursors().is_ok_and(|at| at.is_ended() || at.submissions == 0);
             return Err(if ended { Error::SessionEnded } else { Error::LedgerRemoved });
         }
         if let Some((from, to)) = ledger.pending()? {
             renderer.between(ledger, &from, &to)?;
             let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
             let sync = durable && !renderer.bytes().is_empty();
-            write(instance, ledger, &renderer.bytes()[done..], sync, &from, &to)?;
+            let redone = write(instance, ledger, &renderer.bytes()[done..], sync, &from, &to);
+            redone.map_err(Error::of_another)?;
             log_len = to.log_len;
             // The dead one cannot.
             ledger.doorbell().ring();
@@ -57,7 +60,7 @@ impl<'a> Transaction<'a> {
         // now, nor with what did not fit on a full disk.
         renderer.clear();
         let at = ledger.cursors()?;
-        check_len(at.log_len, log_len)?;
+        check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error))?;
         Ok(Self { _lock: lock, instance, ledger, renderer, durable, at, wrote_received: false })
     }
 
@@ -108,7 +111,7 @@ impl<'a> Transaction<'a> {
         let executed = next.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
         let received = self.ledger.received();
         if received > next.messages || executed > received {
-            return Err(Error::Damaged("its counters say more than was accepted"));
+            return Err(self.ledger.damaged("its counters say more than was accepted"));
         }
         let limits =
             Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
@@ -135,13 +138,7 @@ impl<'a> Transaction<'a> {
         // Totals of a session that is not finished are not those of all its workers.
         let enough = self.at.totals == 0 || self.at.totals < asked;
         match beyond {
-            None if free && enough => {
-                // Queues that an earlier load balancer made for more workers would be forgotten.
-                let before = self.at.workers().into_iter().flat_map(Workers::ids);
-                let more = before.filter(|worker| worker.get() > workers.get());
-                session::remove_queues(self.instance, more)?;
-                self.put(Cursors { workers: asked, ..self.at })
-            }
+            None if free && enough => self.put(Cursors { workers: asked, ..self.at }),
             _ => Err(Error::OtherWorkers {
                 // Rebuilt from the log, N may not be known, but who has executed something is.
                 session: match self.at.workers {
@@ -179,8 +176,22 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     Ok(expected.len())
 }
 
+/// Says of lines behind ours, which look like ours, that they may be: this ledger may be left over from another
+/// IPC namespace than the one in which its session went on.
+fn continued(log: &File, ledger: &Ledger, error: Error) -> Error {
+    let Error::LogForeign { at } = error else { return error };
+    let mut bytes = [0; LINE_LEN_MAX + 1];
+    let len = log.read_at(&mut bytes, at).unwrap_or(0);
+    let line = bytes[..len].split(|&byte| byte == b'\n').next().unwrap_or_default();
+    match std::str::from_utf8(line).map(Line::parse) {
+        Ok(Ok(_)) => Error::LogContinued { at, segment: ledger.segment_id() },
+        _ => error,
+    }
+}
+
 /// Appends what is missing of a committed transaction's bytes and finishes it. Where that fails, for want of
-/// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted.
+/// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted. Where it
+/// cannot even be taken back it stays pending, for the next holder of the lock.
 fn write(
     instance: &Instance,
     ledger: &Ledger,
@@ -190,34 +201,46 @@ fn write(
     to: &Cursors,
 ) -> Result<(), Error> {
     let mut log = instance.log();
-    let written = log.write_all(bytes).and_then(|()| if sync { log.sync_data() } else { Ok(()) });
-    if let Err(error) = written {
-        // No half line stays.
-        log.set_len(from.log_len).map_err(Error::Log)?;
-        ledger.withdraw();
-        return Err(Error::LogWrite(error));
-    }
-    if !bytes.is_empty() {
-        // In append mode the position tells where the bytes came to stand.
-        let end = log.stream_position().map_err(Error::Log)?;
-        if end != to.log_len {
-            ledger.withdraw();
-            let before = end - bytes.len() as u64;
-            return Err(if end > to.log_len {
-                Error::LogForeign { at: from.log_len }
-            } else {
-                Error::LogTruncated { len: before, written: to.log_len - bytes.len() as u64 }
-            });
+    let mut append = || {
+        log.write_all(bytes)?;
+        if sync {
+            log.sync_data()?;
         }
+        // In append mode the position tells where the bytes came to stand.
+        if bytes.is_empty() { Ok(to.log_len) } else { log.stream_position() }
+    };
+    let error = match append() {
+        Ok(end) if end == to.log_len => {
+            ledger.finish();
+            return Ok(());
+        }
+        Ok(end) if end > to.log_len => Error::LogForeign { at: from.log_len },
+        Ok(end) => {
+            let len = end - bytes.len() as u64;
+            Error::LogTruncated { len, written: to.log_len - bytes.len() as u64 }
+        }
+        Err(why) => {
+            // No half line stays. On an append-only file nothing can be cut off.
+            let is_as_before = || log.metadata().is_ok_and(|now| now.len() == from.log_len);
+            if log.set_len(from.log_len).is_err() && !is_as_before() {
+                return Err(Error::LogUnclear(why));
+            }
+            Error::LogWrite(why)
+        }
+    };
+    ledger.withdraw();
+    if from.submissions == 0 {
+        // It was the first: a ledger always holds a submission.
+        session::remove(instance, ledger)?;
     }
-    ledger.finish();
-    Ok(())
+    Err(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fence::shared_memory;
+    use crate::journal::Journal;
 
     /// A foreign program appended, without the lock, after the length was checked and before the write.
     /// Its bytes counted as ours, and the advice was to cut as many of ours off.
@@ -229,22 +252,27 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let instance = Instance::open(dir.path()).unwrap();
-        let ledger = session::attach(&instance).unwrap().0;
+        let first = [Submission::parse(b"a;1").unwrap()];
+        let journal = Journal::submit(&instance, &first, false).unwrap().0;
+        let ledger = journal.ledger();
+        let len = ledger.cursors().unwrap().log_len;
         let mut renderer = Renderer::default();
-        let submission = [Submission::parse(b"a;1").unwrap()];
+        let submission = [Submission::parse(b"b;1").unwrap()];
         let log_path = dir.path().join(crate::instance::LOG_NAME);
 
-        let mut transaction = begin(&instance, &ledger, &mut renderer);
-        std::fs::write(&log_path, "stranger\n").unwrap();
+        let mut transaction = begin(&instance, ledger, &mut renderer);
+        let mut stranger = File::options().append(true).open(&log_path).unwrap();
+        writeln!(stranger, "stranger").unwrap();
         let refused = transaction.accept(&submission);
-        assert!(matches!(refused, Err(Error::LogForeign { at: 0 })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::LogForeign { at }) if at == len), "{refused:?}");
         drop(transaction);
         // As the message says.
-        instance.log().set_len(0).unwrap();
-        let accepted = begin(&instance, &ledger, &mut renderer).accept(&submission).unwrap();
+        instance.log().set_len(len).unwrap();
+        let accepted = begin(&instance, ledger, &mut renderer).accept(&submission).unwrap();
         assert_eq!(accepted, Accept::Accepted(1));
         let log = std::fs::read_to_string(&log_path).unwrap();
-        assert_eq!(log, "Message from client: a\nMessage count: 1\n");
+        let lines = |text| format!("Message from client: {text}\nMessage count: 1\n");
+        assert_eq!(log, lines("a") + &lines("b"));
         shared_memory::remove(ledger.segment_id()).unwrap();
     }
 

@@ -1,6 +1,5 @@
 //! The load balancer's loop: take, log, forward; and when nothing is left, the end.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::cursors::Cursors;
@@ -9,13 +8,12 @@ use common::fence::signals;
 use common::journal::{Advance, Journal};
 use common::role::Role;
 use common::rotation::Workers;
-use common::session;
 
 use crate::crew::{self, Crew};
 use crate::dispatch::Dispatch;
 
 /// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// The sleep while somebody else holds the log's lock, or the disk is full: at first, since most hold
 /// it for less, and at most.
 const RETRY_MIN: Duration = Duration::from_micros(50);
@@ -24,10 +22,10 @@ const RETRY_MAX: Duration = Duration::from_millis(10);
 const TEND_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) struct Balancer<'a> {
-    journal: &'a mut Journal,
+    journal: Journal<'a>,
     workers: Workers,
     dispatch: Dispatch,
-    crew: Crew,
+    crew: &'a mut Crew,
     serve: bool,
     no_room: bool,
     told_no_room: bool,
@@ -43,13 +41,12 @@ pub(crate) struct Balancer<'a> {
 
 impl<'a> Balancer<'a> {
     pub(crate) fn new(
-        journal: &'a mut Journal,
+        journal: Journal<'a>,
         workers: Workers,
-        program: Option<PathBuf>,
+        crew: &'a mut Crew,
         serve: bool,
     ) -> Result<Self, Error> {
         let dispatch = Dispatch::new(workers, &journal.cursors()?)?;
-        let crew = Crew::new(workers, program);
         Ok(Self {
             journal,
             workers,
@@ -72,7 +69,6 @@ impl<'a> Balancer<'a> {
             // Looked at before looking for work: a ring from here on ends the sleep below.
             let seen = self.journal.ledger().doorbell().look();
             if let Some(signal) = signals::aborted_by() {
-                self.remove_queues()?;
                 common::tell!("loadbalancer: aborted; start it again to finish the session");
                 return Ok(signal_exit_code(signal));
             }
@@ -86,7 +82,7 @@ impl<'a> Balancer<'a> {
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
             let mut advanced = self.advance()?;
             at = self.journal.cursors()?;
-            self.dispatch.renew_where_asked(self.journal.instance(), self.journal.ledger())?;
+            self.dispatch.follow(self.journal.instance(), self.journal.ledger())?;
             let sent = self.dispatch.send(self.journal.ledger(), &at)?;
 
             let finishing = at.closing == 1 && at.all_logged();
@@ -104,12 +100,7 @@ impl<'a> Balancer<'a> {
                     return self.end();
                 }
                 self.dispatch.send_finish(self.journal.ledger())?;
-            } else if draining && at.submissions == 0 {
-                // Workers started by hand may go on waiting in the ledger.
-                self.remove_queues()?;
-                return Ok(0);
-            } else if at.submissions > 0
-                && at.closing == 0
+            } else if at.closing == 0
                 && (draining || !self.serve && at.all_logged())
                 && !self.close(draining)?
             {
@@ -169,23 +160,23 @@ impl<'a> Balancer<'a> {
     }
 
     fn tend(&mut self, finishing: bool) -> Result<Option<Instant>, Error> {
+        if self.journal.ledger().is_removed()? {
+            let at = self.journal.cursors()?;
+            return match at.is_ended() {
+                true => Ok(None), // whoever came when all was over was quicker: see end()
+                // Its first submission was taken back.
+                false if at.submissions == 0 => Err(Error::SessionEnded),
+                false => Err(Error::LedgerRemoved),
+            };
+        }
+        match self.journal.check() {
+            Err(Error::SessionEnded) => {}
+            Err(error) if error.is_no_room() => self.tell_no_room(&error), // for a redo
+            checked => checked?,
+        }
         let ledger = self.journal.ledger();
-        if ledger.is_removed() {
-            if self.journal.cursors()?.is_ended() {
-                return Ok(None); // whoever came when all was over was quicker: see end()
-            }
-            self.remove_queues()?;
-            return Err(Error::LedgerRemoved);
-        }
-        // Also without anything to append, or a service would be there for nobody.
-        match self.journal.instance().checked_log_len() {
-            Err(Error::LogReplaced) if self.journal.cursors()?.submissions == 0 => {
-                self.remove_queues()?;
-                return Err(Error::LogGone);
-            }
-            checked => drop(checked?),
-        }
-        self.crew.tend(self.journal.instance(), ledger, &mut self.dispatch, finishing)
+        self.dispatch.watch(ledger)?;
+        self.crew.tend(self.journal.instance(), Some(ledger), finishing)
     }
 
     /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false
@@ -218,7 +209,7 @@ impl<'a> Balancer<'a> {
             limit = limit.min(look_again.saturating_duration_since(Instant::now()));
         }
         let start = Instant::now();
-        self.journal.ledger().doorbell().sleep(seen, limit)?;
+        self.journal.ledger().doorbell().sleep(seen, limit).map_err(Error::system("futex"))?;
         self.dispatch.awake(self.journal.ledger());
         if start.elapsed() >= TICK / 2 {
             self.dispatch.retry();
@@ -229,16 +220,7 @@ impl<'a> Balancer<'a> {
     fn end(&mut self) -> Result<u8, Error> {
         self.crew.wait(crew::END_PATIENCE)?;
         self.journal.sync_if_durable()?;
-        match self.journal.remove_objects() {
-            // A client or worker that came when all was over has removed the ledger, and begun the
-            // next session, in which nobody gives out queues yet.
-            Err(Error::SessionEnded) => self.remove_queues()?,
-            removed => removed?,
-        }
+        self.journal.remove_objects()?;
         Ok(0)
-    }
-
-    fn remove_queues(&self) -> Result<(), Error> {
-        session::remove_queues(self.journal.instance(), self.workers.ids())
     }
 }

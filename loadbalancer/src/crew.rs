@@ -2,11 +2,10 @@
 //!
 //! | seen | done |
 //! |---|---|
-//! | a spawned worker ends | reported; what was on its way is sent again to the next life, started at once |
+//! | a spawned worker ends | reported; started again at once |
 //! | … within a second and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
 //! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
-//! | a worker's queue is empty, but for 3 s it has not executed what was sent | another program took frames: sent again |
 //! | a worker started by hand is missing | asked for, once |
 
 use std::ffi::OsString;
@@ -25,14 +24,11 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::dispatch::Dispatch;
-
 const FAST_DEATHS_MAX: u32 = 5;
 const FAST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
 const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
-const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// How often a young balancer looks whether a worker of a killed one is dead.
 const DYING: Duration = Duration::from_millis(10);
 /// How long workers may take to end when the balancer does.
@@ -55,8 +51,6 @@ struct Member {
     start_at: Option<Instant>,
     stopped_since: Option<Instant>,
     told_stopped: bool,
-    /// Since when it waits for messages that were sent, and how many it had executed then.
-    waiting_since: Option<(Instant, u64)>,
     told_missing: bool,
     told_no_fork: bool,
 }
@@ -79,27 +73,24 @@ impl Crew {
             start_at: None,
             stopped_since: None,
             told_stopped: false,
-            waiting_since: None,
             told_missing: false,
             told_no_fork: false,
         };
         Self { members: workers.ids().map(member).collect(), program, begun: now }
     }
 
-    /// Looks after everyone. `finishing`: everything is logged, only totals are missing, so the dead
-    /// are not replaced. Returns when to look again at the latest.
+    /// Looks after everyone; without a ledger they wait for a session. `finishing`: everything is logged, only
+    /// totals are missing, so the dead are not replaced. Returns when to look again at the latest.
     pub(crate) fn tend(
         &mut self,
         instance: &Instance,
-        ledger: &Ledger,
-        dispatch: &mut Dispatch,
+        ledger: Option<&Ledger>,
         finishing: bool,
     ) -> Result<Option<Instant>, Error> {
         let mut look_again: Option<Instant> = None;
         let young = self.begun.elapsed() < FAST;
         for member in &mut self.members {
-            member.reap(ledger, dispatch, finishing)?;
-            member.watch_frames(ledger, dispatch);
+            member.reap(ledger, finishing)?;
             if member.child.is_some() {
                 member.watch_stopped();
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
@@ -107,7 +98,7 @@ impl Crew {
                 member.told_missing = false;
                 let dying = young && self.program.is_some();
                 member.start_at = dying.then(|| Instant::now() + DYING);
-            } else if finishing {
+            } else if let Some(ledger) = ledger.filter(|_| finishing) {
                 if !ledger.is_finished(member.worker) {
                     ledger.set_finished(member.worker);
                     ledger.doorbell().ring(); // its total is ready, and nobody else knows
@@ -116,7 +107,7 @@ impl Crew {
             } else if let Some(program) = &self.program {
                 let at = *member.start_at.get_or_insert_with(Instant::now);
                 if at <= Instant::now() {
-                    member.start(program, instance.path(), ledger)?;
+                    member.start(program, instance, ledger)?;
                 }
             } else if !std::mem::replace(&mut member.told_missing, true) {
                 common::tell!(
@@ -132,8 +123,12 @@ impl Crew {
     /// Waits for the workers to end; after so long they are killed.
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<(), Error> {
         let start = Instant::now();
-        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
-            while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
+        for member in &mut self.members {
+            while let Some(child) = &mut member.child {
+                if child.try_wait().map_err(Error::system("waitpid"))?.is_some() {
+                    member.child = None;
+                    break;
+                }
                 if start.elapsed() > patience {
                     // What it has not counted is sent again, what it has not logged is logged by others.
                     child.kill().map_err(Error::system("kill"))?;
@@ -161,12 +156,11 @@ impl Drop for Crew {
 }
 
 impl Member {
-    fn reap(
-        &mut self,
-        ledger: &Ledger,
-        dispatch: &mut Dispatch,
-        finishing: bool,
-    ) -> Result<(), Error> {
+    fn executed(&self, ledger: Option<&Ledger>) -> u64 {
+        ledger.map_or(0, |ledger| ledger.executed(self.worker))
+    }
+
+    fn reap(&mut self, ledger: Option<&Ledger>, finishing: bool) -> Result<(), Error> {
         let Some(child) = &mut self.child else { return Ok(()) };
         let Some(status) = child.try_wait().map_err(Error::system("waitpid"))? else {
             return Ok(());
@@ -174,12 +168,10 @@ impl Member {
         let pid = child.id();
         self.child = None;
         self.stopped_since = None;
-        self.waiting_since = None;
-        dispatch.lost(self.worker);
         if finishing {
             return Ok(());
         }
-        let progress = ledger.executed(self.worker) > self.executed_at_start;
+        let progress = self.executed(ledger) > self.executed_at_start;
         if self.started.elapsed() < FAST && !progress {
             self.fast_deaths += 1;
         } else {
@@ -205,21 +197,27 @@ impl Member {
         Ok(())
     }
 
-    fn start(&mut self, program: &Path, dir: &Path, ledger: &Ledger) -> Result<(), Error> {
+    fn start(
+        &mut self,
+        program: &Path,
+        instance: &Instance,
+        ledger: Option<&Ledger>,
+    ) -> Result<(), Error> {
         let mut command = Command::new(program);
         command
-            .arg(OsString::from_iter(["--dir=".as_ref(), dir.as_os_str()]))
+            .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
             .arg("--spawned-by")
             .arg(std::process::id().to_string())
-            .arg(self.worker.to_string())
-            .stdin(Stdio::null());
+            .arg(self.worker.to_string());
         // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        match command.spawn() {
+        // The directory that is open here: its path may name another one by now.
+        let directory = instance.directory().file().try_clone();
+        match directory.and_then(|directory| command.stdin(Stdio::from(directory)).spawn()) {
             Ok(child) => {
                 self.child = Some(child);
                 self.started = Instant::now();
-                self.executed_at_start = ledger.executed(self.worker);
+                self.executed_at_start = self.executed(ledger);
                 self.start_at = None;
                 self.told_no_fork = false;
                 Ok(())
@@ -267,23 +265,6 @@ impl Member {
         if since.elapsed() >= KILL_STOPPED_AFTER {
             // Reaped and replaced at the next look. It fails only if the worker is gone already.
             let _ = child.kill();
-        }
-    }
-
-    fn watch_frames(&mut self, ledger: &Ledger, dispatch: &mut Dispatch) {
-        let executed = ledger.executed(self.worker);
-        if !dispatch.is_drained(self.worker, ledger) {
-            self.waiting_since = None;
-            return;
-        }
-        match self.waiting_since {
-            Some((since, then)) if then == executed => {
-                if since.elapsed() >= RESEND_AFTER {
-                    self.waiting_since = None;
-                    dispatch.lost(self.worker);
-                }
-            }
-            _ => self.waiting_since = Some((Instant::now(), executed)),
         }
     }
 }

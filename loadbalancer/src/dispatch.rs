@@ -11,7 +11,7 @@ use common::fence::message_queue::{MESSAGE_LEN_MAX, Message};
 use common::frame::FRAME_LEN_MIN;
 use common::instance::Instance;
 use common::ledger::Ledger;
-use common::rotation::{WorkerId, Workers};
+use common::rotation::Workers;
 
 use crate::outlet::{Outlet, Stock, Taken};
 
@@ -75,8 +75,8 @@ impl Dispatch {
             self.next_position += Ledger::record_len(&submission);
             self.next_base += count;
         }
-        // Less than it was is damage, at which everybody would sleep.
-        if self.next_position > before || ledger.received() < self.next_base {
+        // Any other number is damage, at which everybody would sleep.
+        if ledger.received() != self.next_base {
             ledger.set_received(self.next_base);
         }
         Ok(self.next_position > before)
@@ -85,35 +85,29 @@ impl Dispatch {
     /// Messages before this one may be forwarded. A message is logged before it is forwarded; only
     /// while the log still waits for workers to execute an earlier submission are later ones sent
     /// ahead, having been received in the ledger: their lines follow, in their order.
-    fn forward_limit(&self, ledger: &Ledger, at: &Cursors) -> u64 {
-        let count = ledger.peek_count(at.head);
-        if !at.all_logged() && at.line < count {
-            (at.base + at.line).min(self.next_base)
-        } else {
-            self.next_base
+    fn forward_limit(&self, at: &Cursors) -> u64 {
+        // The submission at the head; none if all that was taken is logged.
+        let head = self.taken.partition_point(|taken| taken.base + taken.count <= at.base);
+        match self.taken.get(head) {
+            Some(head) if at.line < head.count => (at.base + at.line).min(self.next_base),
+            _ => self.next_base,
         }
     }
 
-    /// Gives every worker a fresh queue whose queue is missing or for an earlier life.
-    pub(crate) fn renew_where_asked(
-        &mut self,
-        instance: &Instance,
-        ledger: &Ledger,
-    ) -> Result<(), Error> {
+    /// Follows every worker that has a new queue.
+    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
         let msgmax = self.msgmax;
-        self.outlets
-            .iter_mut()
-            .try_for_each(|outlet| outlet.renew_where_asked(instance, ledger, msgmax))
+        self.outlets.iter_mut().try_for_each(|outlet| outlet.follow(instance, ledger, msgmax))
     }
 
-    /// A worker is dead: what was on the way to it goes to its next life.
-    pub(crate) fn lost(&mut self, worker: WorkerId) {
-        self.outlets[worker.index()].lose();
+    /// Looks for workers whose frames were taken; see [`Outlet::watch`].
+    pub(crate) fn watch(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        self.outlets.iter_mut().try_for_each(|outlet| outlet.watch(ledger))
     }
 
     /// Sends what may be sent and fits. Returns whether anything was.
     pub(crate) fn send(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
-        let limit = self.forward_limit(ledger, at);
+        let limit = self.forward_limit(at);
         // While more received lines are to come, nothing executed can be logged yet: no hurry, so
         // frames wait until they are worth sending.
         let least = if limit < self.next_base { BULK_MESSAGES } else { 1 };
@@ -148,39 +142,50 @@ impl Dispatch {
     pub(crate) fn retry(&mut self) {
         self.outlets.iter_mut().for_each(Outlet::retry);
     }
-
-    /// Whether a worker's queue is empty although it has not executed all that was sent.
-    pub(crate) fn is_drained(&self, worker: WorkerId, ledger: &Ledger) -> bool {
-        self.outlets[worker.index()].is_drained(ledger)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::fence::message_queue::MessageQueue;
+    use common::fence::shared_memory;
     use common::journal::{Advance, Journal};
+    use common::rotation::WorkerId;
     use common::session;
     use common::submission::Submission;
 
     use super::*;
+
+    /// A session with these submissions; its ledger is to be removed.
+    fn session<'a>(instance: &'a Instance, submissions: &[&str]) -> Journal<'a> {
+        let submissions: Vec<_> =
+            submissions.iter().map(|text| Submission::parse(text.as_bytes()).unwrap()).collect();
+        let mut journal = Journal::submit(instance, &submissions, false).unwrap().0;
+        journal.set_workers(Workers::new(1).unwrap()).unwrap();
+        journal
+    }
+
+    fn remove(journal: &Journal<'_>) {
+        shared_memory::remove(journal.ledger().segment_id()).unwrap();
+    }
+
+    fn worker() -> WorkerId {
+        WorkerId::new(1).unwrap()
+    }
 
     /// Workers that outlived a balancer logged a submission to its last line between the next one's look
     /// at the cursors and at the ring, where a client may have written another one since.
     #[test]
     fn what_was_logged_before_it_was_taken_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
-        let (workers, worker) = (Workers::new(1).unwrap(), WorkerId::new(1).unwrap());
-        journal.set_workers(workers).unwrap();
-        let two = ["a;2", "b;3"].map(|text| Submission::parse(text.as_bytes()).unwrap());
-        journal.accept(&two).unwrap();
+        let instance = Instance::open(dir.path()).unwrap();
+        let mut journal = session(&instance, &["a;2", "b;3"]);
         let before = journal.cursors().unwrap();
-        let mut dispatch = Dispatch::new(workers, &before).unwrap();
+        let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &before).unwrap();
         journal.ledger().set_received(5);
-        journal.ledger().set_executed(worker, 2);
+        journal.ledger().set_executed(worker(), 2);
         while journal.advance().unwrap() == Advance::Wrote {}
         dispatch.take(journal.ledger(), &before).unwrap();
-        let at = journal.cursors().unwrap();
-        session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+        remove(&journal);
         assert_eq!(dispatch.next_base, 5);
         assert_eq!(dispatch.taken.iter().map(|taken| taken.base).collect::<Vec<_>>(), [2]);
     }
@@ -189,41 +194,43 @@ mod tests {
     #[test]
     fn a_lowered_counter_of_what_was_received_stopped_everything() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
-        journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
+        let instance = Instance::open(dir.path()).unwrap();
+        let journal = session(&instance, &["a;2"]);
         let at = journal.cursors().unwrap();
         let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &at).unwrap();
         dispatch.take(journal.ledger(), &at).unwrap();
         journal.ledger().set_received(0);
         dispatch.take(journal.ledger(), &at).unwrap();
         let received = journal.ledger().received();
-        session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+        remove(&journal);
         assert_eq!(received, 2);
     }
 
-    /// A worker's earlier life executed a submission while a queue was made for its next one. Going on from
-    /// where the queue began, frames without a message were sent without end, or a difference overflowed.
+    /// A worker executed a submission that an earlier balancer had sent, after the next one had begun with its
+    /// queue. Going on from where that was, frames without a message were sent without end, or a difference
+    /// overflowed.
     #[test]
-    fn what_an_earlier_life_executed_meanwhile_is_not_sent() {
+    fn what_an_earlier_balancer_sent_is_not_sent_again() {
         for later in [None, Some(Submission::parse(b"b;1").unwrap())] {
             let dir = tempfile::tempdir().unwrap();
-            let mut journal = Journal::open(Instance::open(dir.path()).unwrap()).unwrap().0;
-            let (workers, worker) = (Workers::new(1).unwrap(), WorkerId::new(1).unwrap());
-            journal.set_workers(workers).unwrap();
-            journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
-            let mut dispatch = Dispatch::new(workers, &journal.cursors().unwrap()).unwrap();
+            let instance = Instance::open(dir.path()).unwrap();
+            let mut journal = session(&instance, &["a;2"]);
+            let mut dispatch =
+                Dispatch::new(Workers::new(1).unwrap(), &journal.cursors().unwrap()).unwrap();
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
-            dispatch.renew_where_asked(journal.instance(), journal.ledger()).unwrap();
-            journal.ledger().set_executed(worker, 2);
+            let queue: MessageQueue = session::fresh_queue(&instance, worker()).unwrap();
+            journal.ledger().set_queue(worker(), queue.0);
+            dispatch.follow(&instance, journal.ledger()).unwrap();
+            journal.ledger().set_executed(worker(), 2);
             while journal.advance().unwrap() == Advance::Wrote {}
             let sent = later.map(|later| journal.accept(&[later]).unwrap()).is_some();
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
             dispatch.send(journal.ledger(), &journal.cursors().unwrap()).unwrap();
-            let messages = dispatch.outlets[0].queued();
-            let at = journal.cursors().unwrap();
-            session::remove(journal.instance(), journal.ledger(), &at).unwrap();
+            let messages = queue.stat().unwrap().messages;
+            queue.remove().unwrap();
+            remove(&journal);
             assert_eq!(messages, u64::from(sent));
         }
     }

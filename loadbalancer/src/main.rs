@@ -28,19 +28,21 @@ mod outlet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Parser;
-use common::error::{Error, report};
+use common::cursors::Cursors;
+use common::error::{Error, report, signal_exit_code};
 use common::fence::signals;
 use common::instance::Instance;
-use common::journal::Journal;
-use common::pause::pause;
+use common::journal::{Journal, Opened};
 use common::role::Role;
 use common::rotation::Workers;
-use common::session::{self, Found};
+use common::session;
+use common::waiting::Watch;
 
-use balance::Balancer;
+use balance::{Balancer, TICK};
+use crew::Crew;
 
 /// Log every submitted message and forward it round-robin to N workers.
 ///
@@ -81,79 +83,126 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
+    let mut instance = Instance::open(&args.dir)?;
     if args.fresh
-        && let Some(name) = session::set_aside(&args.dir)?
+        && let Some(name) = session::set_aside(&instance, args.workers)?
     {
         common::tell!("loadbalancer: the unfinished session is now in {}", name.display());
+        instance.reopen()?;
     }
-    let instance = Instance::open(&args.dir)?;
-    instance.hold(Role::Balancer)?;
-    let start = Instant::now();
-    let (mut journal, mut found) = Journal::open_as(Role::Balancer, instance)?;
-    let outcome = loop {
-        let outcome = balance(args, &mut journal, found);
-        // What ended without being asked to was a session that an earlier load balancer was to drain.
-        if !matches!(outcome, Ok(0)) || !args.serve || signals::is_asked_to_end() {
-            break outcome;
+    let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
+    let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(program));
+    let role = Role::Balancer(args.workers);
+    loop {
+        instance.hold(role)?;
+        let code = match wait_for_session(args, &instance, &mut crew)? {
+            Waited::Session(journal) => balance(args, journal, &mut crew)?,
+            Waited::Ended(code) => Some(code),
+            Waited::LogReplaced => {
+                instance.reopen()?;
+                None
+            }
+        };
+        if let Some(code) = code {
+            // What ended without being asked to was a session that an earlier load balancer was to drain.
+            if code != 0 || !args.serve || signals::is_asked_to_end() {
+                return Ok(code);
+            }
+            common::tell!("loadbalancer: the session is complete; serving on");
         }
-        common::tell!("loadbalancer: the session is complete; serving on");
-        match journal.reopen() {
-            Ok(next) => found = next,
-            Err(error) => break Err(error),
-        }
-    };
-    let outcome = outcome.and_then(|code| leave_unused(&journal, start).map(|()| code));
-    journal.leave(Role::Balancer, outcome)
+    }
 }
 
-fn balance(args: &Args, journal: &mut Journal, found: Found) -> Result<u8, Error> {
-    if args.durable {
-        journal.set_durable()?;
-    }
-    match found {
-        Found::Nothing | Found::Ledger => {}
-        Found::Log => {
-            let at = journal.cursors()?;
-            common::tell!(
-                "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their \
-                 last line",
-                at.base,
-                at.messages
-            );
+/// What [`wait_for_session`] came to.
+enum Waited<'a> {
+    Session(Journal<'a>),
+    /// There is none, and none is waited for; the exit code.
+    Ended(u8),
+    /// The log has become another one, in which there may be a session.
+    LogReplaced,
+}
+
+/// Waits for a submission. There is no ledger before.
+fn wait_for_session<'a>(
+    args: &Args,
+    instance: &'a Instance,
+    crew: &mut Crew,
+) -> Result<Waited<'a>, Error> {
+    let mut watch = None;
+    let mut seen_len = None;
+    loop {
+        if let Some(signal) = signals::aborted_by() {
+            return Ok(Waited::Ended(signal_exit_code(signal)));
         }
-        Found::Remains => {
-            common::tell!(
-                "loadbalancer: the session was complete; removed what a killed process left"
-            );
-            journal.sync_if_durable()?;
-            if !args.serve {
-                return Ok(0);
+        let log_len = match instance.checked_log_len() {
+            Err(Error::LogReplaced) => return Ok(Waited::LogReplaced),
+            checked => Some(checked?),
+        };
+        // Read back only when it has become another one.
+        if seen_len != log_len || session::find(instance.directory())?.is_some() {
+            seen_len = log_len;
+            match Journal::open(instance, args.durable)? {
+                Opened::Session(journal, rebuilt) => {
+                    if rebuilt {
+                        tell_resuming(&journal.cursors()?);
+                    }
+                    return Ok(Waited::Session(journal));
+                }
+                Opened::Remains => {
+                    common::tell!(
+                        "loadbalancer: the session was complete; removed what a killed process left"
+                    );
+                    if args.durable {
+                        instance.log().sync_data().map_err(Error::Log)?;
+                    }
+                    if !args.serve {
+                        return Ok(Waited::Ended(0));
+                    }
+                }
+                Opened::Nothing => {}
+            }
+        }
+        if signals::is_asked_to_end() {
+            return Ok(Waited::Ended(0));
+        }
+        let look_again = crew.tend(instance, None, false)?;
+        match &watch {
+            // Look once more: what came before is not told.
+            None => watch = Some(Watch::new(instance.directory())),
+            Some(watch) => {
+                let until = look_again.map(|at| at.saturating_duration_since(Instant::now()));
+                watch.wait(until.unwrap_or(TICK).min(TICK))?;
             }
         }
     }
+}
+
+fn tell_resuming(at: &Cursors) {
+    common::tell!(
+        "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their last line",
+        at.base,
+        at.messages
+    );
+}
+
+/// Brings a session to its end. Nothing: look for another one.
+fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Option<u8>, Error> {
+    // Its first submission was taken back.
+    let never_was = |journal: &Journal<'_>| Ok(journal.cursors()?.submissions == 0);
     match journal.set_workers(args.workers) {
+        Err(Error::SessionEnded) if never_was(&journal)? => return Ok(None),
         // Only totals were missing, and workers started by hand have been quicker.
         Err(Error::SessionEnded) => {
             if !args.serve {
                 common::tell!("loadbalancer: the session is complete");
             }
-            return journal.sync_if_durable().map(|()| 0);
+            return journal.sync_if_durable().map(|()| Some(0));
         }
         set => set?,
     }
-    let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
-    let spawn = (!args.no_spawn).then_some(program);
-    Balancer::new(journal, args.workers, spawn, args.serve)?.run()
-}
-
-/// Waits, where the ledger was never used, for the workers of a killed load balancer: they have their roles
-/// for a moment after its death, as if there were somebody to begin a session.
-fn leave_unused(journal: &Journal, start: Instant) -> Result<(), Error> {
-    while journal.cursors()?.submissions == 0
-        && !session::leave(journal.instance(), Role::Balancer)?
-        && start.elapsed() < crew::END_PATIENCE
-    {
-        pause(Duration::from_millis(1));
+    session::remove_queues_beyond(journal.instance().directory(), args.workers)?;
+    match Balancer::new(journal, args.workers, crew, args.serve)?.run() {
+        Err(Error::SessionEnded) => Ok(None),
+        ended => ended.map(Some),
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The way to one worker: its queue, and what this life of the worker was sent through it.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
@@ -11,6 +12,8 @@ use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::errno::Errno;
 
+/// For so long a worker may not have executed what it has taken out of its queue.
+const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// Frames are about so long: four fill a queue of the default size (16 KiB), which measured best.
 const FRAME_LEN: usize = 4096;
 /// But a frame with a long text has room for so many messages.
@@ -35,6 +38,8 @@ pub(crate) struct Stock<'a> {
 
 pub(crate) struct Outlet {
     worker: WorkerId,
+    /// The life of the worker that all of this is about.
+    generation: Option<u32>,
     queue: Option<MessageQueue>,
     /// Messages sent to this life of the worker, counted from the session's start.
     sent: u64,
@@ -45,48 +50,54 @@ pub(crate) struct Outlet {
     /// The queue was full when the worker had executed so many.
     full_at: Option<u64>,
     finish_sent: bool,
+    /// Since when its queue is empty although not all is executed, and how much was then.
+    drained: Option<(Instant, u64)>,
 }
 
 impl Outlet {
     pub(crate) fn new(worker: WorkerId) -> Self {
         Self {
             worker,
+            generation: None,
             queue: None,
             sent: 0,
             text_at: 0,
             len_max: MESSAGE_LEN_MAX,
             full_at: None,
             finish_sent: false,
+            drained: None,
         }
     }
 
-    /// Gives the worker a fresh queue if it has none, or one for an earlier life.
-    pub(crate) fn renew_where_asked(
+    /// Begins anew where the worker says that it has another queue: from what it has executed.
+    pub(crate) fn follow(
         &mut self,
         instance: &Instance,
         ledger: &Ledger,
         msgmax: usize,
     ) -> Result<(), Error> {
-        if self.queue.is_some() && claimed_life(ledger, self.worker).is_err() {
+        let (generation, id) = ledger.queue(self.worker);
+        if self.generation == Some(generation) {
             return Ok(());
         }
-        let queue = session::fresh_queue(instance, self.worker)?;
-        // For a life that waits for a queue; else for the next one, which then need not wait.
-        let new = claimed_life(ledger, self.worker).unwrap_or_else(|next| next);
-        ledger.set_queue(self.worker, new, queue.0);
-        self.queue = Some(queue);
+        let queue = MessageQueue(id);
+        *self = Self::new(self.worker);
+        self.generation = Some(generation);
         self.sent = ledger.executed(self.worker);
-        self.text_at = 0;
         self.len_max = MESSAGE_LEN_MAX.min(msgmax);
-        self.full_at = None;
-        self.finish_sent = false;
-        ledger.stage().ring();
+        if session::is_queue_of(instance, self.worker, queue) {
+            self.queue = Some(queue);
+        } else {
+            // It is gone already, or the ledger is damaged: whoever waits in one makes another.
+            session::remove_queues(instance.directory(), |worker| worker == self.worker)?;
+        }
         Ok(())
     }
 
-    /// Its worker is dead, or its queue is gone: what was on the way goes to the worker's next life.
-    pub(crate) fn lose(&mut self) {
-        self.queue = None;
+    /// Asks for another queue: this one is gone, or frames were taken out of it. The worker, if it
+    /// waits in it, notices.
+    pub(crate) fn lose(&mut self) -> Result<(), Error> {
+        self.queue.take().map_or(Ok(()), |queue| session::remove_queue(self.worker, queue))
     }
 
     /// Sends one frame, if it fits. Returns whether another one may follow.
@@ -99,7 +110,7 @@ impl Outlet {
         let Some(queue) = self.queue else { return Ok(false) };
         let executed = ledger.executed(self.worker);
         if self.sent < executed {
-            // An earlier life was still at work when this queue was made for the next one.
+            // Frames of an earlier balancer's are still in it.
             (self.sent, self.text_at) = (executed, 0);
         }
         let share = stock.workers.share(self.worker, stock.limit);
@@ -137,8 +148,8 @@ impl Outlet {
             }
             Err(Errno::EINTR) => {}
             // Removed by others: ask for a new one.
-            Err(Errno::EIDRM) => self.lose(),
-            Err(Errno::EINVAL) if queue.stat().is_err() => self.lose(),
+            Err(Errno::EIDRM) => self.lose()?,
+            Err(Errno::EINVAL) if queue.stat().is_err() => self.lose()?,
             // Longer than kernel.msgmax, which was lowered.
             Err(Errno::EINVAL) => self.shrink((len / 2) as u64, len)?,
             Err(error) => return Err(self.send_error(error)),
@@ -170,7 +181,7 @@ impl Outlet {
             }
             let record = ledger.read_submission(submission.position);
             if ledger.executed(self.worker) > own {
-                // Again by an earlier life, since send_frame() looked: the record may be overwritten.
+                // By such frames, since send_frame() looked: the record may be overwritten.
                 return Ok(0);
             }
             let record = record?;
@@ -210,7 +221,7 @@ impl Outlet {
         match queue.try_send(message, 8) {
             Ok(()) => self.finish_sent = true,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(Errno::EIDRM | Errno::EINVAL) => self.lose(),
+            Err(Errno::EIDRM | Errno::EINVAL) => self.lose()?,
             Err(error) => return Err(self.send_error(error)),
         }
         Ok(())
@@ -246,16 +257,24 @@ impl Outlet {
         self.finish_sent = false;
     }
 
-    /// Whether the queue is empty although its worker has not executed all that was sent.
-    pub(crate) fn is_drained(&self, ledger: &Ledger) -> bool {
-        self.sent > ledger.executed(self.worker)
-            && self.queue.is_some_and(|queue| queue.stat().is_ok_and(|stat| stat.messages == 0))
-    }
-
-    /// Messages in its queue.
-    #[cfg(test)]
-    pub(crate) fn queued(&self) -> u64 {
-        self.queue.unwrap().stat().unwrap().messages
+    /// Notices that another program took frames: the queue is empty, but for a while the worker has not
+    /// executed what was sent.
+    pub(crate) fn watch(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let executed = ledger.executed(self.worker);
+        let is_empty = |queue: MessageQueue| queue.stat().is_ok_and(|stat| stat.messages == 0);
+        if self.sent <= executed || !self.queue.is_some_and(is_empty) {
+            self.drained = None;
+            return Ok(());
+        }
+        match self.drained {
+            Some((since, then)) if then == executed => {
+                if since.elapsed() >= RESEND_AFTER {
+                    self.lose()?;
+                }
+            }
+            _ => self.drained = Some((Instant::now(), executed)),
+        }
+        Ok(())
     }
 
     fn shrink(&mut self, bytes_max: u64, tried: usize) -> Result<(), Error> {
@@ -271,11 +290,4 @@ impl Outlet {
         let object = format!("message queue of worker {}", self.worker);
         Error::Ipc { object, call: "msgsnd", source }
     }
-}
-
-/// The life of a worker that waits for a queue; if none does, the number of its next one.
-fn claimed_life(ledger: &Ledger, worker: WorkerId) -> Result<u32, u32> {
-    let (generation, queue_generation) = ledger.generations(worker);
-    let claimed = generation.wrapping_sub(queue_generation).cast_signed() > 0;
-    if claimed { Ok(generation) } else { Err(generation.wrapping_add(1)) }
 }

@@ -21,14 +21,15 @@
 mod execute;
 mod serve;
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::error::{Error, report};
 use common::fence::signals;
-use common::instance::Instance;
-use common::journal::Journal;
+use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::rotation::WorkerId;
 use nix::sys::prctl;
@@ -36,7 +37,6 @@ use nix::sys::signal::Signal;
 use nix::unistd;
 
 use execute::Executor;
-use serve::Server;
 
 /// Execute the messages that the load balancer sends to worker K.
 ///
@@ -79,16 +79,27 @@ fn run(args: &Args) -> Result<u8, Error> {
 
     let role = Role::Worker(args.worker);
     let mut executor = Executor::new(args.echo)?;
+    let mut instance = Instance::of(directory(args)?)?;
     loop {
-        let instance = Instance::open(&args.dir)?;
         instance.hold(role)?;
-        let (mut journal, _) = Journal::open_as(role, instance)?;
-        let outcome = Server::new(&mut journal, args.worker, &mut executor).run();
-        // Another log: the session that this worker waited in was set aside.
-        let again = matches!(outcome, Err(Error::LogReplaced)) && journal.ledger().is_removed();
-        let outcome = journal.leave(role, outcome);
-        if !again {
-            return outcome;
+        match serve::serve(&instance, args.worker, &mut executor) {
+            // Another log: no session began in the one before, or it was set aside.
+            Ok(None) => instance.reopen()?,
+            outcome => {
+                let outcome = outcome.map(Option::unwrap_or_default);
+                return instance.release(role).and(outcome);
+            }
         }
+    }
+}
+
+/// The load balancer hands over the directory that it has open, as standard input: whatever its path
+/// names by now. A worker program that is a wrapper may have closed that.
+fn directory(args: &Args) -> Result<Directory, Error> {
+    let handed = std::io::stdin().as_fd().try_clone_to_owned().map(File::from).ok();
+    let is_directory = |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_dir());
+    match handed.filter(|file| args.spawned_by.is_some() && is_directory(file)) {
+        Some(file) => Directory::of(&args.dir, file),
+        None => Directory::open(&args.dir),
     }
 }

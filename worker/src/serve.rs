@@ -1,4 +1,4 @@
-//! A worker's life: get a queue, take frames from it, execute, count, log.
+//! A worker's life: make a queue, take frames from it, execute, count, log.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::thread;
@@ -8,15 +8,17 @@ use common::error::{Error, signal_exit_code};
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::signals;
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
+use common::instance::Instance;
 use common::journal::{Advance, Journal, Ready};
-use common::role::Role;
+use common::pause::pause;
 use common::rotation::WorkerId;
 use common::session;
+use common::waiting::Watch;
 use nix::errno::Errno;
 
 use crate::execute::Executor;
 
-/// How often a worker without a queue looks whether the ledger is still there.
+/// How often a worker without a session looks for one, even where nothing seems to happen.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a balancer that has just been started may take to say its own N.
 const N_PATIENCE: Duration = Duration::from_millis(200);
@@ -26,89 +28,132 @@ const TRIES: u32 = 3;
 /// are all that there is.
 const READY_MANY: u64 = 8192;
 
-pub(crate) struct Server<'a> {
-    journal: &'a mut Journal,
+/// Serves session after session of an instance, until the total of one is logged, or will be by others, or a
+/// signal ends it: then returns the exit code. Nothing, when the log has become another one.
+pub(crate) fn serve(
+    instance: &Instance,
+    worker: WorkerId,
+    executor: &mut Executor,
+) -> Result<Option<u8>, Error> {
+    let mut beyond = Beyond { worker, since: None };
+    loop {
+        let journal = match wait_for_session(instance, &mut beyond)? {
+            Some(Continue(journal)) => journal,
+            Some(Break(code)) => return Ok(Some(code)),
+            None => return Ok(None),
+        };
+        let mut server = Server::new(journal, worker, executor);
+        match server.run(&mut beyond) {
+            Ok(Break(code)) => return Ok(Some(code)),
+            // The ledger was removed, and the session with it or not.
+            Ok(Continue(())) => {}
+            Err(Error::LogReplaced) if server.journal.ledger().is_removed()? => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits until there is a session. Nothing, when the log is another one by now.
+fn wait_for_session<'a>(
+    instance: &'a Instance,
+    beyond: &mut Beyond,
+) -> Result<Option<ControlFlow<u8, Journal<'a>>>, Error> {
+    let mut watch = None;
+    loop {
+        if let Some(code) = asked_to_end() {
+            return Ok(Some(Break(code)));
+        }
+        let limit = beyond.check(instance)?;
+        if let Some(ledger) = session::find(instance.directory())?
+            && ledger.is_published()
+            && ledger.header()?.identity == instance.identity()
+            && !ledger.cursors()?.is_ended()
+        {
+            return Journal::of(instance, ledger, false).map(|journal| Some(Continue(journal)));
+        }
+        match instance.checked_log_len() {
+            Err(Error::LogReplaced) => return Ok(None),
+            checked => checked?,
+        };
+        match &watch {
+            // Look once more: what came before is not told.
+            None => watch = Some(Watch::new(instance.directory())),
+            Some(watch) => watch.wait(limit)?,
+        }
+    }
+}
+
+/// A worker number beyond the N of the load balancer that is running.
+struct Beyond {
+    worker: WorkerId,
+    since: Option<Instant>,
+}
+
+impl Beyond {
+    /// An error once the worker has not been needed for long enough. Returns when to look again.
+    fn check(&mut self, instance: &Instance) -> Result<Duration, Error> {
+        let workers = instance.balancer_workers()?;
+        let Some(workers) = workers.filter(|n| self.worker.get() > n.get()) else {
+            self.since = None;
+            return Ok(TICK);
+        };
+        if self.since.get_or_insert_with(Instant::now).elapsed() >= N_PATIENCE {
+            let worker = self.worker.get();
+            return Err(Error::NoSuchWorker { worker, workers: workers.get() });
+        }
+        Ok(N_PATIENCE)
+    }
+}
+
+/// A queue of this worker's own, which goes with it.
+struct OwnQueue(WorkerId, MessageQueue);
+
+impl Drop for OwnQueue {
+    fn drop(&mut self) {
+        // What cannot be removed is removed by the next life, or at the session's end.
+        let _ = session::remove_queue(self.0, self.1);
+    }
+}
+
+struct Server<'a> {
+    journal: Journal<'a>,
     worker: WorkerId,
     executor: &'a mut Executor,
     message: Box<Message>,
+    /// Messages executed in this session. The ledger tells the others.
+    executed: u64,
     told_no_room: bool,
 }
 
 impl<'a> Server<'a> {
-    pub(crate) fn new(
-        journal: &'a mut Journal,
-        worker: WorkerId,
-        executor: &'a mut Executor,
-    ) -> Self {
-        Self { journal, worker, executor, message: Message::boxed(), told_no_room: false }
+    fn new(journal: Journal<'a>, worker: WorkerId, executor: &'a mut Executor) -> Self {
+        let executed = journal.ledger().executed(worker);
+        let message = Message::boxed();
+        Self { journal, worker, executor, message, executed, told_no_room: false }
     }
 
-    /// Lives until its total is logged, or will be by others, or a signal ends it. Returns the exit code.
-    pub(crate) fn run(&mut self) -> Result<u8, Error> {
+    /// Lives in a session, until it ends for this worker, or its ledger is removed.
+    fn run(&mut self, beyond: &mut Beyond) -> Result<ControlFlow<u8>, Error> {
         loop {
-            let served = match self.wait_for_queue()? {
-                Continue(queue) => self.serve(queue)?,
-                Break(code) => Break(code),
-            };
-            if let Break(code) = served {
-                return Ok(code);
-            }
-        }
-    }
-
-    /// Begins a life, and waits until the balancer has a queue for it.
-    fn wait_for_queue(&mut self) -> Result<ControlFlow<u8, MessageQueue>, Error> {
-        let mut beyond_since = None;
-        'ledger: loop {
+            let instance = self.journal.instance();
+            let queue = OwnQueue(self.worker, session::fresh_queue(instance, self.worker)?);
             let ledger = self.journal.ledger();
-            let generation = ledger.begin_generation(self.worker);
-            if ledger.generations(self.worker).1 != generation {
-                ledger.doorbell().ring();
+            ledger.set_executed(self.worker, self.executed);
+            ledger.set_queue(self.worker, queue.1.0);
+            ledger.doorbell().ring();
+            // After the queue was made: who ends the session says so first, and removes the queues then.
+            let removed = ledger.is_removed()?;
+            if ledger.cursors()?.is_ended() {
+                return Ok(Break(0));
             }
-            loop {
-                let seen = ledger.stage().look();
-                if let Some(code) = asked_to_end() {
-                    return Ok(Break(code));
-                }
-                // Before the look at the cursors: if it was removed after its end, they tell of that.
-                let removed = ledger.is_removed();
-                let at = ledger.cursors()?;
-                if at.is_ended() {
-                    return Ok(Break(0));
-                }
-                if removed {
-                    self.journal.reopen()?;
-                    continue 'ledger;
-                }
-                let mut limit = TICK;
-                // An N that no live balancer stands for may be an old one's.
-                if let Some(workers) = at.workers().filter(|n| self.worker.get() > n.get())
-                    && self.journal.instance().is_held_by_another(Role::Balancer)?
-                {
-                    let since = *beyond_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= N_PATIENCE {
-                        let worker = self.worker.get();
-                        return Err(Error::NoSuchWorker { worker, workers: workers.get() });
-                    }
-                    limit = N_PATIENCE;
-                } else {
-                    beyond_since = None;
-                }
-                let (_, queue_for) = ledger.generations(self.worker);
-                match queue_for.wrapping_sub(generation).cast_signed() {
-                    0 => {
-                        let queue = MessageQueue(ledger.queue(self.worker));
-                        if session::is_queue_of(self.journal.instance(), self.worker, queue) {
-                            return Ok(Continue(queue));
-                        }
-                        continue 'ledger; // it is gone already, or the ledger is damaged
-                    }
-                    // The queue of this life was replaced before it was seen: its balancer died, and
-                    // the next one took this life for over.
-                    1.. => continue 'ledger,
-                    _ => {}
-                }
-                ledger.stage().sleep(seen, limit)?;
+            if removed {
+                return Ok(Continue(()));
+            }
+            // Likewise: a load balancer that does not need this worker has removed its queue.
+            if beyond.check(instance)? < TICK {
+                pause(N_PATIENCE);
+            } else if let Break(code) = self.serve(queue.1)? {
+                return Ok(Break(code));
             }
         }
     }
@@ -184,7 +229,7 @@ impl<'a> Server<'a> {
         queue: MessageQueue,
     ) -> Result<bool, Error> {
         let ledger = self.journal.ledger();
-        let before = ledger.executed(self.worker);
+        let before = self.executed;
         let mut next = before;
         let mut complete = true;
         let mut executed = Ok(());
@@ -216,6 +261,7 @@ impl<'a> Server<'a> {
             return Ok(true);
         }
         if next > before {
+            self.executed = next;
             ledger.set_executed(self.worker, next);
             if ledger.wants_wake(self.worker, next) {
                 ledger.doorbell().ring();

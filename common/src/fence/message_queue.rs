@@ -96,6 +96,23 @@ impl MessageQueue {
         })
     }
 
+    /// All that this process may look at, with their owners.
+    pub fn all() -> Result<Vec<(Self, Permissions)>> {
+        let mut info = MaybeUninit::<libc::msginfo>::zeroed();
+        let buffer = info.as_mut_ptr().cast();
+        // SAFETY: the buffer is a msginfo, which is what MSG_INFO fills; it returns the highest index.
+        let last = Errno::result(unsafe { libc::msgctl(0, libc::MSG_INFO, buffer) })?;
+        let queue = |index| {
+            let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
+            // SAFETY: the buffer is a msqid_ds, which is what MSG_STAT fills; it returns the queue's id.
+            let id = unsafe { libc::msgctl(index, libc::MSG_STAT, stat.as_mut_ptr()) };
+            // SAFETY: zeroed is a valid msqid_ds, and the kernel filled it.
+            let stat = unsafe { stat.assume_init() };
+            (id >= 0).then(|| (Self(id), Permissions::new(&stat.msg_perm)))
+        };
+        Ok((0..=last).filter_map(queue).collect())
+    }
+
     /// Removes it; whoever waits in it gets EIDRM.
     pub fn remove(self) -> Result<()> {
         // SAFETY: IPC_RMID ignores the buffer.

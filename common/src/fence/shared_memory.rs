@@ -58,6 +58,14 @@ pub fn stat(id: i32) -> Result<SegmentStat> {
     })
 }
 
+/// Whether a segment was removed, and lives on only until all have detached it.
+pub fn is_removed(id: i32) -> Result<bool> {
+    match stat(id) {
+        Err(Errno::EINVAL | Errno::EIDRM) => Ok(true),
+        stat => stat.map(|stat| stat.removed),
+    }
+}
+
 /// Linux's flag in `shm_perm.mode` (`shmctl(2)`); the libc crate does not have it.
 const SHM_DEST: u32 = 0o1000;
 

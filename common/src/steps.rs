@@ -1,0 +1,142 @@
+//! The state before and after each transaction, in two slots that are written in turn, and the two counters
+//! that say how far the newest one has come. A seqlock whose writers take turns under the log's lock; its
+//! orderings are checked by `tests/models`.
+//!
+//! Transaction number n writes slot n mod 2:
+//!
+//! 1. write the new state into the slot that is not in use;
+//! 2. `committed = n`: **the commit point**. From here on the transaction will be in the log, whoever dies;
+//! 3. append the bytes to the log (not here);
+//! 4. `finished = n`.
+//!
+//! A slot holds the number of its transaction and a sum of it all, so that a changed bit in it, or in one of
+//! the counters, does not pass for another state.
+
+use crate::checksum;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// Numbers that a state has.
+pub const NUMBERS: usize = 10;
+/// Where a slot holds its transaction's number, and the sum.
+const OWN_NUMBER: usize = NUMBERS;
+const SUM: usize = NUMBERS + 1;
+
+/// A state, as the numbers of [`crate::cursors::Cursors`] in their order.
+pub type State = [u64; NUMBERS];
+
+/// A state with its transaction's number and the sum; the rest is unused.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Slot(pub(crate) [AtomicU64; 16]);
+
+/// See the diagram in [`crate::layout`].
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Steps {
+    pub(crate) committed: AtomicU64,
+    pub(crate) finished: AtomicU64,
+    pub(crate) reserved: [AtomicU64; 6],
+    pub(crate) slots: [Slot; 2],
+}
+
+const CONTRADICTION: &str = "its cursors contradict each other";
+
+impl Steps {
+    /// Begins with a state that is in the log already. Before anybody else sees the ledger.
+    pub fn begin(&self, state: &State) {
+        self.store(0, state);
+        self.finished.store(0, Ordering::Relaxed);
+        self.committed.store(0, Ordering::Relaxed);
+    }
+
+    /// The state after the newest finished transaction, for anyone, at any time. It never tells of a line
+    /// that is not in the log. An error says what is wrong with it.
+    pub fn newest(&self) -> Result<State, &'static str> {
+        // A slot is only written again after the *next* transaction finished, so a second look at the
+        // counter tells whether what was read is whole.
+        for _ in 0..1_000_000 {
+            // SeqCst: after set_watched, whoever finishes the last transaction sees that, or this sees
+            // the transaction. (An Acquire load may be done before an earlier store.)
+            let number = self.finished.load(Ordering::SeqCst);
+            let words = self.load(number);
+            fence(Ordering::Acquire);
+            if self.finished.load(Ordering::Relaxed) == number {
+                return check(words, number);
+            }
+        }
+        Err("its cursors never come to rest")
+    }
+
+    /// What a dead holder of the log's lock committed and did not finish: from where to where. Under the
+    /// log's lock.
+    pub fn pending(&self) -> Result<Option<(State, State)>, &'static str> {
+        let finished = self.finished.load(Ordering::Acquire);
+        let committed = self.committed.load(Ordering::Acquire);
+        if committed == finished {
+            return Ok(None);
+        }
+        if committed != finished.wrapping_add(1) {
+            return Err("its transaction counters contradict each other");
+        }
+        let from = check(self.load(finished), finished)?;
+        let to = check(self.load(committed), committed)?;
+        Ok(Some((from, to)))
+    }
+
+    /// Whether a transaction is committed and not finished. Without the log's lock it may be over by now,
+    /// and [`Self::pending`] may see one transaction's beginning beside another one's end.
+    pub fn is_pending(&self) -> bool {
+        let finished = self.finished.load(Ordering::Acquire);
+        self.committed.load(Ordering::Acquire) != finished
+    }
+
+    /// Describes the next transaction and commits it. Under the log's lock, with none pending.
+    pub fn commit(&self, next: &State) {
+        let number = self.committed.load(Ordering::Relaxed).wrapping_add(1);
+        // The slot's reader, if he sees any of what follows, must also see that the transaction before
+        // this one finished, perhaps in another process. Without this fence he may take a torn slot.
+        fence(Ordering::Release);
+        self.store(number, next);
+        self.committed.store(number, Ordering::SeqCst);
+    }
+
+    /// Marks the committed transaction as entirely in the log. Under the log's lock.
+    pub fn finish(&self) {
+        let number = self.committed.load(Ordering::Relaxed);
+        self.finished.store(number, Ordering::SeqCst);
+    }
+
+    /// Takes the committed transaction back, after its bytes were: it never happened. Under the log's lock.
+    pub fn withdraw(&self) {
+        let number = self.finished.load(Ordering::Relaxed);
+        self.committed.store(number, Ordering::SeqCst);
+    }
+
+    fn slot(&self, number: u64) -> &[AtomicU64; 16] {
+        &self.slots[usize::from(number % 2 == 1)].0
+    }
+
+    fn store(&self, number: u64, state: &State) {
+        let slot = self.slot(number);
+        let words = state.iter().copied().chain([number, sum(state, number)]);
+        for (word, value) in slot.iter().zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self, number: u64) -> [u64; SUM + 1] {
+        let slot = self.slot(number);
+        std::array::from_fn(|i| slot[i].load(Ordering::Relaxed))
+    }
+}
+
+fn sum(state: &State, number: u64) -> u64 {
+    checksum::of(state.iter().copied().chain([number]))
+}
+
+/// The words are allegations: what we did not write as this transaction is refused.
+fn check(words: [u64; SUM + 1], number: u64) -> Result<State, &'static str> {
+    let state: State = std::array::from_fn(|i| words[i]);
+    let sound = words[OWN_NUMBER] == number && words[SUM] == sum(&state, number);
+    if sound { Ok(state) } else { Err(CONTRADICTION) }
+}
