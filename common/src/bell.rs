@@ -33,7 +33,8 @@ impl Bell {
     /// Wakes whoever sleeps. Costs no system call when nobody does.
     pub fn ring(&self) {
         self.word.fetch_add(1, Ordering::SeqCst);
-        if self.sleeping.load(Ordering::SeqCst) == 1 && self.sleeping.swap(0, Ordering::SeqCst) == 1 {
+        if self.sleeping.load(Ordering::SeqCst) == 1 && self.sleeping.swap(0, Ordering::SeqCst) == 1
+        {
             futex::wake_all(&self.word);
         }
     }

@@ -210,7 +210,8 @@ impl<'a> Journal<'a> {
         let Some(count) = self.count_at(at)? else {
             return Ok(Ready::Pending); // others have written on
         };
-        let lines = |of: u64| (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count);
+        let lines =
+            |of: u64| (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count);
         if at.line < count {
             let ready = lines(self.ledger.received()) > 0;
             return Ok(if ready { Ready::Received } else { Ready::Nothing });

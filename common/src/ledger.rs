@@ -134,7 +134,8 @@ impl Ledger {
     /// The end of the directory's path when it was made.
     #[must_use]
     pub fn path_end(&self) -> String {
-        let words = self.layout().path.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        let words =
+            self.layout().path.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
         let bytes: Vec<u8> = words.flatten().filter(|&byte| byte != 0).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }

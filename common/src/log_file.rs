@@ -45,14 +45,16 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
         }
         if metadata.nlink() > 1 {
             // Who came by another name would have another ledger.
-            let why = format!("has {} names (hard links); remove all but this one", metadata.nlink());
+            let why =
+                format!("has {} names (hard links); remove all but this one", metadata.nlink());
             return Err(refuse(why));
         }
         if metadata.mode() & OTHERS == 0 {
             return Ok((log, id_of(&metadata)));
         }
         tries += 1;
-        let closed = if tries > 3 { Err(Errno::NOTSUP.into()) } else { close_to_others(directory, &log) };
+        let closed =
+            if tries > 3 { Err(Errno::NOTSUP.into()) } else { close_to_others(directory, &log) };
         closed.map_err(|error| {
             let mode = metadata.mode() & 0o777;
             refuse(format!(
@@ -75,7 +77,8 @@ fn close_to_others(directory: &Directory, log: &File) -> io::Result<()> {
     }
     // No session of ours is begun in it meanwhile.
     let start = Instant::now();
-    while matches!(log.try_lock(), Err(TryLockError::WouldBlock)) && start.elapsed() < LOCK_PATIENCE {
+    while matches!(log.try_lock(), Err(TryLockError::WouldBlock)) && start.elapsed() < LOCK_PATIENCE
+    {
         pause(Duration::from_millis(1));
     }
     let is_used = session::find(directory).map_err(io::Error::other)?.is_some();
@@ -121,7 +124,8 @@ pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
             Ok(()) => return Ok(directory.path().join(name)),
             Err(Errno::EXIST) => continue,
             Err(Errno::BUSY | Errno::XDEV) => {
-                "is a mount point, which cannot be renamed: unmount it, or finish its session".into()
+                "is a mount point, which cannot be renamed: unmount it, or finish its session"
+                    .into()
             }
             Err(error) => format!("cannot be renamed: {}", io::Error::from(error)),
         };

@@ -59,7 +59,11 @@ pub fn attach(instance: &Instance) -> Result<Found, Error> {
 /// [`attach`] has found nothing.
 pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
     let ledger = create_segment(instance)?;
-    lay_out(instance, &ledger, &Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() });
+    lay_out(
+        instance,
+        &ledger,
+        &Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() },
+    );
     Ok(ledger)
 }
 
@@ -102,7 +106,8 @@ fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
         if permissions.key != key {
             continue; // removed, or its id is another one's by now
         }
-        if permissions.owner != me || permissions.creator != me || stat.size != size_of::<Layout>() {
+        if permissions.owner != me || permissions.creator != me || stat.size != size_of::<Layout>()
+        {
             return Ok(None);
         }
         let ledger = match Segment::attach(id) {
@@ -111,7 +116,7 @@ fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
             Err(source) => return failed("shmat", source),
         };
         return match ledger.magic() {
-            0 => Ok(Some(ledger)),
+            0 => Ok(Some(ledger).filter(|_| is_private(permissions))),
             MAGIC if ledger.header()?.identity.directory != directory.id() => Ok(None),
             MAGIC if is_private(permissions) => Ok(Some(ledger)),
             MAGIC => Err(ledger.damaged("others may write to it")),
@@ -207,26 +212,28 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Option<Ledger>, Error> {
 
 /// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
-    let failed = |call, source| {
-        let object = format!("message queue of worker {worker}");
-        Err(Error::Ipc { object, call, source })
-    };
-    for key in instance.directory().keys(KeyOf::Queue(worker)) {
-        // Ours, of an earlier life.
-        if let Ok(queue) = MessageQueue::find(key)
-            && is_queue_of(instance, worker, queue)
-        {
-            remove_queue(worker, queue)?;
-        }
-    }
+    remove_queues_of(instance, worker)?;
     for key in instance.directory().keys(KeyOf::Queue(worker)) {
         match MessageQueue::create(key) {
             Ok(queue) => return Ok(queue),
             Err(Errno::EEXIST) => {}
-            Err(source) => return failed("msgget", source),
+            Err(source) => {
+                let object = format!("message queue of worker {worker}");
+                return Err(Error::Ipc { object, call: "msgget", source });
+            }
         }
     }
     Err(Error::KeysTaken { object: "message queue", tries: KEY_TRIES })
+}
+
+/// Removes a worker's queues. If it waits in one, it makes another.
+pub fn remove_queues_of(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
+    instance
+        .directory()
+        .keys(KeyOf::Queue(worker))
+        .filter_map(|key| MessageQueue::find(key).ok())
+        .filter(|&queue| is_queue_of(instance, worker, queue))
+        .try_for_each(|queue| remove_queue(worker, queue))
 }
 
 /// Whether an id is that of a queue of this worker.
@@ -284,10 +291,11 @@ pub fn remove_queues_beyond(directory: &Directory, workers: Workers) -> Result<(
 }
 
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
-/// knows that there may be queues.
+/// knows that there may be queues. And those that a worker has made in between.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     remove_queues(instance.directory(), |_| true)?;
-    remove_segment(instance, ledger)
+    remove_segment(instance, ledger)?;
+    remove_queues(instance.directory(), |_| true)
 }
 
 fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
@@ -325,11 +333,9 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
         let is_of_log = ledger.header().is_ok_and(|h| h.identity.log == instance.identity().log);
         is_of_log && !ledger.committed().is_ok_and(|at| at.is_ended() || at.submissions == 0)
     });
-    let name =
-        if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
+    let name = if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
     }
     Ok(name)
 }
-

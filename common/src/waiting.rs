@@ -24,17 +24,18 @@ impl Watch {
     /// Begins to watch. To be looked at is what is there from here on.
     #[must_use]
     pub fn new(directory: &Directory) -> Self {
-        let watched = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).and_then(|watch| {
-            let all = AddWatchFlags::IN_MODIFY
-                | AddWatchFlags::IN_CREATE
-                | AddWatchFlags::IN_DELETE
-                | AddWatchFlags::IN_MOVE
-                | AddWatchFlags::IN_DELETE_SELF;
-            // The directory that is open, whatever its path names by now.
-            let path = format!("/proc/self/fd/{}", directory.file().as_raw_fd());
-            watch.add_watch(path.as_str(), all)?;
-            Ok(watch)
-        });
+        let watched =
+            Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).and_then(|watch| {
+                let all = AddWatchFlags::IN_MODIFY
+                    | AddWatchFlags::IN_CREATE
+                    | AddWatchFlags::IN_DELETE
+                    | AddWatchFlags::IN_MOVE
+                    | AddWatchFlags::IN_DELETE_SELF;
+                // The directory that is open, whatever its path names by now.
+                let path = format!("/proc/self/fd/{}", directory.file().as_raw_fd());
+                watch.add_watch(path.as_str(), all)?;
+                Ok(watch)
+            });
         Self(watched.ok())
     }
 

@@ -174,9 +174,9 @@ impl<'a> Balancer<'a> {
             Err(error) if error.is_no_room() => self.tell_no_room(&error), // for a redo
             checked => checked?,
         }
-        let ledger = self.journal.ledger();
-        self.dispatch.watch(ledger)?;
-        self.crew.tend(self.journal.instance(), Some(ledger), finishing)
+        let (instance, ledger) = (self.journal.instance(), self.journal.ledger());
+        self.dispatch.watch(instance, ledger, finishing)?;
+        self.crew.tend(instance, Some(ledger), finishing)
     }
 
     /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false

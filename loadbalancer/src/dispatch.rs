@@ -101,8 +101,18 @@ impl Dispatch {
     }
 
     /// Looks for workers whose frames were taken; see [`Outlet::watch`].
-    pub(crate) fn watch(&mut self, ledger: &Ledger) -> Result<(), Error> {
-        self.outlets.iter_mut().try_for_each(|outlet| outlet.watch(ledger))
+    /// `finishing`: totals, too, are waited for.
+    pub(crate) fn watch(
+        &mut self,
+        instance: &Instance,
+        ledger: &Ledger,
+        finishing: bool,
+    ) -> Result<(), Error> {
+        let (workers, taken) = (self.workers, self.next_base);
+        workers.ids().zip(&mut self.outlets).try_for_each(|(worker, outlet)| {
+            let total = finishing && !ledger.is_finished(worker);
+            outlet.watch(instance, ledger, workers.share(worker, taken) + u64::from(total))
+        })
     }
 
     /// Sends what may be sent and fits. Returns whether anything was.

@@ -134,6 +134,8 @@ fn wait_for_session<'a>(
         if let Some(signal) = signals::aborted_by() {
             return Ok(Waited::Ended(signal_exit_code(signal)));
         }
+        // Before the look: what was accepted before the signal is still processed.
+        let draining = signals::is_asked_to_end();
         let log_len = match instance.checked_log_len() {
             Err(Error::LogReplaced) => return Ok(Waited::LogReplaced),
             checked => Some(checked?),
@@ -162,7 +164,7 @@ fn wait_for_session<'a>(
                 Opened::Nothing => {}
             }
         }
-        if signals::is_asked_to_end() {
+        if draining {
             return Ok(Waited::Ended(0));
         }
         let look_again = crew.tend(instance, None, false)?;

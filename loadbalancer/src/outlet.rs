@@ -12,7 +12,7 @@ use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::errno::Errno;
 
-/// For so long a worker may not have executed what it has taken out of its queue.
+/// For so long a worker may not have executed what is its own.
 const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// Frames are about so long: four fill a queue of the default size (16 KiB), which measured best.
 const FRAME_LEN: usize = 4096;
@@ -50,7 +50,7 @@ pub(crate) struct Outlet {
     /// The queue was full when the worker had executed so many.
     full_at: Option<u64>,
     finish_sent: bool,
-    /// Since when its queue is empty although not all is executed, and how much was then.
+    /// Since when not all is executed although nothing is in its queue, and how much was then.
     drained: Option<(Instant, u64)>,
 }
 
@@ -85,12 +85,9 @@ impl Outlet {
         self.generation = Some(generation);
         self.sent = ledger.executed(self.worker);
         self.len_max = MESSAGE_LEN_MAX.min(msgmax);
-        if session::is_queue_of(instance, self.worker, queue) {
-            self.queue = Some(queue);
-        } else {
-            // It is gone already, or the ledger is damaged: whoever waits in one makes another.
-            session::remove_queues(instance.directory(), |worker| worker == self.worker)?;
-        }
+        // Else it has not come yet; or its queue is gone, or the ledger damaged: see watch().
+        self.queue =
+            Some(queue).filter(|&queue| session::is_queue_of(instance, self.worker, queue));
         Ok(())
     }
 
@@ -257,19 +254,27 @@ impl Outlet {
         self.finish_sent = false;
     }
 
-    /// Notices that another program took frames: the queue is empty, but for a while the worker has not
-    /// executed what was sent.
-    pub(crate) fn watch(&mut self, ledger: &Ledger) -> Result<(), Error> {
+    /// Notices that for a while the worker has not executed what is its own, although its queue is empty, since
+    /// another program took the frames; or although it is there, since its queue is not what the ledger says.
+    /// Has it make another queue. `due`: so many messages are its own.
+    pub(crate) fn watch(
+        &mut self,
+        instance: &Instance,
+        ledger: &Ledger,
+        due: u64,
+    ) -> Result<(), Error> {
         let executed = ledger.executed(self.worker);
+        let due = if self.queue.is_some() { self.sent } else { due };
         let is_empty = |queue: MessageQueue| queue.stat().is_ok_and(|stat| stat.messages == 0);
-        if self.sent <= executed || !self.queue.is_some_and(is_empty) {
+        if due <= executed || !self.queue.is_none_or(is_empty) {
             self.drained = None;
             return Ok(());
         }
         match self.drained {
             Some((since, then)) if then == executed => {
                 if since.elapsed() >= RESEND_AFTER {
-                    self.lose()?;
+                    (self.queue, self.drained) = (None, None);
+                    session::remove_queues_of(instance, self.worker)?;
                 }
             }
             _ => self.drained = Some((Instant::now(), executed)),
@@ -280,6 +285,8 @@ impl Outlet {
     fn shrink(&mut self, bytes_max: u64, tried: usize) -> Result<(), Error> {
         let len_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(tried.saturating_sub(1));
         if len_max < FRAME_LEN_MIN {
+            // The next start finds another one.
+            self.lose()?;
             return Err(Error::QueueTooSmall { bytes_max, needed: FRAME_LEN_MIN });
         }
         self.len_max = len_max;

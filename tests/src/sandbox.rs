@@ -232,6 +232,14 @@ impl Sandbox {
             .is_ok_and(|instance| instance.is_held_by_another(role).unwrap_or(false))
     }
 
+    /// Whether a load balancer has its role by now.
+    #[must_use]
+    pub fn has_balancer(&self) -> bool {
+        Instance::open(&self.dir()).is_ok_and(|instance| {
+            instance.balancer_workers().is_ok_and(|workers| workers.is_some())
+        })
+    }
+
     /// Whether worker k has its role by now.
     #[must_use]
     pub fn has_worker(&self, k: u32) -> bool {

@@ -9,15 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::error::Error;
-use common::instance::Instance;
-use common::journal::{Advance, Journal};
-use common::ledger::Ledger;
-use common::role::Role;
+use common::instance::{Directory, Instance};
+use common::journal::{Accept, Journal};
 use common::rotation::{WorkerId, Workers};
 use common::session;
 use common::submission::Submission;
-use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::{Binaries, Profile, Sandbox, oracle::canonical_log};
 
@@ -62,24 +58,16 @@ fn worker(number: u32) -> WorkerId {
     WorkerId::new(number).expect("a worker number")
 }
 
-/// Plays the whole session of one worker and one message in the ledger, up to the last total.
-fn finish_session(journal: &mut Journal) {
-    let workers = Workers::new(1).expect("a number of workers");
-    journal.set_workers(workers).expect("setting N");
-    journal.ledger().set_received(1);
-    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
-    journal.ledger().set_executed(worker(1), 1);
-    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
-    assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
-    journal.ledger().set_finished(worker(1));
-    assert_eq!(journal.advance().expect("logging"), Advance::Wrote);
-    assert!(journal.cursors().expect("the cursors").is_ended());
-}
-
-/// Plays a whole session up to its closing, also beside others who take the log's lock.
-fn close_session(journal: &mut Journal) {
+/// Plays a whole session of one worker and one message up to its closing, also beside others who take the
+/// log's lock.
+fn close_session(instance: &Instance) -> Journal<'_> {
     let submission = Submission::parse(b"Halo A;1").expect("a submission");
-    journal.accept(&[submission]).expect("accepting");
+    let mut journal = loop {
+        match Journal::submit(instance, std::slice::from_ref(&submission), false) {
+            Ok((journal, Accept::Accepted(1))) => break journal,
+            other => drop(other.expect("accepting")),
+        }
+    };
     journal.set_workers(Workers::new(1).expect("a number of workers")).expect("setting N");
     journal.ledger().set_received(1);
     journal.ledger().set_executed(worker(1), 1);
@@ -87,56 +75,31 @@ fn close_session(journal: &mut Journal) {
         journal.advance().expect("logging");
     }
     while !journal.try_close(|_, _| Ok(true)).expect("closing") {}
+    journal
 }
 
-fn open(sandbox: &Sandbox) -> Journal {
-    Journal::open(Instance::open(&sandbox.dir()).expect("the directory")).expect("a session").0
-}
-
-/// Killed between the totals and the removal, with a worker that takes a moment to die.
-#[test]
-fn an_empty_ledger_stayed_while_the_dead_balancers_workers_were_dying() {
-    let sandbox = Sandbox::default();
-    let mut journal = open(&sandbox);
-    journal.accept(&[Submission::parse(b"Halo A;1").expect("a submission")]).expect("accepting");
-    finish_session(&mut journal);
-    drop(journal);
-    let dying = Instance::open(&sandbox.dir()).expect("the directory");
-    dying.hold(Role::Worker(worker(1))).expect("the role");
-
-    let start = Instant::now();
-    let mut balancer = sandbox.start("loadbalancer", &["1"]);
-    sandbox.wait_until("the remains are found", || balancer.stderr().contains("was complete"));
-    let early = balancer.wait(Duration::from_millis(100));
-    dying.release(Role::Worker(worker(1))).expect("the role");
-    if start.elapsed() > Duration::from_secs(2) {
-        return; // this test was not scheduled for long: nobody waits for ever for the dying
+/// The same, up to the last total.
+fn finish_session(instance: &Instance) -> Journal<'_> {
+    let mut journal = close_session(instance);
+    journal.ledger().set_finished(worker(1));
+    while !journal.cursors().expect("the cursors").is_ended() {
+        journal.advance().expect("logging");
     }
-    assert!(early.is_none(), "it left the ledger behind");
-    let ended = sandbox.end(&mut balancer);
-    sandbox.assert_code(&ended, 0);
+    journal
+}
+
+fn instance(sandbox: &Sandbox) -> Instance {
+    Instance::open(&sandbox.dir()).expect("the directory")
+}
+
+/// Killed between the totals and the removal.
+#[test]
+fn what_is_left_of_an_ended_session_is_removed() {
+    let sandbox = Sandbox::default();
+    drop(finish_session(&instance(&sandbox)));
+    let ended = sandbox.ok("loadbalancer", &["1"]);
+    assert!(ended.stderr.contains("was complete; removed"), "{ended:#?}");
     assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
-    sandbox.assert_clean();
-}
-
-/// The same, where the next balancer was asked to drain before it had anything to do.
-#[test]
-fn an_unused_ledger_stayed_after_a_drain_beside_the_dying() {
-    let sandbox = Sandbox::default();
-    let dying = Instance::open(&sandbox.dir()).expect("the directory");
-    dying.hold(Role::Worker(worker(1))).expect("the role");
-    let start = Instant::now();
-    let mut balancer = sandbox.start("loadbalancer", &["--serve", "1"]);
-    sandbox.wait_until("it has made a queue", || !sandbox.queues().is_empty());
-    balancer.signal(Signal::SIGTERM);
-    let early = balancer.wait(Duration::from_millis(100));
-    dying.release(Role::Worker(worker(1))).expect("the role");
-    if start.elapsed() > Duration::from_secs(2) {
-        return; // not scheduled for long, as above
-    }
-    assert!(early.is_none(), "it left the ledger behind");
-    let ended = sandbox.end(&mut balancer);
-    sandbox.assert_code(&ended, 0);
     sandbox.assert_clean();
 }
 
@@ -148,7 +111,7 @@ fn the_totals_of_dead_workers_were_slept_upon() {
     let mut quickest = Duration::MAX;
     // The quickest of some, since a busy machine only ever adds to it.
     for _ in 0..5 {
-        close_session(&mut open(&sandbox));
+        drop(close_session(&instance(&sandbox)));
         let start = Instant::now();
         sandbox.ok("loadbalancer", &["1"]);
         quickest = quickest.min(start.elapsed());
@@ -163,80 +126,32 @@ fn the_totals_of_dead_workers_were_slept_upon() {
 #[test]
 fn a_session_that_ended_while_it_was_being_opened_was_an_error() {
     let sandbox = Sandbox::default();
-    let dir = sandbox.dir();
-    let open = || Journal::open(Instance::open(&dir).expect("the directory")).expect("a session").0;
+    let (one, other) = (instance(&sandbox), instance(&sandbox));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..2000 {
-                let mut journal = open();
-                close_session(&mut journal);
-                journal.ledger().set_finished(worker(1));
-                while !journal.cursors().expect("the cursors").is_ended() {
-                    journal.advance().expect("logging");
-                }
-                match journal.remove_objects() {
-                    Ok(()) | Err(Error::SessionEnded) => {} // or the other one was quicker
-                    Err(error) => panic!("removing: {error}"),
-                }
+                finish_session(&one).remove_objects().expect("removing");
             }
             done.store(true, Ordering::Relaxed);
         });
         while !done.load(Ordering::Relaxed) {
-            open();
+            Journal::open(&other, false).expect("a session, or none");
         }
     });
-    let instance = Instance::open(&dir).expect("the directory");
-    assert!(session::leave(&instance, Role::Client).expect("removing"));
     sandbox.assert_clean();
 }
 
-/// A worker that is started again between the totals and the removal cleans up, as everyone does who
-/// finds an ended session.
+/// The ledger names a queue that is not there, while the worker sleeps in its own.
 #[test]
-fn a_balancer_failed_because_a_late_worker_had_cleaned_up() {
+fn a_worker_whose_queue_is_not_the_one_in_the_ledger_makes_another() {
     let sandbox = Sandbox::default();
-    let by_hand = Instance::open(&sandbox.dir()).expect("the directory");
-    by_hand.hold(Role::Worker(worker(1))).expect("the role");
-    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
-    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
     sandbox.ok("client", &["Halo A;1"]);
-    let mut journal = open(&sandbox);
-    sandbox.wait_until("the message is taken", || journal.ledger().received() == 1);
-    sandbox.stop(balancer.pid());
-    // It may have logged the first line before.
-    let _ = journal.advance().expect("logging");
-    journal.ledger().set_executed(worker(1), 1);
-    while journal.advance().expect("logging") == Advance::Wrote {}
-    assert!(journal.try_close(|_, _| Ok(true)).expect("closing"));
-    journal.ledger().set_finished(worker(1));
-    while journal.advance().expect("logging") == Advance::Wrote {}
-    drop(journal);
-    // The late worker: it removes the ended session, and goes when nobody comes.
-    let late = open(&sandbox);
-    by_hand.release(Role::Worker(worker(1))).expect("the role");
-    balancer.signal(Signal::SIGCONT);
-    let ended = sandbox.end(&mut balancer);
-    sandbox.assert_code(&ended, 0);
-    let left = late.leave(Role::Worker(worker(1)), Ok(0));
-    assert_eq!(left.expect("removing"), 0, "{}", sandbox.report());
-    assert_eq!(sandbox.log(), canonical_log(&[("Halo A", 1)], 1), "{}", sandbox.report());
-    sandbox.assert_clean();
-}
-
-/// A balancer killed after it gave a life its queue, and before the worker saw it.
-#[test]
-fn a_worker_waited_for_the_queue_of_a_life_that_was_over() {
-    let sandbox = Sandbox::default();
     let mut by_hand = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
-    let journal = open(&sandbox);
-    let ledger: &Ledger = journal.ledger();
-    sandbox.wait_until("the worker begins a life", || ledger.generations(worker(1)).0 == 1);
-    // Without a ring, as if killed before it: no such queue is there any more.
-    ledger.set_queue(worker(1), 1, -1);
-    drop(journal);
-    sandbox.ok("client", &["Halo A;1"]);
+    let directory = Directory::open(&sandbox.dir()).expect("the directory");
+    let ledger = session::find(&directory).expect("a look").expect("a ledger");
+    sandbox.wait_until("the worker has a queue", || ledger.queue(worker(1)).0 == 1);
+    ledger.set_queue(worker(1), -1);
     sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
     let ended = sandbox.end(&mut by_hand);
     sandbox.assert_code(&ended, 0);

@@ -7,24 +7,23 @@ use std::thread;
 use common::cursors::Cursors;
 use common::fence::shared_memory;
 use common::instance::Instance;
-use common::journal::{Accept, Journal};
+use common::journal::{Accept, Journal, Opened};
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
+use common::session;
 use common::submission::Submission;
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use tests::{IpcObject, Sandbox};
+use tests::Sandbox;
 
 /// A balancer died inside a transaction. The next one appended what was missing; and since its
 /// renderer still held these lines, once more when it closed the session.
 #[test]
 fn a_redone_transaction_is_not_appended_again_by_the_next_one() {
     let sandbox = Sandbox::default();
-    let open = || Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
-    let mut journal = open();
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let mut journal = begin(&instance, b"a;2");
     journal.set_workers(Workers::new(1).unwrap()).unwrap();
-    let accepted = journal.accept(&[Submission::parse(b"a;2").unwrap()]).unwrap();
-    assert_eq!(accepted, Accept::Accepted(1));
     journal.ledger().set_received(2);
     let lines = "Received at lb: a (#message 1)\nReceived at lb: a (#message 2)\n";
     let at = journal.cursors().unwrap();
@@ -32,7 +31,9 @@ fn a_redone_transaction_is_not_appended_again_by_the_next_one() {
     journal.ledger().commit(&Cursors { log_len, line: 2, ..at });
     drop(journal);
 
-    let mut next = open();
+    let Opened::Session(mut next, false) = Journal::open(&instance, false).unwrap() else {
+        panic!("no session{}", sandbox.report())
+    };
     next.try_close(|_, _| Ok(true)).unwrap();
     let expected = format!("Message from client: a\nMessage count: 2\n{lines}");
     assert_eq!(sandbox.log(), expected);
@@ -40,35 +41,37 @@ fn a_redone_transaction_is_not_appended_again_by_the_next_one() {
     shared_memory::remove(next.ledger().segment_id()).unwrap();
 }
 
+/// Begins a session with one submission.
+fn begin<'a>(instance: &'a Instance, submission: &[u8]) -> Journal<'a> {
+    let submission = Submission::parse(submission).unwrap();
+    let (journal, accepted) = Journal::submit(instance, &[submission], false).unwrap();
+    assert_eq!(accepted, Accept::Accepted(1));
+    journal
+}
+
 /// A worker was stopped before it noticed its queue, and the balancer killed. The next balancer made a
-/// queue for the worker's next life, for which this life waited for ever.
+/// queue for the worker's next life, for which this life waited for ever. (Today the queue is the worker's.)
 #[test]
-fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
+fn a_worker_that_slept_through_a_balancer_executes_all_once() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["a;5"]);
-    let mut worker = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
+    let mut worker = sandbox.start("worker", &["--echo", "1"]);
+    sandbox.wait_until("the worker has a queue", || !sandbox.queues().is_empty());
     sandbox.stop(worker.pid());
-    let queues = || -> Vec<IpcObject> {
-        let objects = sandbox.ipc_objects().into_iter();
-        objects.filter(|object| matches!(object, IpcObject::Queue { .. })).collect()
+    let frames = || -> u64 {
+        sandbox.queues().iter().map(|queue| queue.stat().map_or(0, |stat| stat.messages)).sum()
     };
     let mut first = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
-    sandbox.wait_until("the first balancer's queue", || !queues().is_empty());
-    let first_queues = queues();
-    // It has told the worker of its queue when it sleeps.
-    sandbox.wait_until("the first balancer sleeps", || sleeps(first.pid()));
+    sandbox.wait_until("the first balancer has sent", || frames() == 1);
     first.kill();
     let mut second = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
-    sandbox.wait_until("the second balancer's queue", || {
-        !queues().is_empty() && queues() != first_queues
-    });
-    sandbox.wait_until("the second balancer sleeps", || sleeps(second.pid()));
+    sandbox.wait_until("the second balancer has sent", || frames() == 2);
     worker.signal(Signal::SIGCONT);
     for process in [&mut second, &mut worker] {
         let ended = sandbox.end(process);
         sandbox.assert_code(&ended, 0);
     }
+    assert_eq!(worker.stdout(), "a;1\na;2\na;3\na;4\na;5\n");
     sandbox.assert_clean();
 }
 
@@ -77,14 +80,14 @@ fn a_worker_that_slept_through_a_balancer_takes_the_next_ones_queue() {
 #[test]
 fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     let sandbox = Sandbox::default();
+    sandbox.ok("client", &["first;1"]);
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
-    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
     // This test is the worker, and so says when the session ends.
     let worker = WorkerId::new(1).unwrap();
     let instance = Instance::open(&sandbox.dir()).unwrap();
     instance.hold(Role::Worker(worker)).unwrap();
-    let mut journal = Journal::open(instance).unwrap().0;
-    sandbox.ok("client", &["first;1"]);
+    let ledger = session::find(instance.directory()).unwrap().unwrap();
+    let mut journal = Journal::of(&instance, ledger, false).unwrap();
     sandbox.wait_until("the message is received", || journal.ledger().received() == 1);
     journal.ledger().set_executed(worker, 1);
     journal.ledger().doorbell().ring();
@@ -103,6 +106,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
     drop(journal);
+    drop(instance);
     sandbox.ok("loadbalancer", &["1"]);
     assert_eq!(sandbox.log().matches("Worker 1: 1 messages\n").count(), 2);
     sandbox.assert_clean();
@@ -113,8 +117,10 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
 #[test]
 fn a_look_for_work_beside_busy_writers_took_the_ledger_for_damaged() {
     let sandbox = Sandbox::default();
-    let open = || Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
-    let (writer, reader) = (open(), open());
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let writer = begin(&instance, b"a;1");
+    let ledger = session::find(instance.directory()).unwrap().unwrap();
+    let mut reader = Journal::of(&instance, ledger, false).unwrap();
     let at = writer.cursors().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -149,75 +155,4 @@ fn a_report_that_cannot_be_written_stops_nothing(
     let mut command = sandbox.command(program, args);
     command.stderr(std::fs::File::create("/dev/full").unwrap());
     assert_eq!(command.status().unwrap().code(), Some(code), "{}", sandbox.report());
-}
-
-/// Workers without any work were told to end at the same time. Each one saw the others still there, and
-/// so none of them removed the ledger.
-#[test]
-fn of_workers_that_leave_at_once_the_last_removes_the_ledger() {
-    let sandbox = Sandbox::default();
-    let ids = [1, 2].map(|k| WorkerId::new(k).unwrap());
-    let mut workers = ids.map(|id| sandbox.start("worker", &[&id.to_string()]));
-    let instance = Instance::open(&sandbox.dir()).unwrap();
-    let holds = |id| instance.is_held_by_another(Role::Worker(id)).unwrap();
-    sandbox.wait_until("both wait for a queue", || {
-        ids.into_iter().all(holds) && workers.iter().all(|worker| sleeps(worker.pid()))
-    });
-    // With the log locked, both come to the point where they look for others.
-    instance.log().lock().unwrap();
-    for worker in &workers {
-        worker.signal(Signal::SIGTERM);
-    }
-    sandbox.wait_until("neither counts as there", || !ids.into_iter().any(holds));
-    instance.log().unlock().unwrap();
-    for worker in &mut workers {
-        sandbox.end(worker);
-    }
-    sandbox.assert_clean();
-}
-
-/// A signal ended a worker that still waited for the log's lock. It looked for nobody, and the other one,
-/// which had ended before, had seen it there.
-#[test]
-fn a_worker_that_was_aborted_at_its_start_left_an_unused_ledger() {
-    let sandbox = Sandbox::default();
-    let mut first = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("it has a ledger, and the lock no more", || {
-        !sandbox.ipc_objects().is_empty() && sleeps(first.pid())
-    });
-    let instance = Instance::open(&sandbox.dir()).unwrap();
-    instance.log().lock().unwrap();
-    let mut second = sandbox.start("worker", &["2"]);
-    sandbox.wait_until("it waits", || second.stderr().contains("has locked sistem.log"));
-    first.signal(Signal::SIGTERM);
-    sandbox.assert_code(&sandbox.end(&mut first), 143);
-    second.signal(Signal::SIGTERM);
-    sandbox.wait_until("it is about to leave", || {
-        !sandbox.is_held(Role::Worker(WorkerId::new(2).unwrap()))
-    });
-    instance.log().unlock().unwrap();
-    sandbox.assert_code(&sandbox.end(&mut second), 143);
-    sandbox.assert_clean();
-}
-
-/// A worker without any work ended beside a process that was about to end itself, in another way, and
-/// looked for nobody. So each of them left the ledger to the other one.
-#[test]
-fn whoever_ends_last_removes_a_ledger_that_was_never_used() {
-    let sandbox = Sandbox::default();
-    let mut worker = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("the worker waits for a queue", || sleeps(worker.pid()));
-    let mut client = sandbox.start_with_pipe("client", &[]);
-    sandbox.wait_until("the client has its role", || sandbox.is_held(Role::Client));
-    worker.signal(Signal::SIGTERM);
-    sandbox.assert_code(&sandbox.end(&mut worker), 143);
-    assert!(sandbox.segment().is_some(), "the client may begin this session");
-    drop(client.take_stdin());
-    sandbox.assert_code(&sandbox.end(&mut client), 0);
-    sandbox.assert_clean();
-}
-
-/// Whether a process sleeps on a futex.
-fn sleeps(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("futex"))
 }

@@ -64,23 +64,25 @@ fn a_worker_prints_what_the_frames_say(
     sandbox.assert_clean();
 }
 
-/// The queues are lowered before any message can be in them: while no worker has come, and nothing was
-/// submitted.
+/// The queues are lowered while nothing is in them.
 #[rstest]
 #[case::one_small_frame(64)]
 #[case::the_least(FRAME_LEN_MIN as u64)]
 #[case::odd(333)]
 fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
-    let submissions = [("Halo A", 10), (LONGEST, 7), ("x", 100)];
+    let submissions = [("first", 2), ("Halo A", 10), (LONGEST, 7), ("x", 100)];
     let sandbox = Sandbox::default();
-    let mut running = vec![sandbox.start("loadbalancer", &["--no-spawn", "2"])];
-    sandbox.wait_until("it has queues", || sandbox.queues().len() == 2);
+    let mut running = vec![sandbox.start("loadbalancer", &["--serve", "--no-spawn", "2"])];
+    running.extend([1, 2].map(|k| sandbox.start("worker", &["--echo", &k.to_string()])));
+    submit(&sandbox, &submissions[..1]);
+    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker2: message received"));
     for queue in sandbox.queues() {
         foreign::set_bytes_max(queue, bytes_max).unwrap();
     }
-    submit(&sandbox, &submissions);
-    // Worker 2's queue is made again when worker 2 comes, so lower the new one too.
-    running.extend([1, 2].map(|k| sandbox.start("worker", &["--echo", &k.to_string()])));
+    submit(&sandbox, &submissions[1..]);
+    let executed = || sandbox.log().matches(": message received\n").count();
+    sandbox.wait_until("all is executed", || executed() == 119);
+    running[0].signal(Signal::SIGTERM);
     for process in &mut running {
         let ended = sandbox.end(process);
         sandbox.assert_code(&ended, 0);

@@ -3,20 +3,29 @@
 #![forbid(unsafe_code)]
 
 use common::cursors::Cursors;
-use common::instance::Instance;
-use common::journal::Journal;
+use common::fence::shared_memory::{self, Segment};
+use common::instance::{Instance, KeyOf};
+use common::journal::{Journal, Opened};
+use common::layout::Layout;
 use common::ledger::Ledger;
 use common::line;
 use common::submission::Submission;
+use nix::sys::signal::Signal;
 use tests::Sandbox;
+use tests::oracle::canonical_log;
 
 #[test]
 fn completes_what_a_dead_client_committed() {
     let sandbox = Sandbox::default();
-    let mut balancer = sandbox.start("loadbalancer", &["2"]);
-    sandbox.wait_until("the workers are there", || [1, 2].iter().all(|&k| sandbox.has_worker(k)));
+    sandbox.ok("client", &["first;2"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "2"]);
+    let first = canonical_log(&[("first", 2)], 2);
+    sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
     // What a client does up to its commit point, and no further.
-    let (journal, _) = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap();
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let Opened::Session(journal, _) = Journal::open(&instance, false).unwrap() else {
+        panic!("no session{}", sandbox.report())
+    };
     let submission = Submission::parse(b"Halo A;3").unwrap();
     let (at, ledger) = (journal.cursors().unwrap(), journal.ledger());
     let mut lines = Vec::new();
@@ -25,14 +34,49 @@ fn completes_what_a_dead_client_committed() {
     ledger.commit(&Cursors {
         log_len: at.log_len + lines.len() as u64,
         tail: at.tail + Ledger::record_len(&submission),
-        submissions: 1,
-        messages: 3,
+        submissions: 2,
+        messages: 5,
         ..at
     });
-    drop(journal);
-
+    let all = canonical_log(&[("first", 2), ("Halo A", 3)], 2);
+    sandbox.wait_for_log(all.find("Worker 1: ").unwrap() as u64);
+    balancer.signal(Signal::SIGTERM);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
-    assert_eq!(sandbox.sessions()[0].shares, [2, 1], "{}", sandbox.report());
+    assert_eq!(sandbox.sessions()[0].shares, [3, 2], "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// A client died between its commit point and its lines, before there was anything else: no event in the
+/// directory tells of it.
+#[test]
+fn begins_with_what_a_dead_client_committed() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["2"]);
+    sandbox.wait_until("the workers are there", || [1, 2].iter().all(|&k| sandbox.has_worker(k)));
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let submission = Submission::parse(b"Halo A;3").unwrap();
+    // Made before, so that the balancer has seen all events when the ledger comes.
+    let key = instance.directory().keys(KeyOf::Segment).next().unwrap();
+    let id = shared_memory::create(key, size_of::<Layout>()).unwrap();
+    let ledger = Ledger::new(Segment::attach(id).unwrap());
+    let mut lines = Vec::new();
+    line::append_submission(&mut lines, &submission);
+    {
+        let lock = instance.log().lock();
+        ledger.lay_out(1, &instance.identity(), b"", &Cursors::default());
+        ledger.write_submission(0, &submission);
+        ledger.commit(&Cursors {
+            log_len: lines.len() as u64,
+            tail: Ledger::record_len(&submission),
+            submissions: 1,
+            messages: 3,
+            ..Cursors::default()
+        });
+        lock.and_then(|()| instance.log().unlock()).unwrap();
+    }
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    sandbox.assert_log(&canonical_log(&[("Halo A", 3)], 2));
     sandbox.assert_clean();
 }

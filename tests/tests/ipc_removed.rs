@@ -44,14 +44,18 @@ fn queues_are_made_again(#[values(1, 58, 70)] percent: u64) {
 fn queues_are_made_again_for_idle_workers() {
     let sandbox = Sandbox::default();
     let mut running: Vec<_> = ["1", "2", "3"].map(|k| sandbox.start("worker", &[k])).into();
-    running.push(sandbox.start("loadbalancer", &["--no-spawn", "3"]));
-    sandbox.wait_until("there are queues", || sandbox.ipc_objects().len() == 4);
+    running.push(sandbox.start("loadbalancer", &["--serve", "--no-spawn", "3"]));
+    sandbox.ok("client", &["first;3"]);
+    sandbox.wait_until("all is executed", || sandbox.log().contains("Worker3: message received"));
     assert!(remove(&sandbox, QUEUES) > 0);
     sandbox.ok("client", &["Halo A;10"]);
+    let expected = canonical_log(&[("first", 3), ("Halo A", 10)], 3);
+    sandbox.wait_for_log(expected.find("Worker 1: ").unwrap() as u64);
+    running[3].signal(nix::sys::signal::Signal::SIGTERM);
     for process in running.iter_mut().rev() {
         sandbox.assert_code(&sandbox.end(process), 0);
     }
-    sandbox.assert_log(include_str!("sample.log"));
+    assert_eq!(sandbox.sessions()[0].shares, [5, 4, 4]);
     sandbox.assert_clean();
 }
 
@@ -82,9 +86,10 @@ fn without_its_ledger_it_ends_and_is_finished_later(
 fn a_rebuilt_session_forgets_no_queue() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
-    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "5"]);
-    sandbox.wait_until("there are queues", || sandbox.queues().len() == 5);
-    balancer.kill();
+    let mut running = vec![sandbox.start("loadbalancer", &["--no-spawn", "5"])];
+    running.extend(["4", "5"].map(|k| sandbox.start("worker", &[k])));
+    sandbox.wait_until("there are queues", || sandbox.queues().len() == 2);
+    running.iter_mut().for_each(Process::kill);
     assert_eq!(remove(&sandbox, SEGMENTS), 1);
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(include_str!("sample.log"));

@@ -2,7 +2,6 @@
 //! again finishes it, byte for byte. (`cargo xtask crash` does this at every instant.)
 #![forbid(unsafe_code)]
 
-use common::role::Role;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -141,7 +140,7 @@ fn a_client(#[values(1, 50, 400)] accepted: usize) {
     sandbox.wait_until("it was told of some", || client.stdout().lines().count() >= accepted);
     client.kill();
     let told = client.stdout().lines().count();
-    sandbox.wait_until("the balancer heeds signals", || sandbox.is_held(Role::Balancer));
+    sandbox.wait_until("the balancer heeds signals", || sandbox.has_balancer());
     balancer.signal(Signal::SIGTERM);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     let logged = submissions(&sandbox.log());

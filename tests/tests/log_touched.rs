@@ -5,8 +5,6 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use common::instance::Instance;
-use common::journal::Journal;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::canonical_log;
@@ -135,26 +133,6 @@ fn removed() {
     waiting.sandbox.assert_clean();
 }
 
-/// A ledger that was never used, too, may be beside a log that was cut.
-#[test]
-fn fresh_mends_an_unused_ledger() {
-    let sandbox = Sandbox::default();
-    sandbox.ok("client", &["Halo A;10"]);
-    sandbox.ok("loadbalancer", &["3"]);
-    // What a worker that is killed while it waits leaves.
-    drop(Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap());
-    std::fs::write(sandbox.log_path(), "").unwrap();
-    let refused = sandbox.run("loadbalancer", &["3"]);
-    sandbox.assert_code(&refused, 3);
-    assert!(refused.stderr.contains("loadbalancer --fresh N"), "what to do: {refused:#?}");
-    let mut balancer = sandbox.start("loadbalancer", &["--fresh", "3"]);
-    sandbox.wait_until("all work", || sandbox.has_worker(3));
-    sandbox.ok("client", &["Halo A;10"]);
-    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
-    sandbox.assert_log(include_str!("sample.log"));
-    sandbox.assert_clean();
-}
-
 #[test]
 fn replaced_by_a_copy() {
     let mut waiting = waiting();
@@ -197,42 +175,56 @@ fn locked_by_others_for_a_while() {
     sandbox.assert_clean();
 }
 
-/// Log rotation, as the README allows it. The ledger, in which nothing was, stayed for a log that was gone:
-/// every client was refused, and the service ended with 0 and left it behind.
+/// Log rotation between sessions. A service that waited for its first submission ended, or was there for nobody.
 #[rstest]
-fn a_log_renamed_between_sessions_made_the_next_one_impossible(
-    #[values("renamed", "removed")] how: &str,
-    #[values("noticed", "drained", "killed")] end: &str,
+fn a_service_that_waits_goes_on_with_the_log_that_took_the_place(
+    #[values("renamed", "removed", "replaced")] how: &str,
+    #[values(false, true)] by_hand: bool,
 ) {
     let sandbox = Sandbox::default();
     let (log, aside) = (sandbox.log_path(), sandbox.dir().join("rotated"));
     sandbox.ok("client", &["first;3"]);
     sandbox.ok("loadbalancer", &["3"]);
-    // Alone: a worker that comes after the renaming begins a session beside the new log.
-    let mut service = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "3"]);
-    sandbox.wait_until("it serves", || sandbox.ipc_objects().len() == 4);
+    let mut running = Vec::new();
+    if by_hand {
+        running.extend(["1", "2", "3"].map(|k| sandbox.start("worker", &[k])));
+    }
+    let args: &[_] = if by_hand { &["--serve", "--no-spawn", "3"] } else { &["--serve", "3"] };
+    running.insert(0, sandbox.start("loadbalancer", args));
+    sandbox.wait_until("it serves", || [1, 2, 3].iter().all(|&k| sandbox.has_worker(k)));
     std::fs::rename(&log, &aside).unwrap();
     let before = std::fs::read_to_string(&aside).unwrap();
-    if how == "removed" {
-        std::fs::remove_file(&aside).unwrap();
-    }
-    match end {
-        "killed" => service.kill(),
-        "drained" => service.signal(Signal::SIGTERM),
+    match how {
+        "removed" => std::fs::remove_file(&aside).unwrap(),
+        "replaced" => std::fs::write(&log, "").unwrap(),
         _ => {}
     }
-    if end != "killed" {
-        let ended = sandbox.end(&mut service);
-        let noticed = ended.status.code() == Some(3) && ended.stderr.contains("start again");
-        assert!(noticed || end == "drained" && ended.status.success(), "{ended:#?}");
-        sandbox.wait_until("nothing is left", || sandbox.ipc_objects().is_empty());
-    }
     sandbox.ok("client", &["Halo A;10"]);
-    sandbox.ok("loadbalancer", &["3"]);
-    sandbox.assert_log(&canonical_log(&[("Halo A", 10)], 3));
-    if how == "renamed" {
+    let expected = include_str!("sample.log");
+    sandbox.wait_for_log(expected.find("Worker 1: ").unwrap() as u64);
+    running[0].signal(Signal::SIGTERM);
+    for process in &mut running {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
+    sandbox.assert_log(expected);
+    if how != "removed" {
         assert_eq!(std::fs::read_to_string(&aside).unwrap(), before, "{}", sandbox.report());
         std::fs::remove_file(&aside).unwrap();
     }
     sandbox.assert_clean();
+}
+
+/// logrotate's copytruncate, while nothing is written: nobody noticed before the next submission.
+#[test]
+fn a_log_cut_under_an_idle_service_was_noticed_by_nobody() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut service = sandbox.start("loadbalancer", &["--serve", "3"]);
+    let all = include_str!("sample.log");
+    sandbox.wait_for_log(all.find("Worker 1: ").unwrap() as u64);
+    OpenOptions::new().write(true).open(sandbox.log_path()).unwrap().set_len(0).unwrap();
+    let ended = sandbox.end(&mut service);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("it was truncated"), "{ended:#?}");
 }

@@ -20,7 +20,7 @@ fn client_first_and_gone() {
 fn balancer_first() {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", &["3"]);
-    sandbox.wait_until("the ledger is there", || !sandbox.ipc_objects().is_empty());
+    sandbox.wait_until("its workers run", || sandbox.has_worker(3));
     sandbox.ok("client", &["Halo A;10"]);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);

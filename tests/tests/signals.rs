@@ -50,7 +50,7 @@ fn a_signal_without_any_submission_leaves_nothing(
 ) {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", args);
-    sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 4);
+    sandbox.wait_until("it has its role", || sandbox.has_balancer());
     balancer.signal(signal);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
@@ -64,7 +64,7 @@ fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1)] which: usize) {
     let (signal, code) = BOTH[which];
     let sandbox = Sandbox::default();
     let mut worker = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("it has a ledger", || !sandbox.ipc_objects().is_empty());
+    sandbox.wait_until("it has its role", || sandbox.has_worker(1));
     worker.signal(signal);
     let ended = sandbox.end(&mut worker);
     sandbox.assert_code(&ended, code);
@@ -107,7 +107,7 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
 /// Waiting at its start for the lock on the log, which a stopped process held, neither heard a signal.
 #[rstest]
 fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
-    #[values(&["loadbalancer", "3"], &["loadbalancer", "--fresh", "3"], &["worker", "1"])] command: &[&str],
+    #[values(&["loadbalancer", "3"], &["loadbalancer", "--fresh", "3"])] command: &[&str],
     #[values(0, 1)] which: usize,
 ) {
     let (signal, code) = BOTH[which];
@@ -117,11 +117,9 @@ fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
     log.lock().unwrap();
     let mut process = sandbox.start(command[0], &command[1..]);
     sandbox.wait_until("it waits", || process.stderr().contains("has locked sistem.log"));
-    if command[0] == "loadbalancer" {
-        // The first asks it to drain. Two that meet in a process are one.
-        process.signal(signal);
-        sandbox.wait_until("the first is taken", || !process.has_pending_signals());
-    }
+    // The first asks it to drain. Two that meet in a process are one.
+    process.signal(signal);
+    sandbox.wait_until("the first is taken", || !process.has_pending_signals());
     process.signal(signal);
     let ended = sandbox.end(&mut process);
     sandbox.assert_code(&ended, code);
@@ -156,10 +154,9 @@ fn a_service_that_finishes_anothers_drain_serves_on() {
 
 /// Whether a client that comes now has to wait for the next session.
 fn is_closing(sandbox: &Sandbox) -> bool {
-    use common::instance::Instance;
-    use common::journal::Journal;
-    let journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
-    journal.cursors().unwrap().closing == 1
+    let directory = common::instance::Directory::open(&sandbox.dir()).unwrap();
+    let ledger = common::session::find(&directory).unwrap();
+    ledger.is_some_and(|ledger| ledger.cursors().unwrap().closing == 1)
 }
 
 #[test]

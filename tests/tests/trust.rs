@@ -1,11 +1,13 @@
 //! Objects of others under our keys: stepped over, left as they were, and the sample comes out right.
 #![forbid(unsafe_code)]
 
+use common::cursors::Cursors;
+use common::fence::foreign;
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::{foreign, shared_memory};
-use common::instance::{Directory, Instance, KeyOf};
-use common::journal::Journal;
+use common::fence::shared_memory::{self, Segment};
+use common::instance::{Directory, KeyOf};
 use common::layout::Layout;
+use common::ledger::{Identity, Ledger};
 use common::rotation::WorkerId;
 use rstest::rstest;
 use tests::{IpcObject, Sandbox};
@@ -43,20 +45,12 @@ fn a_segment(key: i32, size: usize, mode: i32) -> i32 {
 #[case::smaller(|key| a_segment(key, SIZE - 1, 0o600))]
 #[case::tiny(|key| a_segment(key, 1, 0o600))]
 #[case::larger(|key| a_segment(key, SIZE + 1, 0o600))]
-#[case::of_another_version(|key| {
-    let id = a_segment(key, SIZE, 0o600);
-    foreign::write_segment(id, 0, b"PIPIPLB\xff").unwrap();
-    id
-})]
-#[case::garbage(|key| {
-    let id = a_segment(key, SIZE, 0o600);
-    let garbage: Vec<u8> = (0..SIZE).map(|i| (i * i % 251) as u8 | 1).collect();
-    foreign::write_segment(id, 0, &garbage).unwrap();
-    id
-})]
 #[case::of_another_directory(|key| {
     let id = a_segment(key, SIZE, 0o600);
-    foreign::write_segment(id, 0, b"PIPIPLB\x01").unwrap();
+    let ledger = Ledger::new(Segment::attach(id).unwrap());
+    let identity = Identity { directory: [1, 2, 3], log: [4, 5, 6] };
+    ledger.lay_out(7, &identity, b"/elsewhere", &Cursors::default());
+    ledger.publish();
     id
 })]
 fn a_foreign_segment_is_stepped_over(#[case] make: fn(i32) -> i32) {
@@ -67,6 +61,28 @@ fn a_foreign_segment_is_stepped_over(#[case] make: fn(i32) -> i32) {
     run_the_sample(&sandbox);
     assert_eq!(sandbox.ipc_objects(), [IpcObject::Segment { id, key }]);
     assert!(foreign::read_segment(id).unwrap() == before, "it was written to");
+}
+
+/// What may be ours, damaged or of another version: beside it a second ledger was made.
+#[rstest]
+#[case::of_another_version(b"PIPIPLB\xff")]
+#[case::garbage(b"12345678")]
+fn a_segment_that_may_be_our_own_was_stepped_over(#[case] magic: &[u8]) {
+    let sandbox = Sandbox::default();
+    let key = keys(&sandbox, KeyOf::Segment)[0];
+    let id = a_segment(key, SIZE, 0o600);
+    foreign::write_segment(id, 0, magic).unwrap();
+    for (program, arg) in [("client", "Halo A;10"), ("loadbalancer", "3"), ("worker", "1")] {
+        let ended = sandbox.run(program, &[arg]);
+        sandbox.assert_code(&ended, 3);
+        assert!(ended.stderr.contains(&format!("`ipcrm -m {id}`")), "{ended:#?}");
+        assert_eq!(ended.stdout, "");
+    }
+    assert_eq!(sandbox.ipc_objects(), [IpcObject::Segment { id, key }]);
+    // As the message says.
+    shared_memory::remove(id).unwrap();
+    run_the_sample(&sandbox);
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -106,13 +122,12 @@ fn all_keys_of_the_segment_are_taken() {
     let sandbox = Sandbox::default();
     let ids: Vec<i32> =
         keys(&sandbox, KeyOf::Segment).into_iter().map(|key| a_segment(key, 100, 0o600)).collect();
-    for (program, arg) in [("client", "Halo A;10"), ("loadbalancer", "3"), ("worker", "1")] {
-        let ended = sandbox.run(program, &[arg]);
-        sandbox.assert_code(&ended, 3);
-        let says = "all 16 keys for the shared memory segment of this directory are used";
-        assert!(ended.stderr.contains(says), "{ended:#?}");
-        assert_eq!(ended.stdout, "");
-    }
+    // Only a client makes a ledger.
+    let ended = sandbox.run("client", &["Halo A;10"]);
+    sandbox.assert_code(&ended, 3);
+    let says = "all 16 keys for the shared memory segment of this directory are used";
+    assert!(ended.stderr.contains(says), "{ended:#?}");
+    assert_eq!(ended.stdout, "");
     assert_eq!(sandbox.log(), "");
     // One of them goes, and all is well.
     shared_memory::remove(ids[7]).unwrap();
@@ -173,25 +188,24 @@ fn all_keys_of_a_queue_are_taken() {
     assert_eq!(sandbox.ipc_objects().len(), 15);
 }
 
-/// A ledger that says another queue is the worker's, of the same user and mode.
+/// A ledger that says another queue is the worker's, of the same user and mode: nothing is sent there.
 #[test]
-fn a_worker_takes_nothing_out_of_a_queue_that_is_not_its_own() {
+fn a_balancer_puts_nothing_into_a_queue_that_is_not_its_workers() {
     let sandbox = Sandbox::default();
-    let mut worker = sandbox.start("worker", &["1"]);
-    sandbox.wait_until("the worker has come", || sandbox.has_worker(1));
-    let journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
-    let (ledger, id) = (journal.ledger(), WorkerId::new(1).unwrap());
-    sandbox.wait_until("it begins a life", || ledger.generations(id).0 == 1);
-    // The second worker's key is none of the first one's.
-    let foreign = a_queue(queue_key(&sandbox, 2)[0], 0o600);
-    ledger.set_queue(id, 1, foreign.0);
-    ledger.stage().ring();
-    sandbox.wait_until("it asks for another queue", || ledger.generations(id).0 > 1);
-    assert_eq!(foreign.stat().unwrap().messages, 1);
-    foreign.remove().unwrap();
-    drop(journal);
     sandbox.ok("client", &["Halo A;10"]);
-    sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
-    sandbox.assert_code(&sandbox.end(&mut worker), 0);
+    let directory = Directory::open(&sandbox.dir()).unwrap();
+    let ledger = common::session::find(&directory).unwrap().unwrap();
+    let elsewhere = Sandbox::default();
+    let foreign = foreign::create_queue(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
+    ledger.set_queue(WorkerId::new(1).unwrap(), foreign.0);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
+    sandbox.wait_until("it asks for worker 1", || balancer.stderr().contains("start `worker 1`"));
+    assert_eq!(foreign.stat().unwrap().messages, 0);
+    foreign.remove().unwrap();
+    let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
+    for process in std::iter::once(&mut balancer).chain(&mut workers) {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
     sandbox.assert_clean();
 }

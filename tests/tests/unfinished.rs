@@ -65,7 +65,7 @@ fn another_n_is_refused_and_told_the_right_one(#[values("1", "2", "4", "256")] n
 fn another_n_is_fine_while_nothing_was_submitted() {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", &["5"]);
-    sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 6);
+    sandbox.wait_until("its workers run", || sandbox.has_worker(5));
     balancer.kill();
     sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
     sandbox.ok("client", &["Halo A;10"]);
@@ -97,7 +97,7 @@ fn fresh_sets_nothing_aside_when_all_is_finished() {
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["3"]);
     let mut balancer = sandbox.start("loadbalancer", &["--fresh", "3"]);
-    sandbox.wait_until("it runs", || !sandbox.ipc_objects().is_empty());
+    sandbox.wait_until("it runs", || sandbox.has_worker(3));
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     sandbox.assert_log(&SAMPLE.repeat(2));
@@ -186,8 +186,9 @@ fn half_a_submission_never_happened() {
 #[test]
 fn fresh_took_a_session_cut_between_its_totals_for_finished() {
     let sandbox = Sandbox::default();
-    let mut journal = Journal::open(Instance::open(&sandbox.dir()).unwrap()).unwrap().0;
-    journal.accept(&[Submission::parse(b"x;1").unwrap()]).unwrap();
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let first = [Submission::parse(b"x;1").unwrap()];
+    let mut journal = Journal::submit(&instance, &first, false).unwrap().0;
     journal.set_workers(Workers::new(3).unwrap()).unwrap();
     journal.ledger().set_received(1);
     journal.ledger().set_executed(WorkerId::new(1).unwrap(), 1);

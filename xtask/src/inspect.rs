@@ -9,7 +9,6 @@ use common::cursors::Cursors;
 use common::error::{Error, exit};
 use common::fence::message_queue::MessageQueue;
 use common::instance::{Directory, LOG_NAME};
-use common::layout::MAGIC;
 use common::ledger::Ledger;
 use common::rotation::WorkerId;
 use common::session;
@@ -55,8 +54,8 @@ pub(crate) fn dump(dir: &Path) -> Value {
         "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
         "objects": IpcObject::of(dir).into_iter().map(object).collect::<Vec<_>>(),
         "ledger": match ledger {
-            Ok(found) => found.as_ref().map_or(Value::Null, describe),
-            Err(error) => json!({ "error": error.to_string() }),
+            Ok(Ok(found)) => found.as_ref().map_or(Value::Null, describe),
+            Ok(Err(error)) | Err(error) => json!({ "error": error.to_string() }),
         },
     })
 }
@@ -71,7 +70,7 @@ fn object(object: IpcObject) -> Value {
 }
 
 fn describe(ledger: &Ledger) -> Value {
-    if ledger.magic() != MAGIC {
+    if !ledger.is_published() {
         return json!({ "segment": ledger.segment_id(), "error": "it was never published" });
     }
     let cursors = ledger.cursors();
@@ -84,7 +83,6 @@ fn describe(ledger: &Ledger) -> Value {
         "bells": {
             "doorbell": format!("{:?}", ledger.doorbell()),
             "space": format!("{:?}", ledger.space()),
-            "stage": format!("{:?}", ledger.stage()),
         },
         "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
         "workers": workers(ledger, cursors.as_ref().ok()),
@@ -123,16 +121,14 @@ fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
 fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
     let n = at.map_or(0, |at| at.workers);
     WorkerId::all()
-        .filter(|&worker| u64::from(worker.get()) <= n || ledger.generations(worker).0 > 0)
+        .filter(|&worker| u64::from(worker.get()) <= n || ledger.queue(worker).0 > 0)
         .map(|worker| {
-            let (generation, queue_generation) = ledger.generations(worker);
-            let id = ledger.queue(worker);
+            let (generation, id) = ledger.queue(worker);
             json!({
                 "worker": worker.get(),
                 "executed": ledger.executed(worker),
                 "finished": ledger.is_finished(worker),
                 "generation": generation,
-                "queue_generation": queue_generation,
                 "queue": if id < 0 { Value::Null } else { queue(id) },
             })
         })

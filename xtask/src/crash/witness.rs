@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use common::cursors::Cursors;
 use common::instance::Directory;
-use common::layout::MAGIC;
 use common::ledger::Ledger;
 use common::session;
 use nix::sys::signal::{Signal, kill};
@@ -17,13 +16,8 @@ use crate::inspect;
 
 /// The directory's ledger, if there is one that is laid out.
 pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
-    let ledger = session::find(&Directory::open(dir).ok()?);
-    ledger.filter(|ledger| ledger.magic() == MAGIC)
-}
-
-/// Whether a submission was accepted in it.
-pub(crate) fn is_begun(ledger: &Ledger) -> bool {
-    ledger.is_pending() || ledger.cursors().is_ok_and(|at| at.submissions > 0)
+    let ledger = session::find(&Directory::open(dir).ok()?).ok()?;
+    ledger.filter(Ledger::is_published)
 }
 
 /// How far the session has come, what is pending included: it will be in the log.

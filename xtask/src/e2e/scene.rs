@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use common::role::Role;
 use common::rotation::Workers;
 use common::submission::Submission;
 use nix::sys::signal::Signal;
@@ -71,7 +70,7 @@ impl Plan<'_> {
             Order::LbFirst => {
                 others = self.start_others(&sandbox);
                 // From then on it heeds signals.
-                poll(deadline, || sandbox.is_held(Role::Balancer) || !others[0].1.is_running());
+                poll(deadline, || sandbox.has_balancer() || !others[0].1.is_running());
                 clients = self.start_clients(&sandbox);
             }
         }

@@ -311,8 +311,7 @@ impl Play<'_> {
 
     /// The load balancer is there, and may be joined.
     fn is_ready(&self) -> bool {
-        witness::cursors(&self.sandbox.dir())
-            .is_some_and(|at| at.workers == u64::from(self.scenario.workers))
+        self.sandbox.has_balancer()
     }
 
     /// Nothing is left to do: there is no ledger, which is removed last, and the log is complete.
@@ -335,7 +334,7 @@ impl Play<'_> {
         // one was to drain and serves on.
         let unused = (self.scenario.by_hand || self.scenario.serve)
             && !self.steps.is_empty()
-            && at.is_some_and(|at| at.submissions == 0);
+            && at.is_none();
         if !self.drained && self.is_ready() && (logged || unused && self.is_log_complete()) {
             let balancer = self.cast.get(&Role::Balancer);
             self.drained = balancer.is_some_and(Actor::terminate);

@@ -42,10 +42,10 @@ fn last_argument(pid: Pid) -> Option<String> {
 }
 
 fn queue_generation(dir: &Path, worker: WorkerId) -> Option<u32> {
-    witness::ledger(dir).map(|ledger| ledger.generations(worker).1)
+    witness::ledger(dir).map(|ledger| ledger.queue(worker).0)
 }
 
 fn has_frames(dir: &Path, worker: WorkerId) -> bool {
-    let queue = witness::ledger(dir).map(|ledger| MessageQueue(ledger.queue(worker)));
+    let queue = witness::ledger(dir).map(|ledger| MessageQueue(ledger.queue(worker).1));
     queue.and_then(|queue| queue.stat().ok()).is_some_and(|stat| stat.messages > 0)
 }

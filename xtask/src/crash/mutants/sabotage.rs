@@ -76,8 +76,13 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "no-resend",
         about: "what was sent to a dead worker counts as sent to its next life",
         file: "loadbalancer/src/outlet.rs",
-        from: "self.sent = ledger.executed(self.worker);",
-        to: "self.sent = self.sent.max(ledger.executed(self.worker));",
+        from: "*self = Self::new(self.worker);
+        self.generation = Some(generation);
+        self.sent = ledger.executed(self.worker);",
+        to: "let sent = self.sent.max(ledger.executed(self.worker));
+        *self = Self::new(self.worker);
+        self.generation = Some(generation);
+        self.sent = sent;",
     },
     Sabotage {
         name: "no-duplicate-drop",
@@ -89,24 +94,24 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "role-not-held",
         about: "roles are asked for, but not taken",
-        file: "common/src/instance.rs",
-        from: "match fcntl(&self.log, FcntlArg::F_OFD_SETLK(&role.lock())) {",
-        to: "match fcntl(&self.log, FcntlArg::F_OFD_GETLK(&mut role.lock())) {",
+        file: "common/src/role.rs",
+        from: "match fcntl(log, FcntlArg::F_OFD_SETLK(&lock(kind, bytes))) {",
+        to: "match fcntl(log, FcntlArg::F_OFD_GETLK(&mut lock(kind, bytes))) {",
     },
     Sabotage {
         name: "ledger-before-queues",
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
-        from: "    remove_queues(instance, at.workers()",
-        to: "    remove_segment(instance, ledger)?;
-    remove_queues(instance, at.workers()",
+        from: "    remove_queues(instance.directory(), |_| true)?;
+    remove_segment(instance, ledger)?;",
+        to: "    remove_segment(instance, ledger)?;",
     },
     Sabotage {
         name: "torn-tail-stays",
         about: "a session is rebuilt behind half a line",
         file: "common/src/session.rs",
         from: "if whole_len < log_len {",
-        to: "if whole_len < log_len && identity.log == [0; 3] {",
+        to: "if whole_len < log_len && replay.progress().workers.is_some_and(|n| n.get() > 256) {",
     },
     Sabotage {
         name: "path-not-checked",
@@ -119,7 +124,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "length-not-checked",
         about: "nobody looks whether the log is as long as what was written to it",
         file: "common/src/transaction.rs",
-        from: "        check_len(at.log_len, log_len)?;",
-        to: "        let _ = check_len(at.log_len, log_len);",
+        from: "        check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error))?;",
+        to: "        let _ = check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error));",
     },
 ];

@@ -93,10 +93,8 @@ fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
         stage.workers.iter_mut().flatten().for_each(tell_to_end);
         return Ok(stage.running().is_empty());
     };
-    // What was left of the work may have been finished, and a worker that came next have begun an
-    // empty session, before the balancer got that far.
-    let waits_in_vain =
-        witness::ledger(&stage.sandbox.dir()).is_some_and(|ledger| !witness::is_begun(&ledger));
+    // What was left of the work may have been finished before the balancer got that far.
+    let waits_in_vain = witness::ledger(&stage.sandbox.dir()).is_none();
     if !balancer.had_work || waits_in_vain {
         tell_to_end(balancer);
     }

@@ -135,8 +135,7 @@ impl<'a> Stage<'a> {
         let mut balancer = self.sandbox.start("loadbalancer", &["--fresh", WORKERS]);
         self.sandbox.wait_until("the new session may be joined", || {
             !balancer.is_running()
-                || witness::cursors(&self.sandbox.dir())
-                    .is_some_and(|at| at.workers.to_string() == WORKERS && at.submissions == 0)
+                || witness::ledger(&self.sandbox.dir()).is_none() && self.sandbox.has_balancer()
         });
         self.submit()?;
         code(&self.end(&mut balancer)?, 0)?;
