@@ -109,6 +109,14 @@ fn open_private(directory: &Directory, name: &str) -> Result<File, Errno> {
     openat(directory.file(), name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
 }
 
+/// Removes what a process left that was killed while it closed a log to others.
+pub(crate) fn remove_unfinished_copy(directory: &Directory) -> Result<(), Error> {
+    match unlinkat(directory.file(), PRIVATE_NAME, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::Log(error.into())),
+    }
+}
+
 /// Renames the log to the first free `sistem.log.<i>`, in one step, and returns that name.
 pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
     let dir = directory.file();

@@ -18,6 +18,7 @@ use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
+use crate::log_file;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
 
@@ -337,5 +338,6 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
     }
+    log_file::remove_unfinished_copy(instance.directory())?;
     Ok(name)
 }
