@@ -44,7 +44,8 @@ pub fn attach(instance: &Instance) -> Result<Found, Error> {
     let mut found = Found::Nothing;
     if let Some(ledger) = find(instance.directory())? {
         let has_submission = ledger.is_published() && ledger.committed()?.submissions > 0;
-        if has_submission && ledger.committed()?.is_ended() {
+        // Once its last transaction is in the log, too.
+        if has_submission && ledger.cursors()?.is_ended() {
             found = Found::Remains;
         } else if has_submission && ledger.header()?.identity.log != instance.identity().log {
             return Err(Error::LogReplaced);
