@@ -14,7 +14,7 @@
 //! # Exit status
 //!
 //! 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file trouble:
-//! those that it printed are accepted. SIGINT and SIGTERM kill it.
+//! those that it printed are accepted. SIGINT, SIGTERM and SIGHUP kill it.
 #![forbid(unsafe_code)]
 
 mod feed;

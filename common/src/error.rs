@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-/// Exit codes. 0 is done; 130 and 143 follow SIGINT and SIGTERM: a worker's first, a balancer's second.
+/// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
+/// balancer's second.
 pub mod exit {
     /// Part of the work failed: some submissions were accepted, some not.
     pub const PARTLY: u8 = 1;

@@ -223,6 +223,15 @@ impl<'a> Journal<'a> {
         })
     }
 
+    /// Messages that are accepted, and not logged to their last line.
+    pub fn messages_left(&mut self) -> Result<u64, Error> {
+        let at = self.cursors()?;
+        // Its `Received` lines come first.
+        let received = if at.all_logged() { None } else { self.count_at(&at)? };
+        let executed = at.line.saturating_sub(received.unwrap_or(at.line));
+        Ok(at.messages - at.base - executed)
+    }
+
     /// The count of the submission whose lines come next. Nothing if that is not where it was any more.
     fn count_at(&mut self, at: &Cursors) -> Result<Option<u64>, Error> {
         if let Some((head, count)) = self.head

@@ -27,6 +27,7 @@ pub(crate) struct Balancer<'a> {
     dispatch: Dispatch,
     crew: &'a mut Crew,
     serve: bool,
+    told_draining: bool,
     no_room: bool,
     told_no_room: bool,
     /// Since when the log's lock was taken whenever it was tried, and how long the log was.
@@ -53,6 +54,7 @@ impl<'a> Balancer<'a> {
             dispatch,
             crew,
             serve,
+            told_draining: false,
             no_room: false,
             told_no_room: false,
             locked: None,
@@ -73,6 +75,9 @@ impl<'a> Balancer<'a> {
                 return Ok(signal_exit_code(signal));
             }
             let draining = signals::is_asked_to_end();
+            if draining && !std::mem::replace(&mut self.told_draining, true) {
+                self.tell_draining()?;
+            }
             // An earlier load balancer may have been asked to drain.
             let ending = draining || !self.serve || self.journal.cursors()?.closing == 1;
             // Set before the look at the cursors: whoever logs the last line after it rings.
@@ -115,6 +120,16 @@ impl<'a> Balancer<'a> {
                 self.sleep(seen, advanced)?;
             }
         }
+    }
+
+    fn tell_draining(&mut self) -> Result<(), Error> {
+        match self.journal.messages_left()? {
+            0 => common::tell!("loadbalancer: draining: no messages left"),
+            left => {
+                common::tell!("loadbalancer: draining: {left} messages left; again to abort");
+            }
+        }
+        Ok(())
     }
 
     /// Writes one transaction of what is ready. A full disk is waited for.

@@ -12,13 +12,13 @@
 //! has been processed, nothing is left and no client is still feeding. A session that a killed
 //! load balancer left unfinished is finished first.
 //!
-//! SIGINT or SIGTERM drain: what was accepted is still processed. A second one aborts: what is
-//! unfinished stays for the next start.
+//! SIGINT, SIGTERM or SIGHUP drain: what was accepted is still processed. A second one aborts: what is
+//! unfinished stays for the next start. Those that come within half a second are one.
 //!
 //! # Exit status
 //!
-//! 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143
-//! aborted by a second SIGINT, SIGTERM.
+//! 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143,
+//! 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
 #![forbid(unsafe_code)]
 
 mod balance;
@@ -47,14 +47,14 @@ use crew::Crew;
 /// Log every submitted message and forward it round-robin to N workers.
 ///
 /// Exit status: 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
-/// trouble; 130, 143 aborted by a second SIGINT, SIGTERM.
+/// trouble; 130, 143, 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// The directory whose sistem.log and clients to use.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
-    /// Run on until SIGINT or SIGTERM.
+    /// Run on until SIGINT, SIGTERM or SIGHUP.
     #[arg(long)]
     serve: bool,
     /// Wait for workers started by hand instead of starting them.
@@ -82,6 +82,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
+    signals::watch_children();
     signals::watch(2).map_err(Error::system("sigaction"))?;
     let mut instance = Instance::open(&args.dir)?;
     if args.fresh

@@ -163,6 +163,15 @@ impl Sandbox {
         })
     }
 
+    /// Signals a program again and again until it ends: one signal soon after another is the same request.
+    pub fn end_by(&self, process: &mut Process, signal: Signal) -> Ended {
+        self.wait_until("a signal ends it", || {
+            process.signal(signal);
+            !process.is_running()
+        });
+        self.end(process)
+    }
+
     /// A program must have ended with this exit code.
     pub fn assert_code(&self, ended: &Ended, code: i32) {
         assert_eq!(ended.status.code(), Some(code), "{ended:#?}{}", self.report());
@@ -313,6 +322,7 @@ impl Sandbox {
             .iter()
             .filter_map(|sub| std::fs::read_dir(self.root.path().join(sub)).ok())
             .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
+            .filter(|path| path.is_file()) // reading a pipe might never end
             .collect();
         files.sort();
         for file in files {

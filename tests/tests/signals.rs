@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM: the first drains, the second aborts, and what is unfinished is finished by the
-//! next start.
+//! SIGINT, SIGTERM and SIGHUP: the first drains, the second aborts, and what is unfinished is finished by
+//! the next start.
 #![forbid(unsafe_code)]
 
 use std::io::Write;
@@ -10,10 +10,13 @@ use rstest::rstest;
 use tests::Sandbox;
 use tests::oracle::{canonical_log, submissions};
 
-const BOTH: [(Signal, i32); 2] = [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)];
+const ALL: [(Signal, i32); 3] =
+    [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)];
 
 #[rstest]
-fn serving_several_clients_is_drained(#[values(Signal::SIGINT, Signal::SIGTERM)] signal: Signal) {
+fn serving_several_clients_is_drained(
+    #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP)] signal: Signal,
+) {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", &["--serve", "3"]);
     let mut clients: Vec<_> =
@@ -46,7 +49,7 @@ fn serving_several_clients_is_drained(#[values(Signal::SIGINT, Signal::SIGTERM)]
 #[rstest]
 fn a_signal_without_any_submission_leaves_nothing(
     #[values(&["3"], &["--serve", "3"], &["--no-spawn", "3"])] args: &[&str],
-    #[values(Signal::SIGINT, Signal::SIGTERM)] signal: Signal,
+    #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP)] signal: Signal,
 ) {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", args);
@@ -54,14 +57,15 @@ fn a_signal_without_any_submission_leaves_nothing(
     balancer.signal(signal);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stderr.lines().last(), Some("loadbalancer: draining: no messages left"));
     sandbox.assert_clean();
     assert_eq!(sandbox.log(), "");
 }
 
 /// A worker that waits for its balancer.
 #[rstest]
-fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1)] which: usize) {
-    let (signal, code) = BOTH[which];
+fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1, 2)] which: usize) {
+    let (signal, code) = ALL[which];
     let sandbox = Sandbox::default();
     let mut worker = sandbox.start("worker", &["1"]);
     sandbox.wait_until("it has its role", || sandbox.has_worker(1));
@@ -74,11 +78,11 @@ fn a_signal_ends_a_worker_that_is_alone(#[values(0, 1)] which: usize) {
 /// The first signal asks to drain, which takes workers that are not there; so only the second ends it.
 #[rstest]
 fn the_second_signal_aborts_and_the_next_start_finishes(
-    #[values(0, 1)] which: usize,
+    #[values(0, 1, 2)] which: usize,
     #[values(false, true)] serve: bool,
     #[values(false, true)] locked: bool,
 ) {
-    let (signal, code) = BOTH[which];
+    let (signal, code) = ALL[which];
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
     let args: &[&str] = if serve { &["--no-spawn", "--serve", "3"] } else { &["--no-spawn", "3"] };
@@ -86,7 +90,6 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     let sample = include_str!("sample.log");
     sandbox.wait_for_log(sample.find("Worker1:").unwrap() as u64);
     balancer.signal(signal);
-    // Two signals that meet in a process are one: the first must have been taken.
     sandbox.wait_until("no session is open to clients any more", || is_closing(&sandbox));
     assert!(balancer.is_running(), "{}", sandbox.report());
     // A foreign program that has locked the log does not keep it from ending.
@@ -94,8 +97,7 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     if locked {
         log.lock().unwrap();
     }
-    balancer.signal(signal);
-    let ended = sandbox.end(&mut balancer);
+    let ended = sandbox.end_by(&mut balancer, signal);
     drop(log);
     sandbox.assert_code(&ended, code);
     assert!(ended.stderr.contains("start it again to finish the session"), "{ended:#?}");
@@ -104,24 +106,66 @@ fn the_second_signal_aborts_and_the_next_start_finishes(
     sandbox.assert_clean();
 }
 
+/// A terminal sends Ctrl-C to the whole group, and `npm start` or the like relays it too.
+#[test]
+fn one_ctrl_c_that_came_twice_aborted() {
+    let sandbox = Sandbox::default();
+    let sample = include_str!("sample.log");
+    let mut workers = vec![sandbox.start("worker", &["1"])];
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "3"]);
+    sandbox.wait_for_log(sample.find("Worker2:").unwrap() as u64);
+    balancer.signal(Signal::SIGINT);
+    balancer.signal(Signal::SIGTERM);
+    sandbox.wait_until("both are taken", || !balancer.has_pending_signals());
+    workers.extend(["2", "3"].map(|k| sandbox.start("worker", &[k])));
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    let told = "loadbalancer: draining: 9 messages left; again to abort\n";
+    assert_eq!(ended.stderr.matches("draining").count(), 1, "{ended:#?}");
+    assert!(ended.stderr.contains(told), "{ended:#?}");
+    for worker in &mut workers {
+        sandbox.assert_code(&sandbox.end(worker), 0);
+    }
+    sandbox.assert_log(sample);
+    sandbox.assert_clean();
+}
+
+/// `nohup loadbalancer --serve 3 &`, and the terminal is closed.
+#[test]
+fn a_hangup_that_was_to_be_ignored_drained() {
+    let sandbox = Sandbox::default();
+    let program = sandbox.command("loadbalancer", &[]).get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg("trap '' HUP; exec \"$0\" --serve 3").arg(program);
+    command.current_dir(sandbox.dir());
+    let mut balancer = sandbox.start_command(command, "nohup loadbalancer --serve 3");
+    sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 4);
+    balancer.signal(Signal::SIGHUP);
+    sandbox.ok("client", &["Halo A;10"]);
+    let sample = include_str!("sample.log");
+    sandbox.wait_for_log(sample.find("Worker 1: ").unwrap() as u64);
+    assert!(!balancer.stderr().contains("draining"), "{}", sandbox.report());
+    balancer.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(sample);
+    sandbox.assert_clean();
+}
+
 /// Waiting at its start for the lock on the log, which a stopped process held, neither heard a signal.
 #[rstest]
 fn who_waited_for_a_foreign_lock_was_deaf_to_signals(
     #[values(&["loadbalancer", "3"], &["loadbalancer", "--fresh", "3"])] command: &[&str],
-    #[values(0, 1)] which: usize,
+    #[values(0, 1, 2)] which: usize,
 ) {
-    let (signal, code) = BOTH[which];
+    let (signal, code) = ALL[which];
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
     let log = std::fs::File::open(sandbox.log_path()).unwrap();
     log.lock().unwrap();
     let mut process = sandbox.start(command[0], &command[1..]);
     sandbox.wait_until("it waits", || process.stderr().contains("has locked sistem.log"));
-    // The first asks it to drain. Two that meet in a process are one.
-    process.signal(signal);
-    sandbox.wait_until("the first is taken", || !process.has_pending_signals());
-    process.signal(signal);
-    let ended = sandbox.end(&mut process);
+    let ended = sandbox.end_by(&mut process, signal);
     sandbox.assert_code(&ended, code);
     assert!(ended.stderr.contains("aborted before it had the lock"), "{ended:#?}");
     drop(log);
@@ -173,9 +217,11 @@ fn aborted_in_the_middle_of_a_large_job() {
         let at_work = (sandbox.log_len() + 1).max(expected.len() as u64 * part / 5);
         let mut balancer = sandbox.start("loadbalancer", &["3"]);
         sandbox.wait_for_log(at_work.min(expected.len() as u64));
-        balancer.signal(Signal::SIGINT);
-        balancer.signal(Signal::SIGTERM);
-        let ended = sandbox.end(&mut balancer);
+        // Else the job may be done before a second signal is another request.
+        if let Some(worker) = sandbox.spawned_worker(2) {
+            sandbox.stop(worker);
+        }
+        let ended = sandbox.end_by(&mut balancer, Signal::SIGINT);
         // The last of them may still add to the log.
         sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
         match ended.status.code() {
@@ -193,8 +239,8 @@ fn aborted_in_the_middle_of_a_large_job() {
 
 /// `worker --echo 1 | less`: it waited for the reader of its output, whatever signals came.
 #[rstest]
-fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1)] which: usize) {
-    let (signal, code) = BOTH[which];
+fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1, 2)] which: usize) {
+    let (signal, code) = ALL[which];
     let sandbox = Sandbox::default();
     let pipe = sandbox.dir().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -15,7 +15,7 @@
 //! # Exit status
 //!
 //! 0 total logged, or left to the load balancer to log; 2 usage, or K above the load balancer's N; 3 IPC,
-//! peer or file trouble; 130, 143 ended by SIGINT, SIGTERM.
+//! peer or file trouble; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
 #![forbid(unsafe_code)]
 
 mod execute;
@@ -41,7 +41,7 @@ use execute::Executor;
 /// Execute the messages that the load balancer sends to worker K.
 ///
 /// Exit status: 0 total logged; 2 usage, or K above the load balancer's N; 3 IPC, peer or file trouble;
-/// 130, 143 ended by SIGINT, SIGTERM.
+/// 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
