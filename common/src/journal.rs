@@ -229,7 +229,7 @@ impl<'a> Journal<'a> {
         // Its `Received` lines come first.
         let received = if at.all_logged() { None } else { self.count_at(&at)? };
         let executed = at.line.saturating_sub(received.unwrap_or(at.line));
-        Ok(at.messages - at.base - executed)
+        Ok((at.messages - at.base).saturating_sub(executed))
     }
 
     /// The count of the submission whose lines come next. Nothing if that is not where it was any more.

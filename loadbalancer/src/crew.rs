@@ -7,6 +7,7 @@
 //! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
 //! | a worker started by hand is missing | asked for, once |
+//! | a child that is no worker ends | reaped |
 
 use std::ffi::OsString;
 use std::io;
@@ -22,6 +23,7 @@ use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
 const FAST_DEATHS_MAX: u32 = 5;
@@ -117,7 +119,20 @@ impl Crew {
             }
             look_again = [look_again, member.start_at].into_iter().flatten().min();
         }
+        self.reap_others();
         Ok(look_again)
+    }
+
+    /// Reaps what is no worker: children of the program that became this one, and orphans, all of which
+    /// come to PID 1 of a container. A worker's end is looked at, but left to [`Member::reap`].
+    fn reap_others(&self) {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
+            && !self.members.iter().any(|member| member.is(pid))
+        {
+            // It fails only if there is nothing to reap.
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
     }
 
     /// Waits for the workers to end; after so long they are killed.
@@ -156,6 +171,10 @@ impl Drop for Crew {
 }
 
 impl Member {
+    fn is(&self, pid: Pid) -> bool {
+        self.child.as_ref().is_some_and(|child| child.id().cast_signed() == pid.as_raw())
+    }
+
     fn executed(&self, ledger: Option<&Ledger>) -> u64 {
         ledger.map_or(0, |ledger| ledger.executed(self.worker))
     }

@@ -1,7 +1,7 @@
 //! Workers that stop, hang or do not even start: reported, replaced, or a clear error.
 #![forbid(unsafe_code)]
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
 use tests::Sandbox;
@@ -61,5 +61,30 @@ fn a_worker_program_that_does_not_work(#[case] program: &str, #[case] says: &str
     // The session is none the worse.
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
+/// A container's PID 1 gets every orphan, and a program that replaced a shell its jobs.
+#[test]
+fn children_that_are_no_workers_stayed_zombies() {
+    let sandbox = Sandbox::default();
+    let program = sandbox.command("loadbalancer", &[]).get_program().to_owned();
+    let script = r#"true & echo $!; sleep 1000 & echo $!; exec "$0" --serve 2"#;
+    let mut command = std::process::Command::new("sh");
+    command.arg("-c").arg(script).arg(program).current_dir(sandbox.dir());
+    let mut balancer = sandbox.start_command(command, "exec loadbalancer --serve 2");
+    sandbox.wait_until("both workers are there", || [1, 2].iter().all(|&k| sandbox.has_worker(k)));
+    let children: Vec<i32> = balancer.stdout().lines().map(|pid| pid.parse().unwrap()).collect();
+    let is_there = |pid: &i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    let worker = sandbox.spawned_worker(1).unwrap();
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(children[1]), Signal::SIGKILL).unwrap();
+    sandbox.wait_until("they are reaped", || !children.iter().any(is_there));
+    // How a worker ended is not lost by it.
+    sandbox.wait_until("its end is reported", || {
+        balancer.stderr().contains(&format!("worker 1 (process {worker}) ended: signal: 9"))
+    });
+    balancer.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     sandbox.assert_clean();
 }
