@@ -1,7 +1,7 @@
 //! The lock on the log: `flock(2)` on `sistem.log` itself, which the kernel releases when its holder
 //! dies, and which keeps out foreign programs that flock it too.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -71,13 +71,56 @@ impl Drop for LogLock<'_> {
     }
 }
 
-/// Who holds the lock, as far as `/proc/locks` tells (`proc_locks(5)`).
+/// Who holds the lock, as far as that is certain.
 pub(crate) fn holder(log: &File) -> String {
-    let inode = log.metadata().map(|m| format!(":{} ", m.ino())).unwrap_or_default();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks
-        .lines()
-        .filter(|line| line.contains("FLOCK") && line.contains(&inode))
-        .find_map(|line| line.split_whitespace().nth(4))
+    log.metadata()
+        .ok()
+        .and_then(|log| taker(&locks, &log).filter(|&pid| has_open(pid, &log)))
         .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// Who took the lock, as `/proc/locks` tells it (`proc_locks(5)`). On some file systems (btrfs, overlay) it names
+/// another device than `stat(2)`: then nobody is found.
+fn taker(locks: &str, log: &Metadata) -> Option<i32> {
+    let (major, minor) = (rustix::fs::major(log.dev()), rustix::fs::minor(log.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", log.ino());
+    locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        // Who waits for the lock has an arrow in front.
+        [_, "FLOCK", _, _, pid, of, ..] if of == file => pid.parse().ok(),
+        _ => None,
+    })
+}
+
+/// Who took the lock may be dead, and its number another process's: a child that inherited the open file then
+/// holds it. In another pid namespace the number is 0.
+fn has_open(pid: i32, log: &Metadata) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut files = files.filter_map(|file| std::fs::metadata(file.path()).ok());
+    files.any(|file| (file.dev(), file.ino()) == (log.dev(), log.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Inode numbers repeat on every file system, and who waits, or has a lock of another kind, is not the
+    /// holder.
+    #[test]
+    fn an_innocent_process_was_named() {
+        let log = tempfile::tempfile().unwrap().metadata().unwrap();
+        let (inode, dev) = (log.ino(), log.dev());
+        let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+        let others = format!(
+            "1: FLOCK  ADVISORY  WRITE 11 {major:02x}:{:02x}:{inode} 0 EOF\n\
+             1: -> FLOCK  ADVISORY  WRITE 12 {major:02x}:{minor:02x}:{inode} 0 EOF\n\
+             2: POSIX  ADVISORY  WRITE 13 {major:02x}:{minor:02x}:{inode} 0 EOF\n\
+             3: OFDLCK ADVISORY  READ -1 {major:02x}:{minor:02x}:{inode} 7 7\n\
+             4: FLOCK  ADVISORY  WRITE 14 {major:02x}:{minor:02x}:{inode}1 0 EOF\n",
+            minor ^ 1
+        );
+        assert_eq!(taker(&others, &log), None);
+        let held = format!("5: FLOCK  ADVISORY  WRITE 15 {major:02x}:{minor:02x}:{inode} 0 EOF\n");
+        assert_eq!(taker(&(others + &held), &log), Some(15));
+    }
 }

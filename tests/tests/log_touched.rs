@@ -175,6 +175,30 @@ fn locked_by_others_for_a_while() {
     sandbox.assert_clean();
 }
 
+/// A shell's file keeps the lock that flock(1) took on it. The message told the user to end flock(1), which was
+/// gone: the number is free for any other process.
+#[test]
+fn a_dead_process_was_named_as_the_locks_holder() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut command = std::process::Command::new("sh"); // flock is of util-linux
+    command.arg("-c").arg("exec 9<sistem.log; flock 9; exec sleep 1000").current_dir(sandbox.dir());
+    let mut holder = sandbox.start_command(command, "flock");
+    let log = std::fs::File::open(sandbox.log_path()).unwrap();
+    sandbox.wait_until("it is locked", || match log.try_lock() {
+        Ok(()) => log.unlock().is_err(),
+        Err(_) => true,
+    });
+    let mut balancer = sandbox.start("loadbalancer", &["3"]);
+    sandbox.wait_until("it says that it waits", || balancer.stderr().contains("has locked"));
+    let told = balancer.stderr();
+    assert_eq!(told, "waiting: another process has locked sistem.log\n", "{}", sandbox.report());
+    holder.kill();
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    sandbox.assert_log(include_str!("sample.log"));
+    sandbox.assert_clean();
+}
+
 /// Log rotation between sessions. A service that waited for its first submission ended, or was there for nobody.
 #[rstest]
 fn a_service_that_waits_goes_on_with_the_log_that_took_the_place(
