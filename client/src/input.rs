@@ -62,19 +62,25 @@ impl<R: Read> Input<R> {
                 self.line(batch);
             }
         }
-        if chunk.is_empty() && (self.too_long || !self.partial.is_empty()) {
+        if chunk.is_empty() && (self.too_long || !self.line_so_far().is_empty()) {
             self.line(batch); // the last line has no newline
         }
         Ok(!chunk.is_empty() || !batch.is_empty())
     }
 
+    /// Without the byte order mark that PowerShell and Notepad put before the first line.
+    fn line_so_far(&self) -> &[u8] {
+        let mark = if self.line_number == 0 { "\u{feff}" } else { "" };
+        self.partial.strip_prefix(mark.as_bytes()).unwrap_or(&self.partial)
+    }
+
     fn line(&mut self, batch: &mut Vec<Submission>) {
-        self.line_number += 1;
         let parsed = if self.too_long {
             Err(SubmissionError::LineTooLong)
         } else {
-            Submission::parse(&self.partial)
+            Submission::parse(self.line_so_far())
         };
+        self.line_number += 1;
         match parsed {
             Ok(submission) => {
                 self.accepted += 1;
@@ -118,8 +124,9 @@ mod tests {
     #[test]
     fn lines_are_found_wherever_reads_cut_them() {
         let long = "x".repeat(2 * SUBMISSION_LINE_LEN_MAX);
-        let bytes = format!("a;1\r\n\n{long}\nb;c;2\nbad\nlast;3");
+        let bytes = format!("\u{feff}a;1\r\n\n{long}\nb;c;2\nbad\nlast;3");
         for step in [1, 2, 3, 7, 100, 100_000] {
+            assert_eq!(all("\u{feff}".as_bytes(), step), (Vec::new(), 0), "step {step}: nothing");
             let (submissions, refused) = all(bytes.as_bytes(), step);
             assert_eq!(submissions, ["a;1", "b;c;2", "last;3"], "step {step}");
             assert_eq!(refused, 3, "step {step}: the empty, the long and the bad line");

@@ -149,8 +149,23 @@ fn bad_lines_among_good_ones_are_left_out() {
     sandbox.assert_clean();
 }
 
+/// As PowerShell and Notepad write a file: the mark became part of the first text.
+#[test]
+fn a_byte_order_mark_is_no_text() {
+    let sandbox = Sandbox::default();
+    let ended = run_with_input(&sandbox, "\u{feff}Halo A;2\r\nHalo A;2\r\n".as_bytes());
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stdout, "accepted Halo A;2\naccepted Halo A;2\n");
+    sandbox.ok("loadbalancer", &["2"]);
+    assert_eq!(submissions(&sandbox.log()), ["Halo A;2", "Halo A;2"]);
+    // In an argument nobody puts it by mistake.
+    let ended = sandbox.ok("client", &["\u{feff}Halo A;2"]);
+    assert_eq!(ended.stdout, "accepted \u{feff}Halo A;2\n");
+}
+
 #[rstest]
 #[case::nothing(b"", 0, 0)]
+#[case::only_a_byte_order_mark("\u{feff}".as_bytes(), 0, 0)]
 #[case::all_bad(b"a\nb;\n;1\n", 2, 3)]
 #[case::an_empty_line(b"\n", 2, 1)]
 #[case::zeros(&[0; 10_000], 2, 1)]
