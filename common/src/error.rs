@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use crate::layout::Layout;
+
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
 /// balancer's second.
 pub mod exit {
@@ -110,7 +112,7 @@ pub enum Error {
         why: String,
     },
     /// A call on an IPC object failed.
-    #[error("{object}: {call}: {}{}", source.desc(), hint(*source))]
+    #[error("{object}: {call}: {}{}", source.desc(), hint(call, *source))]
     Ipc {
         /// Which object.
         object: String,
@@ -202,14 +204,25 @@ pub enum Error {
     },
 }
 
-fn hint(error: Errno) -> &'static str {
-    match error {
-        Errno::ENOSPC => {
-            "; the system has no more IPC objects of this kind: remove unused ones (`ipcs`, `ipcrm`) or raise \
-             kernel.shmmni / kernel.msgmni"
+/// What to do. The limits are those of `sysctl(8)`, as `ipcs -l` lists them.
+fn hint(call: &str, error: Errno) -> String {
+    match (call, error) {
+        ("shmget", Errno::EINVAL) => {
+            let needed = size_of::<Layout>();
+            format!("; it needs {needed} bytes: `sysctl -w kernel.shmmax={needed}`, or more")
         }
-        Errno::ENOMEM => "; the system has no memory left for it",
-        _ => "",
+        ("shmget", Errno::ENOSPC) => {
+            "; the system has no more shared memory: remove unused segments (`ipcs -m`, `ipcrm -m ID`) or raise \
+             kernel.shmmni (how many) and kernel.shmall (pages of all)"
+                .to_owned()
+        }
+        ("msgget", Errno::ENOSPC) => {
+            "; the system has no more message queues: remove unused ones (`ipcs -q`, `ipcrm -q ID`) or raise \
+             kernel.msgmni"
+                .to_owned()
+        }
+        (_, Errno::ENOMEM) => "; the system has no memory left for it".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -161,12 +161,33 @@ fn missing_message_queues_are_named_and_the_next_start_finishes() {
         limit("2");
         let ended = sandbox.run("loadbalancer", &["3"]);
         sandbox.assert_code(&ended, 3);
-        assert!(ended.stderr.contains("kernel.msgmni"), "{ended:#?}");
+        let why = "no more message queues: remove unused ones (`ipcs -q`, `ipcrm -q ID`) or raise kernel.msgmni";
+        assert!(ended.stderr.contains(why), "{ended:#?}");
         sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
         limit("3");
         sandbox.ok("loadbalancer", &["3"]);
         assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
         sandbox.assert_clean();
+    });
+}
+
+/// Limits of old distributions: one had no hint, and the others' named the queues' limit.
+#[rstest]
+#[case::size("shmmax", "524288", "kernel.shmmax")]
+#[case::number("shmmni", "0", "kernel.shmmni (how many)")]
+#[case::pages("shmall", "16", "kernel.shmall (pages of all)")]
+fn a_limit_on_shared_memory_was_named_wrongly(
+    #[case] name: &str,
+    #[case] low: &str,
+    #[case] says: &str,
+) {
+    in_namespace("a_limit_on_shared_memory_was_named_wrongly", CloneFlags::CLONE_NEWIPC, || {
+        let sandbox = Sandbox::default();
+        std::fs::write(format!("/proc/sys/kernel/{name}"), low).unwrap();
+        let ended = sandbox.run("client", &["Halo A;10"]);
+        sandbox.assert_code(&ended, 3);
+        assert!(ended.stderr.contains(says), "{ended:#?}");
+        assert!(!ended.stderr.contains("msgmni"), "{ended:#?}");
     });
 }
 
