@@ -191,7 +191,7 @@ impl<'a> Balancer<'a> {
         }
         let (instance, ledger) = (self.journal.instance(), self.journal.ledger());
         self.dispatch.watch(instance, ledger, finishing)?;
-        self.crew.tend(instance, Some(ledger), finishing)
+        self.crew.tend(instance, Some((ledger, &self.dispatch)), finishing)
     }
 
     /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false

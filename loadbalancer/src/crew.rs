@@ -6,6 +6,7 @@
 //! | … within a second and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
 //! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
+//! | any worker executes nothing for 3 s of what waits in its queue: it is traced, frozen, stopped by hand | reported, once |
 //! | a worker started by hand is missing | asked for, once |
 //! | a child that is no worker ends | reaped |
 
@@ -26,11 +27,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
+use crate::dispatch::Dispatch;
+
 const FAST_DEATHS_MAX: u32 = 5;
 const FAST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
 const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
+const REPORT_STUCK_AFTER: Duration = Duration::from_secs(3);
 /// How often a young balancer looks whether a worker of a killed one is dead.
 const DYING: Duration = Duration::from_millis(10);
 /// How long workers may take to end when the balancer does.
@@ -53,8 +57,16 @@ struct Member {
     start_at: Option<Instant>,
     stopped_since: Option<Instant>,
     told_stopped: bool,
+    stuck: Option<Stuck>,
     told_missing: bool,
     told_no_fork: bool,
+}
+
+/// A worker that leaves something in its queue.
+struct Stuck {
+    since: Instant,
+    executed: u64,
+    told: bool,
 }
 
 /// The worker program beside this one.
@@ -75,27 +87,32 @@ impl Crew {
             start_at: None,
             stopped_since: None,
             told_stopped: false,
+            stuck: None,
             told_missing: false,
             told_no_fork: false,
         };
         Self { members: workers.ids().map(member).collect(), program, begun: now }
     }
 
-    /// Looks after everyone; without a ledger they wait for a session. `finishing`: everything is logged, only
+    /// Looks after everyone; without a session they wait for one. `finishing`: everything is logged, only
     /// totals are missing, so the dead are not replaced. Returns when to look again at the latest.
     pub(crate) fn tend(
         &mut self,
         instance: &Instance,
-        ledger: Option<&Ledger>,
+        session: Option<(&Ledger, &Dispatch)>,
         finishing: bool,
     ) -> Result<Option<Instant>, Error> {
+        let ledger = session.map(|(ledger, _)| ledger);
         let mut look_again: Option<Instant> = None;
         let young = self.begun.elapsed() < FAST;
         for member in &mut self.members {
             member.reap(ledger, finishing)?;
+            let stuck = member.stuck.take();
             if member.child.is_some() {
                 member.watch_stopped();
+                member.stuck = member.watch_progress(stuck, session);
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
+                member.stuck = member.watch_progress(stuck, session);
                 // By hand; or a killed balancer's, which may take a moment to die.
                 member.told_missing = false;
                 let dying = young && self.program.is_some();
@@ -265,7 +282,7 @@ impl Member {
 
     fn watch_stopped(&mut self) {
         let Some(child) = &mut self.child else { return };
-        if !is_stopped(child.id()) {
+        if state(child.id()) != Some('T') {
             self.stopped_since = None;
             self.told_stopped = false;
             return;
@@ -286,12 +303,45 @@ impl Member {
             let _ = child.kill();
         }
     }
+
+    /// A worker that lives and does not run. Whoever holds it goes on with it: it is not killed.
+    fn watch_progress(
+        &self,
+        before: Option<Stuck>,
+        session: Option<(&Ledger, &Dispatch)>,
+    ) -> Option<Stuck> {
+        let (ledger, dispatch) = session?;
+        let waiting = dispatch.waiting(self.worker, ledger)?;
+        let executed = ledger.executed(self.worker);
+        let mut stuck = before.filter(|stuck| stuck.executed == executed).unwrap_or(Stuck {
+            since: Instant::now(),
+            executed,
+            told: false,
+        });
+        let due = stuck.since.elapsed() >= REPORT_STUCK_AFTER && self.stopped_since.is_none();
+        if due && !std::mem::replace(&mut stuck.told, true) {
+            let what = match waiting {
+                0 => "its total is missing".to_owned(),
+                waiting => format!("{waiting} messages wait in its queue"),
+            };
+            let why = match self.child.as_ref().map(|child| (child.id(), state(child.id()))) {
+                Some((pid, Some('t'))) => format!("process {pid} is traced"),
+                Some((pid, _)) => format!("process {pid} seems to be frozen"),
+                None => "it seems to be stopped".to_owned(),
+            };
+            common::tell!(
+                "loadbalancer: worker {} makes no progress: {what}; {why}: continue or end it",
+                self.worker
+            );
+        }
+        Some(stuck)
+    }
 }
 
-/// Whether a process is stopped by a signal (`proc_pid_stat(5)`).
-fn is_stopped(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+/// The state of a process, as `proc_pid_stat(5)` names it: T is stopped by a signal, t by a tracer.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 fn errno(error: &io::Error) -> Errno {

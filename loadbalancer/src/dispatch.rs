@@ -11,7 +11,7 @@ use common::fence::message_queue::{MESSAGE_LEN_MAX, Message};
 use common::frame::FRAME_LEN_MIN;
 use common::instance::Instance;
 use common::ledger::Ledger;
-use common::rotation::Workers;
+use common::rotation::{WorkerId, Workers};
 
 use crate::outlet::{Outlet, Stock, Taken};
 
@@ -115,6 +115,11 @@ impl Dispatch {
         })
     }
 
+    /// See [`Outlet::waiting`].
+    pub(crate) fn waiting(&self, worker: WorkerId, ledger: &Ledger) -> Option<u64> {
+        self.outlets[worker.index()].waiting(ledger)
+    }
+
     /// Sends what may be sent and fits. Returns whether anything was.
     pub(crate) fn send(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
         let limit = self.forward_limit(at);
@@ -159,7 +164,6 @@ mod tests {
     use common::fence::message_queue::MessageQueue;
     use common::fence::shared_memory;
     use common::journal::{Advance, Journal};
-    use common::rotation::WorkerId;
     use common::session;
     use common::submission::Submission;
 

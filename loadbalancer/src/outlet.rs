@@ -282,6 +282,12 @@ impl Outlet {
         Ok(())
     }
 
+    /// What was sent and is not executed, if the worker leaves anything in its queue.
+    pub(crate) fn waiting(&self, ledger: &Ledger) -> Option<u64> {
+        let queued = self.queue?.stat().ok()?.messages;
+        (queued > 0).then(|| self.sent.saturating_sub(ledger.executed(self.worker)))
+    }
+
     fn shrink(&mut self, bytes_max: u64, tried: usize) -> Result<(), Error> {
         let len_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(tried.saturating_sub(1));
         if len_max < FRAME_LEN_MIN {

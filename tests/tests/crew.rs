@@ -1,7 +1,9 @@
 //! Workers that stop, hang or do not even start: reported, replaced, or a clear error.
 #![forbid(unsafe_code)]
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use rstest::rstest;
 use tests::Sandbox;
@@ -38,12 +40,55 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     let expected = canonical_log(&[("Halo A", 4)], 2);
     sandbox.wait_for_log(expected.find("Worker2:").unwrap() as u64);
+    // Ctrl-Z: nobody was told.
+    let told = "loadbalancer: worker 2 makes no progress: 2 messages wait in its queue; it seems to be stopped: \
+                continue or end it\n";
+    sandbox.wait_until("it is reported", || balancer.stderr().contains(told));
     assert!(balancer.is_running(), "{}", sandbox.report());
     workers[1].signal(Signal::SIGCONT);
     for process in workers.iter_mut().chain([&mut balancer]) {
         sandbox.assert_code(&sandbox.end(process), 0);
     }
     sandbox.assert_log(&expected);
+    sandbox.assert_clean();
+}
+
+/// In a debugger, or frozen with its container: alive, and not stopped by a signal. Nobody was told.
+#[rstest]
+#[case::at_work(false, "2 messages wait in its queue")]
+#[case::at_the_end(true, "its total is missing")]
+fn a_worker_that_is_held_was_waited_for_without_a_word(
+    #[case] at_the_end: bool,
+    #[case] what: &str,
+) {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "2"]);
+    sandbox.wait_until("worker 1 runs", || sandbox.has_worker(1));
+    if at_the_end {
+        sandbox.ok("client", &["Halo A;4"]);
+        sandbox.wait_until("all is executed", || sandbox.log().matches(": message").count() == 4);
+    }
+    let worker = Pid::from_raw(sandbox.spawned_worker(1).unwrap());
+    ptrace::seize(worker, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(worker).unwrap();
+    waitpid(worker, Some(WaitPidFlag::__WALL)).unwrap();
+    if at_the_end {
+        balancer.signal(Signal::SIGTERM);
+    } else {
+        sandbox.ok("client", &["Halo A;4"]);
+    }
+    let told = format!(
+        "loadbalancer: worker 1 makes no progress: {what}; process {worker} is traced: continue or end it\n"
+    );
+    sandbox.wait_until("it is reported", || balancer.stderr().contains(&told));
+    ptrace::detach(worker, None).unwrap();
+    if !at_the_end {
+        balancer.signal(Signal::SIGTERM);
+    }
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stderr.matches("makes no progress").count(), 1, "{ended:#?}");
+    sandbox.assert_log(&canonical_log(&[("Halo A", 4)], 2));
     sandbox.assert_clean();
 }
 
