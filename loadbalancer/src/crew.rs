@@ -273,10 +273,18 @@ impl Member {
                 self.start_at = Some(Instant::now() + FAST);
                 Ok(())
             }
-            Err(error) => Err(Error::Worker {
-                worker: self.worker.get(),
-                why: format!("cannot start {}: {error}", program.display()),
-            }),
+            Err(error) => {
+                let of = if program.exists() && errno(&error) == Errno::ENOENT {
+                    " (of its #! line)"
+                } else {
+                    ""
+                };
+                let program = program.display();
+                let why = format!(
+                    "cannot start {program}: {error}{of}; name one that can be started with --worker-program"
+                );
+                Err(Error::Worker { worker: self.worker.get(), why })
+            }
         }
     }
 

@@ -36,6 +36,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     let sandbox = Sandbox::default();
     let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
     sandbox.ok("client", &["Halo A;4"]);
+    sandbox.wait_until("worker 2 is there", || sandbox.has_worker(2));
     sandbox.stop(workers[1].pid());
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     let expected = canonical_log(&[("Halo A", 4)], 2);
@@ -92,18 +93,77 @@ fn a_worker_that_is_held_was_waited_for_without_a_word(
     sandbox.assert_clean();
 }
 
+/// What stands in the file that `--worker-program` names, its mode, and what is said.
 #[rstest]
-#[case::ends_at_once("/bin/false", "ended 5 times in a row as soon as it was started")]
-#[case::is_missing("/nonexistent/worker", "cannot start /nonexistent/worker: No such file")]
-#[case::is_no_program("/etc/passwd", "cannot start /etc/passwd: Permission denied")]
-fn a_worker_program_that_does_not_work(#[case] program: &str, #[case] says: &str) {
+#[case::is_missing("", "", "No such file or directory (os error 2)")]
+#[case::may_not_be_executed("#!/bin/sh\n", "600", "Permission denied (os error 13)")]
+#[case::is_no_program("junk", "700", "Exec format error (os error 8)")]
+#[case::has_no_interpreter(
+    "#!/nonexistent\n",
+    "700",
+    "No such file or directory (os error 2) (of its #! line)"
+)]
+fn a_worker_program_that_cannot_be_started(
+    #[case] content: &str,
+    #[case] mode: &str,
+    #[case] says: &str,
+) {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
-    let ended = sandbox.run("loadbalancer", &["--worker-program", program, "3"]);
+    let program = sandbox.dir().join("program");
+    if !mode.is_empty() {
+        write_program(&program, content, mode);
+    }
+    let name = program.to_str().unwrap();
+    let ended = sandbox.run("loadbalancer", &["--worker-program", name, "3"]);
     sandbox.assert_code(&ended, 3);
-    assert!(ended.stderr.contains(says), "{ended:#?}");
+    let option = "; name one that can be started with --worker-program";
+    assert_eq!(
+        ended.stderr,
+        format!("loadbalancer: worker 1: cannot start {name}: {says}{option}\n")
+    );
+    let _ = std::fs::remove_file(program);
+    finish(&sandbox);
+}
+
+/// A shell script that waits for the worker, `timeout`, `strace`: it said that the load balancer, which lived,
+/// was gone.
+#[rstest]
+#[case::does_not_exec(
+    "\"$REAL\" \"$@\"; exit $?",
+    Some("what --worker-program names must exec the worker")
+)]
+#[case::execs("exec \"$REAL\" \"$@\"", None)]
+#[case::ends("exit 1", Some("ended 5 times in a row as soon as it was started"))]
+fn a_wrapper_of_the_worker(#[case] script: &str, #[case] says: Option<&str>) {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let wrapper = sandbox.dir().join("wrapper");
+    write_program(&wrapper, &format!("#!/bin/sh\n{script}\n"), "700");
+    let mut command = sandbox.command("loadbalancer", &["--worker-program", "./wrapper", "3"]);
+    command.env("REAL", sandbox.command("worker", &[]).get_program());
+    let ended = sandbox.end(&mut sandbox.start_command(command, "loadbalancer"));
+    std::fs::remove_file(wrapper).unwrap();
+    let Some(says) = says else {
+        sandbox.assert_code(&ended, 0);
+        return sandbox.assert_log(include_str!("sample.log"));
+    };
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains(says) && !ended.stderr.contains("is gone"), "{ended:#?}");
+    finish(&sandbox);
+}
+
+/// Written by another process: a file that this one writes is open for a moment in what other tests start, and
+/// such a program cannot be executed (ETXTBSY).
+fn write_program(path: &std::path::Path, content: &str, mode: &str) {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", r#"printf %s "$1" >"$0" && chmod "$2" "$0""#]).arg(path);
+    assert!(command.args([content, mode]).status().unwrap().success());
+}
+
+/// The session is none the worse.
+fn finish(sandbox: &Sandbox) {
     sandbox.wait_until("the last of them is gone", || sandbox.processes().is_empty());
-    // The session is none the worse.
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(include_str!("sample.log"));
     sandbox.assert_clean();

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::error::{Error, report};
+use common::error::{Error, exit, report};
 use common::fence::signals;
 use common::instance::{Directory, Instance};
 use common::role::Role;
@@ -68,10 +68,18 @@ fn run(args: &Args) -> Result<u8, Error> {
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(Error::system("prctl"))?;
-        if unistd::getppid().as_raw() != parent {
+        let found = unistd::getppid().as_raw();
+        if found != parent {
+            // A dead one's number has no program file, also while it is a zombie: this worker ends with it.
+            if std::fs::read_link(format!("/proc/{parent}/exe")).is_err() {
+                return Ok(exit::TROUBLE);
+            }
             return Err(Error::Worker {
                 worker: args.worker.get(),
-                why: "the load balancer that started it is gone".to_owned(),
+                why: format!(
+                    "its parent is process {found}, not the load balancer (process {parent}): what \
+                     --worker-program names must exec the worker"
+                ),
             });
         }
     }
