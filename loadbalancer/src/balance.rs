@@ -18,6 +18,8 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// it for less, and at most.
 const RETRY_MIN: Duration = Duration::from_micros(50);
 const RETRY_MAX: Duration = Duration::from_millis(10);
+/// How long a client that feeds nothing is waited for in silence.
+const FED_PATIENCE: Duration = Duration::from_millis(500);
 /// How often the workers are looked after while there is work; the death of a child is noticed at once.
 const TEND_EVERY: Duration = Duration::from_millis(100);
 
@@ -33,6 +35,9 @@ pub(crate) struct Balancer<'a> {
     /// Since when the log's lock was taken whenever it was tried, and how long the log was.
     locked: Option<(Instant, u64)>,
     told_locked: bool,
+    /// Since when nothing but a client that is open keeps the session from its end.
+    fed_since: Option<Instant>,
+    told_fed: bool,
     tended: Option<Instant>,
     /// When a worker that died at once is to be started again.
     look_again: Option<Instant>,
@@ -59,6 +64,8 @@ impl<'a> Balancer<'a> {
             told_no_room: false,
             locked: None,
             told_locked: false,
+            fed_since: None,
+            told_fed: false,
             tended: None,
             look_again: None,
             retry: RETRY_MIN,
@@ -85,6 +92,9 @@ impl<'a> Balancer<'a> {
 
             let mut at = self.journal.cursors()?;
             let took = self.dispatch.take(self.journal.ledger(), &at)?;
+            if took {
+                self.fed_since = None;
+            }
             let mut advanced = self.advance()?;
             at = self.journal.cursors()?;
             self.dispatch.follow(self.journal.instance(), self.journal.ledger())?;
@@ -197,9 +207,20 @@ impl<'a> Balancer<'a> {
     /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false
     /// if it must be tried again.
     fn close(&mut self, draining: bool) -> Result<bool, Error> {
+        let mut is_fed = false;
         let closed = self.journal.try_close(|instance, at: &Cursors| {
-            Ok(draining || (at.all_logged() && !instance.is_held_by_another(Role::Client)?))
+            let done = draining || at.all_logged();
+            is_fed = done && !draining && instance.is_held_by_another(Role::Client)?;
+            Ok(done && !is_fed)
         });
+        if is_fed {
+            let since = *self.fed_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= FED_PATIENCE && !std::mem::replace(&mut self.told_fed, true) {
+                common::tell!(
+                    "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)"
+                );
+            }
+        }
         match closed {
             Err(error) if error.is_no_room() => {
                 self.tell_no_room(&error); // for a redo
@@ -219,6 +240,9 @@ impl<'a> Balancer<'a> {
             self.retry = (2 * self.retry).min(RETRY_MAX);
         } else {
             self.retry = RETRY_MIN;
+        }
+        if self.fed_since.is_some() && !self.told_fed {
+            limit = limit.min(FED_PATIENCE);
         }
         if let Some(look_again) = self.look_again {
             limit = limit.min(look_again.saturating_duration_since(Instant::now()));

@@ -112,6 +112,8 @@ fn a_one_shot_balancer_waits_for_a_client_that_feeds(
     let first = canonical_log(&[("first", 5)], 3);
     let without_totals = first.find("Worker 1: ").unwrap() as u64;
     sandbox.wait_for_log(without_totals);
+    let told = "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)\n";
+    sandbox.wait_until("it says what it waits for", || balancer.stderr() == told);
 
     // Everything that was accepted is logged. It must stay, and take what comes now.
     pipe.write_all(b"second;2\n").unwrap();
@@ -121,6 +123,7 @@ fn a_one_shot_balancer_waits_for_a_client_that_feeds(
 
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stderr, told, "once");
     let sessions = sandbox.sessions();
     assert_eq!(sessions.len(), 1, "{}", sandbox.report());
     assert_eq!(sessions[0].shares, [3, 2, 2]);
