@@ -1,16 +1,15 @@
 //! Reads `sistem.log` back: does it hold an unfinished session, and how far has that come? The way
 //! back when every IPC object is gone, after a reboot for example.
 
+mod lines;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 
 use crate::error::Error;
-use crate::fence::signals;
-use crate::line::{self, Line};
+use crate::line::{self, Line, LineError};
 use crate::replay::Replay;
-use crate::rotation::Workers;
-use crate::submission::TEXT_LEN_MAX;
+use crate::rotation::{WORKERS_MAX, Workers};
+use lines::{Lines, LinesBackward, half_line};
 
 /// What the log's end tells.
 #[derive(Debug)]
@@ -24,23 +23,20 @@ pub struct History {
 
 /// Reads a log of `log_len` bytes back.
 pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
-    let lines_end = last_line_end(log, log_len).map_err(Error::Log)?;
-    let fragment_len = log_len - lines_end;
-    let mut fragment = vec![0; fragment_len.min(2 * TEXT_LEN_MAX as u64) as usize];
-    log.read_exact_at(&mut fragment, lines_end).map_err(Error::Log)?;
+    let half = half_line(log, log_len)?;
+    let lines_end = log_len - half.len() as u64;
     let mut replay = Replay::new(None);
     let mut whole_len = lines_end;
     // Totals of the first workers look like those of a session that had no more of them; but half a total
     // behind them does not begin another session.
-    if !replay.may_begin_with(&fragment) || !is_finished(log, lines_end).map_err(Error::Log)? {
+    if !replay.may_begin_with(&half) || !is_finished(log, lines_end)? {
         let start = session_start(log, lines_end)?;
         whole_len = replay_from(log, start, lines_end, &mut replay)?;
     }
-    if fragment.len() as u64 != fragment_len || !replay.may_begin_with(&fragment) {
-        let why = format!(
-            "the half line at byte {lines_end} is none of this log's; expected {}",
-            replay.expected()
-        );
+    if !replay.may_begin_with(&half) {
+        let expected = replay.expected();
+        let why =
+            format!("the half line at byte {lines_end} is none of this log's; expected {expected}");
         return Err(Error::LogUnreadable { why });
     }
     if replay.is_inside_submission() {
@@ -51,24 +47,14 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
 
 /// Replays the lines from `start` to `end`. Returns where the last whole unit ends.
 fn replay_from(log: &File, start: u64, end: u64, replay: &mut Replay) -> Result<u64, Error> {
-    let mut reader = BufReader::with_capacity(1 << 20, log);
-    reader.seek(SeekFrom::Start(start)).map_err(Error::Log)?;
-    let mut line = Vec::new();
-    let mut at = start;
+    let mut lines = Lines::new(log, start, end)?;
     let mut whole_len = start;
-    while at < end {
-        line.clear();
-        heed_signals()?;
-        let len = reader.read_until(b'\n', &mut line).map_err(Error::Log)? as u64;
+    while let Some((at, line)) = lines.next()? {
         replay
-            .push(line.strip_suffix(b"\n").unwrap_or(&line))
+            .push(line)
             .map_err(|fault| Error::LogUnreadable { why: format!("at byte {at}: {fault}") })?;
-        at += len;
         if !replay.is_inside_submission() {
-            whole_len = at;
-        }
-        if len == 0 {
-            return Err(Error::Log(io::ErrorKind::UnexpectedEof.into()));
+            whole_len = at + line.len() as u64 + 1;
         }
     }
     Ok(whole_len)
@@ -77,13 +63,15 @@ fn replay_from(log: &File, start: u64, end: u64, replay: &mut Replay) -> Result<
 /// Whether the last session before `end` has all its totals. Looks at the end only: the totals 1..m
 /// must be a fair share of their sum G among m, and the last m + 1 executions be those of a rotation
 /// of m. If the session had more workers than totals, one of these would not be.
-fn is_finished(log: &File, end: u64) -> io::Result<bool> {
+fn is_finished(log: &File, end: u64) -> Result<bool, Error> {
     let mut lines = LinesBackward::new(log, end);
     let mut totals = Vec::new();
-    let mut next = lines.previous()?;
-    while let Some((_, Ok(Line::Total { worker, messages }))) = parsed(next.as_ref()) {
+    let mut next = previous(&mut lines)?;
+    while let Some(Ok(Line::Total { worker, messages })) = next
+        && totals.len() <= WORKERS_MAX as usize
+    {
         totals.push((worker, messages));
-        next = lines.previous()?;
+        next = previous(&mut lines)?;
     }
     if totals.is_empty() {
         return Ok(next.is_none());
@@ -99,25 +87,25 @@ fn is_finished(log: &File, end: u64) -> io::Result<bool> {
     let mut message = messages;
     let oldest = messages.saturating_sub(u64::from(workers.get()) + 1);
     while message > oldest {
-        match parsed(next.as_ref()) {
-            Some((_, Ok(Line::Executed { worker }))) => {
+        match next {
+            Some(Ok(Line::Executed { worker })) => {
                 message -= 1;
                 if worker != workers.worker_of(message) {
                     return Ok(false);
                 }
             }
-            Some((_, Ok(Line::Received { .. } | Line::Client { .. } | Line::Count { .. }))) => {}
+            Some(Ok(Line::Received { .. } | Line::Client { .. } | Line::Count { .. })) => {}
             _ => return Ok(false),
         }
-        next = lines.previous()?;
+        next = previous(&mut lines)?;
     }
     Ok(messages > 0)
 }
 
-fn parsed(line: Option<&(u64, Vec<u8>)>) -> Option<(u64, Result<Line<'_>, ()>)> {
-    line.map(|(at, bytes)| {
-        (*at, std::str::from_utf8(bytes).map_err(drop).and_then(|l| Line::parse(l).map_err(drop)))
-    })
+fn previous<'a>(
+    lines: &'a mut LinesBackward<'_>,
+) -> Result<Option<Result<Line<'a>, LineError>>, Error> {
+    Ok(lines.previous()?.map(|(_, line)| Line::parse_bytes(line)))
 }
 
 /// Where the last session before `end` begins: behind the last total that other lines follow.
@@ -125,9 +113,8 @@ fn session_start(log: &File, end: u64) -> Result<u64, Error> {
     let mut lines = LinesBackward::new(log, end);
     let mut start = end;
     let mut inside = false;
-    while let Some((at, line)) = lines.previous().map_err(Error::Log)? {
-        heed_signals()?;
-        let total = line::is_total(&line);
+    while let Some((at, line)) = lines.previous()? {
+        let total = line::is_total(line);
         if inside && total {
             return Ok(start);
         }
@@ -135,65 +122,6 @@ fn session_start(log: &File, end: u64) -> Result<u64, Error> {
         start = at;
     }
     Ok(0)
-}
-
-/// A long log takes a while, and nobody wants to wait for the end of that.
-fn heed_signals() -> Result<(), Error> {
-    signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
-}
-
-/// Where the last line that ends with `\n` ends.
-fn last_line_end(log: &File, len: u64) -> io::Result<u64> {
-    let mut end = len;
-    let mut chunk = vec![0; 64 << 10];
-    while end > 0 {
-        let start = end.saturating_sub(chunk.len() as u64);
-        let part = &mut chunk[..(end - start) as usize];
-        log.read_exact_at(part, start)?;
-        if let Some(i) = memchr::memrchr(b'\n', part) {
-            return Ok(start + i as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-/// A file's lines, the last one first.
-struct LinesBackward<'a> {
-    file: &'a File,
-    /// Bytes from `start` on, whose lines are not given out yet.
-    buffer: Vec<u8>,
-    start: u64,
-}
-
-impl<'a> LinesBackward<'a> {
-    const CHUNK: u64 = 256 << 10;
-
-    fn new(file: &'a File, end: u64) -> Self {
-        Self { file, buffer: Vec::new(), start: end }
-    }
-
-    /// The line before, without its `\n`, and where it begins.
-    fn previous(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
-        loop {
-            if let Some(body) = self.buffer.strip_suffix(b"\n") {
-                let line_start = memchr::memrchr(b'\n', body).map(|i| i + 1);
-                if let Some(at) = line_start.or((self.start == 0).then_some(0)) {
-                    let line = body[at..].to_vec();
-                    self.buffer.truncate(at);
-                    return Ok(Some((self.start + at as u64, line)));
-                }
-            } else if self.start == 0 {
-                return Ok(None);
-            }
-            let start = self.start.saturating_sub(Self::CHUNK);
-            let mut chunk = vec![0; (self.start - start) as usize];
-            self.file.read_exact_at(&mut chunk, start)?;
-            chunk.append(&mut self.buffer);
-            self.buffer = chunk;
-            self.start = start;
-        }
-    }
 }
 
 #[cfg(test)]

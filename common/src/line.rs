@@ -14,7 +14,7 @@ use std::io::Write;
 use std::str::FromStr;
 
 use crate::rotation::WorkerId;
-use crate::submission::{COUNT_MAX, Submission, TEXT_LEN_MAX};
+use crate::submission::{COUNT_MAX, Submission, TEXT_LEN_MAX, check_text};
 
 /// One line of the log, without its `\n`. Texts are borrowed from what it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,6 @@ pub enum Line<'a> {
 #[error("none of the five kinds of line")]
 pub struct LineError;
 
-/// The longest line, without its `\n`: that of a longest text and the largest index.
-pub const LINE_LEN_MAX: usize =
-    RECEIVED.len() + TEXT_LEN_MAX + RECEIVED_INDEX.len() + 10 + RECEIVED_END.len();
-
 const CLIENT: &str = "Message from client: ";
 const COUNT: &str = "Message count: ";
 const RECEIVED: &str = "Received at lb: ";
@@ -68,6 +64,13 @@ const WORKER: &str = "Worker";
 const EXECUTED_END: &str = ": message received";
 const TOTAL_MIDDLE: &str = ": ";
 const TOTAL_END: &str = " messages";
+
+/// The longest line, without its `\n`: a `Received` line of the longest text and the largest index.
+pub const LEN_MAX: usize = RECEIVED.len()
+    + TEXT_LEN_MAX
+    + RECEIVED_INDEX.len()
+    + (COUNT_MAX.ilog10() as usize + 1)
+    + RECEIVED_END.len();
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +89,11 @@ impl fmt::Display for Line<'_> {
 }
 
 impl<'a> Line<'a> {
+    /// Reads one line, as [`Self::parse`] does.
+    pub fn parse_bytes(line: &'a [u8]) -> Result<Self, LineError> {
+        std::str::from_utf8(line).map_err(|_| LineError).and_then(Self::parse)
+    }
+
     /// Reads one line, given without its `\n`. Only what [`Display`](fmt::Display) writes is a line:
     /// no other spacing, no leading zeros, no text that a client could not have submitted.
     pub fn parse(line: &'a str) -> Result<Self, LineError> {
@@ -117,7 +125,7 @@ impl<'a> Line<'a> {
 }
 
 fn valid_text(text: &str) -> Result<&str, LineError> {
-    Submission::new(text.as_bytes(), 1).map(|_| text).map_err(|_| LineError)
+    check_text(text.as_bytes()).map_err(|_| LineError)
 }
 
 fn id(digits: &str) -> Result<WorkerId, LineError> {

@@ -83,8 +83,7 @@ impl Replay {
     /// Reads one line, given without its `\n`. Returns the summary of the session that it ends or,
     /// where N was not known, that its predecessor has ended.
     pub fn push(&mut self, line: &[u8]) -> Result<Option<Summary>, Fault> {
-        let text = std::str::from_utf8(line).map_err(|_| Fault::NotALine)?;
-        self.push_line(Line::parse(text).map_err(|_| Fault::NotALine)?)
+        self.push_line(Line::parse_bytes(line).map_err(|_| Fault::NotALine)?)
     }
 
     fn push_line(&mut self, line: Line<'_>) -> Result<Option<Summary>, Fault> {

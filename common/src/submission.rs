@@ -126,7 +126,8 @@ impl Submission {
     }
 }
 
-fn check_text(text: &[u8]) -> Result<&str, SubmissionError> {
+/// The rules for a text.
+pub(crate) fn check_text(text: &[u8]) -> Result<&str, SubmissionError> {
     if text.is_empty() {
         return Err(SubmissionError::TextEmpty);
     }

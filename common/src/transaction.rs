@@ -10,7 +10,7 @@ use crate::instance::Instance;
 use crate::journal::Accept;
 use crate::layout::RING_LEN;
 use crate::ledger::Ledger;
-use crate::line::{LINE_LEN_MAX, Line};
+use crate::line::{self, Line};
 use crate::lock::LogLock;
 use crate::render::{Limits, Renderer, TRANSACTION_LEN};
 use crate::rotation::{WorkerId, Workers};
@@ -180,11 +180,11 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
 /// IPC namespace than the one in which its session went on.
 fn continued(log: &File, ledger: &Ledger, error: Error) -> Error {
     let Error::LogForeign { at } = error else { return error };
-    let mut bytes = [0; LINE_LEN_MAX + 1];
+    let mut bytes = [0; line::LEN_MAX + 1];
     let len = log.read_at(&mut bytes, at).unwrap_or(0);
     let line = bytes[..len].split(|&byte| byte == b'\n').next().unwrap_or_default();
-    match std::str::from_utf8(line).map(Line::parse) {
-        Ok(Ok(_)) => Error::LogContinued { at, segment: ledger.segment_id() },
+    match Line::parse_bytes(line) {
+        Ok(_) => Error::LogContinued { at, segment: ledger.segment_id() },
         _ => error,
     }
 }

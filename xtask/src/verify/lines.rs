@@ -51,7 +51,7 @@ fn keep(partial: &mut Vec<u8>, part: &[u8]) {
 
 /// A line of the log's grammar, if it is one.
 pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
-    std::str::from_utf8(line).ok().and_then(|line| Line::parse(line).ok())
+    Line::parse_bytes(line).ok()
 }
 
 #[cfg(test)]
