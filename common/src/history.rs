@@ -6,6 +6,7 @@ mod lines;
 use std::fs::File;
 
 use crate::error::Error;
+use crate::layout::RING_LEN;
 use crate::line::{self, Line, LineError};
 use crate::replay::Replay;
 use crate::rotation::{WORKERS_MAX, Workers};
@@ -53,6 +54,11 @@ fn replay_from(log: &File, start: u64, end: u64, replay: &mut Replay) -> Result<
         replay
             .push(line)
             .map_err(|fault| Error::LogUnreadable { why: format!("at byte {at}: {fault}") })?;
+        // Before all of them were read: there may be any number.
+        if replay.ring_len() > RING_LEN {
+            let why = "it has more unfinished submissions than a ledger holds".to_owned();
+            return Err(Error::LogUnreadable { why });
+        }
         if !replay.is_inside_submission() {
             whole_len = at + line.len() as u64 + 1;
         }

@@ -6,12 +6,14 @@
 //! one's `Received` lines 1..count, then its `Executed` lines in rotation; at the end the totals. A
 //! submission's two client lines stand together, anywhere before its first `Received` line.
 
-use std::collections::VecDeque;
+mod waiting;
+
 use std::fmt;
 
 use crate::line::{self, Line};
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::Submission;
+use waiting::Waiting;
 
 /// What a finished session came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub struct Replay {
     /// The text of a submission whose count line has not come yet.
     text: Option<String>,
     /// Submissions that are not written to their last line.
-    waiting: VecDeque<Submission>,
+    waiting: Waiting,
     /// Lines of the first of them that have been read.
     line: u64,
     /// Messages of all submissions before it.
@@ -98,12 +100,9 @@ impl Replay {
             Line::Client { text } => self.text = Some(text.to_owned()),
             Line::Count { count } => {
                 let text = self.text.take().unwrap_or_default();
-                // Both parts were checked when the lines were parsed.
-                if let Ok(submission) = Submission::new(text.as_bytes(), count) {
-                    self.submissions += 1;
-                    self.messages += u64::from(count);
-                    self.waiting.push_back(submission);
-                }
+                self.submissions += 1;
+                self.messages += u64::from(count);
+                self.waiting.push(&text, count);
             }
             Line::Received { .. } => self.line += 1,
             Line::Executed { worker } => {
@@ -114,9 +113,9 @@ impl Replay {
                     self.workers = u32::try_from(executed).ok().and_then(|n| Workers::new(n).ok());
                 }
                 self.line += 1;
-                let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
+                let count = self.count();
                 if self.line == 2 * count {
-                    self.waiting.pop_front();
+                    self.waiting.pop();
                     self.base += count;
                     self.line = 0;
                 }
@@ -159,10 +158,14 @@ impl Replay {
         Some(summary)
     }
 
+    /// Messages of the current submission.
+    fn count(&self) -> u64 {
+        self.waiting.first().map_or(0, |(_, count)| count.into())
+    }
+
     /// Messages executed: lines read for whole submissions, and for the current one.
     fn executed(&self) -> u64 {
-        let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
-        self.base + self.line.saturating_sub(count)
+        self.base + self.line.saturating_sub(self.count())
     }
 
     fn may_follow(&self, line: Line<'_>) -> bool {
@@ -179,10 +182,10 @@ impl Replay {
     /// The one line that may come next, client lines aside.
     fn due(&self) -> Option<Due<'_>> {
         let executed = self.executed();
-        if let Some(submission) = self.waiting.front() {
-            if self.line < u64::from(submission.count()) {
-                let index = u32::try_from(self.line + 1).unwrap_or(u32::MAX);
-                return Some(Due::Line(Line::Received { text: submission.text(), index }));
+        if let Some((text, count)) = self.waiting.first() {
+            if self.line < count.into() {
+                let index = u32::try_from(self.line + 1).unwrap_or(count);
+                return Some(Due::Line(Line::Received { text, index }));
             }
             return Some(match self.workers {
                 Some(workers) => Due::Line(Line::Executed { worker: workers.worker_of(executed) }),
@@ -212,7 +215,7 @@ impl Replay {
         }
         match self.due() {
             None => "`Message from client: …`".to_owned(),
-            Some(due) if self.waiting.is_empty() && self.totals > 0 => due.to_string(),
+            Some(due) if self.totals > 0 => due.to_string(),
             Some(due) => format!("{due} (or a new submission's `Message from client: …`)"),
         }
     }
@@ -238,6 +241,12 @@ impl Replay {
     /// Forgets the first line of a submission whose second never came.
     pub fn forget_half_submission(&mut self) {
         self.text = None;
+    }
+
+    /// Bytes that the submissions which are not written to their last line take in a ledger's ring.
+    #[must_use]
+    pub fn ring_len(&self) -> u64 {
+        self.waiting.ring_len()
     }
 
     /// A session has begun and has not ended.
@@ -279,16 +288,20 @@ pub struct Progress<'a> {
     pub totals: u32,
     /// N, if the lines tell it.
     pub workers: Option<Workers>,
-    /// Submissions that are not written to their last line.
-    pub waiting: &'a VecDeque<Submission>,
+    waiting: &'a Waiting,
 }
 
 impl Progress<'_> {
+    /// Submissions that are not written to their last line, each made when it is asked for.
+    pub fn waiting(&self) -> impl Iterator<Item = Submission> {
+        // Their parts were checked when the lines were parsed.
+        self.waiting.iter().filter_map(|(text, count)| Submission::new(text.as_bytes(), count).ok())
+    }
+
     /// Messages whose `Received` line stands, of those in the order of acceptance.
     #[must_use]
     pub fn received(&self) -> u64 {
-        let count = self.waiting.front().map_or(0, |s| u64::from(s.count()));
-        self.base + self.line.min(count)
+        self.base + self.line.min(self.waiting.first().map_or(0, |(_, count)| count.into()))
     }
 
     /// Messages executed by one worker.

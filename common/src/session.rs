@@ -15,7 +15,7 @@ use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
 use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
-use crate::layout::{Layout, MAGIC, RING_LEN};
+use crate::layout::{Layout, MAGIC};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::log_file;
@@ -193,15 +193,9 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Option<Ledger>, Error> {
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance.directory(), |_| true)?;
     let ledger = create_segment(instance)?;
-    for submission in progress.waiting {
-        let tail = cursors.tail + Ledger::record_len(submission);
-        if tail > RING_LEN {
-            remove_segment(instance, &ledger)?;
-            let why = "it has more unfinished submissions than a ledger holds".to_owned();
-            return Err(Error::LogUnreadable { why });
-        }
-        ledger.write_submission(cursors.tail, submission);
-        cursors.tail = tail;
+    for submission in progress.waiting() {
+        ledger.write_submission(cursors.tail, &submission);
+        cursors.tail += Ledger::record_len(&submission);
     }
     lay_out(instance, &ledger, &cursors);
     ledger.set_received(progress.received());

@@ -54,10 +54,10 @@ impl Account {
         account.submissions = progress.submissions;
         account.messages = progress.messages;
         account.text = text;
-        for submission in progress.waiting {
+        for submission in progress.waiting() {
             account.change(submission.text(), |balance| balance.expect(submission.count()));
         }
-        if let Some(first) = progress.waiting.front() {
+        if let Some(first) = progress.waiting().next() {
             // The submission's own count is a u32, so what is not above it is one, too.
             let received =
                 u32::try_from(progress.received() - progress.base).unwrap_or(first.count());
