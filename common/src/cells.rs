@@ -1,5 +1,6 @@
 //! The ledger's cells: what each worker has done, and which queue it has.
 
+use crate::cursors::Cursors;
 use crate::layout::Cell;
 use crate::ledger::Ledger;
 use crate::rotation::{WorkerId, Workers};
@@ -52,12 +53,23 @@ impl Ledger {
     /// Whether a worker is ready for its total.
     #[must_use]
     pub fn is_finished(&self, worker: WorkerId) -> bool {
-        self.cell(worker).finished.load(Ordering::Acquire) == 1
+        self.cell(worker).finished.load(Ordering::SeqCst) == 1
+    }
+
+    /// Whether the totals are due, and every worker is ready for its own. They are written together: some of
+    /// them look like those of a session that had no more workers, and after a reboot the log is all there is.
+    #[must_use]
+    pub fn are_totals_ready(&self, at: &Cursors) -> bool {
+        at.all_logged()
+            && at.closing == 1
+            && at.totals < at.workers
+            && at.workers().is_some_and(|n| n.ids().all(|worker| self.is_finished(worker)))
     }
 
     /// Makes a worker ready for its total: that worker, or the balancer for a dead one.
     pub fn set_finished(&self, worker: WorkerId) {
-        self.cell(worker).finished.store(1, Ordering::Release);
+        // SeqCst: of two that finish at once, one sees both.
+        self.cell(worker).finished.store(1, Ordering::SeqCst);
     }
 
     /// The balancer wants to be woken when this worker has executed so many.

@@ -32,8 +32,8 @@ pub enum Ready {
         /// Every message that was accepted is executed: nothing else is on its way.
         all: bool,
     },
-    /// A total.
-    Total,
+    /// The totals.
+    Totals,
     /// A transaction that is being written, or whose writer died.
     Pending,
 }
@@ -195,16 +195,14 @@ impl<'a> Journal<'a> {
     }
 
     fn ready_at(&mut self, at: &Cursors) -> Result<Ready, Error> {
-        let workers = at.workers();
         if at.all_logged() {
-            let next = workers.filter(|_| at.closing == 1).and_then(|workers| {
-                workers.ids().nth(usize::try_from(at.totals).unwrap_or(usize::MAX))
-            });
-            return Ok(match next {
-                Some(worker) if self.ledger.is_finished(worker) => Ready::Total,
+            return Ok(if self.ledger.are_totals_ready(at) {
+                Ready::Totals
+            } else if self.ledger.is_pending() {
                 // A dead client's, for example: its submission is accepted.
-                _ if self.ledger.is_pending() => Ready::Pending,
-                _ => Ready::Nothing,
+                Ready::Pending
+            } else {
+                Ready::Nothing
             });
         }
         let Some(count) = self.count_at(at)? else {
@@ -216,7 +214,7 @@ impl<'a> Journal<'a> {
             let ready = lines(self.ledger.received()) > 0;
             return Ok(if ready { Ready::Received } else { Ready::Nothing });
         }
-        let executed = workers.map_or(0, |workers| self.ledger.executed_frontier(workers));
+        let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
         Ok(match lines(executed) {
             0 => Ready::Nothing,
             lines => Ready::Executed { lines, all: executed == at.messages },

@@ -6,7 +6,6 @@ use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::line::{self, Line};
-use crate::rotation::WorkerId;
 use crate::runs::{ExecutedRun, ReceivedRun};
 use crate::submission::Submission;
 
@@ -180,14 +179,10 @@ impl Renderer {
         Ok(true)
     }
 
-    /// Renders the totals of workers that are ready for it, in order, up to and without number
-    /// `stop`, and moves the cursors over them.
-    pub fn totals(&mut self, at: &mut Cursors, stop: u64, is_ready: impl Fn(WorkerId) -> bool) {
+    /// Renders totals, so many with those that are written, and moves the cursors over them.
+    pub fn totals(&mut self, at: &mut Cursors, to: u64) {
         let Some(workers) = at.workers() else { return };
-        for worker in workers.ids().skip(at.totals as usize).take((stop - at.totals) as usize) {
-            if !is_ready(worker) {
-                break;
-            }
+        for worker in workers.ids().take(to as usize).skip(at.totals as usize) {
             let messages = workers.share(worker, at.messages);
             line::append(&mut self.bytes, Line::Total { worker, messages });
             at.totals += 1;
@@ -214,8 +209,7 @@ impl Renderer {
             runs: false,
         };
         self.lines(ledger, &mut at, &limits)?;
-        let totals = to.totals.max(at.totals);
-        self.totals(&mut at, totals, |_| true);
+        self.totals(&mut at, to.totals);
         let arrived = (at.head, at.base, at.line, at.totals)
             == (to.head, to.base, to.line, to.totals)
             && position == to.tail;

@@ -116,9 +116,8 @@ impl<'a> Transaction<'a> {
         let limits =
             Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
         self.renderer.lines(self.ledger, &mut next, &limits)?;
-        if next.all_logged() && next.closing == 1 {
-            let ledger = self.ledger;
-            self.renderer.totals(&mut next, self.at.workers, |worker| ledger.is_finished(worker));
+        if self.ledger.are_totals_ready(&self.at) {
+            self.renderer.totals(&mut next, self.at.workers);
         }
         if next == self.at { Ok(()) } else { self.put(next) }
     }

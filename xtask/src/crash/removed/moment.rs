@@ -6,6 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::cursors::Cursors;
+use common::ledger::Ledger;
+use common::rotation::WorkerId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::Process;
@@ -23,7 +25,7 @@ pub(crate) enum Moment {
     Received,
     /// In the middle of the workers' lines.
     Executed,
-    /// Between the totals.
+    /// The totals are due, and one worker is not ready for its own.
     Totals,
 }
 
@@ -39,14 +41,17 @@ impl Moment {
         }
     }
 
-    fn is_now(self, at: &Cursors) -> bool {
+    fn is_now(self, ledger: &Ledger, at: &Cursors) -> bool {
         let count = at.messages;
         match self {
             Self::NotStarted => true,
             Self::Received => at.line > 0 && at.line < count,
             // So many that the log tells N for certain.
             Self::Executed => at.line > count + 1000,
-            Self::Totals => at.totals == 1,
+            Self::Totals => {
+                let first = WorkerId::all().next();
+                at.totals == 0 && first.is_some_and(|worker_1| ledger.is_finished(worker_1))
+            }
         }
     }
 }
@@ -76,14 +81,14 @@ pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<boo
         while start.elapsed() < PATIENCE {
             let Ok(at) = ledger.cursors() else { continue };
             if moment == Moment::Totals && !asked && at.submissions > 0 && at.all_logged() {
-                // Worker 1's total can be logged, worker 2's has to wait.
+                // Worker 1 can finish, worker 2 cannot.
                 asked = true;
                 stop_worker_2(dir)?;
                 balancer.signal(Signal::SIGTERM);
             }
-            if moment.is_now(&at) {
+            if moment.is_now(&ledger, &at) {
                 stop_all(dir);
-                return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&at)));
+                return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&ledger, &at)));
             }
             if at.closing == 1 && moment != Moment::Totals {
                 return Ok(false);
