@@ -1,5 +1,17 @@
 //! Reads `sistem.log` back: does it hold an unfinished session, and how far has that come? The way
-//! back when every IPC object is gone, after a reboot for example.
+//! back when every IPC object is gone, after a reboot for example. Whatever the file holds, this takes time
+//! in proportion to its length, and no more memory than a ledger.
+//!
+//! # What the log alone cannot tell
+//!
+//! * N, before the turn has come round once: any N is then right that is not below a worker in the log.
+//! * Whether a session of fewer messages than workers has ended, when the log ends behind a whole total:
+//!   `Worker 1: 1 messages` is all of a session of one worker, and the first total of one of three. It counts as
+//!   ended, since nothing must be added to a session that has. All totals are written at once, so such an end
+//!   takes a write that was cut short exactly behind a line. (Behind half a line it is certain: the
+//!   session goes on.)
+//! * How a submission goes on of which only the first line stands, or less. Nobody was told that it was accepted,
+//!   so it never was.
 
 mod lines;
 
@@ -20,6 +32,8 @@ pub struct History {
     /// Bytes of the log up to the last whole unit. What follows is the beginning of a write that
     /// was cut short, and may be cut off.
     pub whole_len: u64,
+    /// What is missing of the half line behind it, `\n` included, if it is certain which line that begins.
+    pub completion: Option<Vec<u8>>,
 }
 
 /// Reads a log of `log_len` bytes back.
@@ -40,10 +54,11 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
             format!("the half line at byte {lines_end} is none of this log's; expected {expected}");
         return Err(Error::LogUnreadable { why });
     }
+    let completion = replay.completion(&half);
     if replay.is_inside_submission() {
         replay.forget_half_submission();
     }
-    Ok(History { replay, whole_len })
+    Ok(History { replay, whole_len, completion })
 }
 
 /// Replays the lines from `start` to `end`. Returns where the last whole unit ends.
@@ -133,6 +148,7 @@ fn session_start(log: &File, end: u64) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
     use crate::submission::Submission;
     use std::io::Write;
 
@@ -166,7 +182,7 @@ mod tests {
         for (count, n) in [(10, 3), (1, 1), (1, 3), (3, 3), (4, 3), (7, 1), (300, 256)] {
             let one = session(count, n);
             for contents in [one.clone(), format!("{}{one}", session(5, 2))] {
-                let History { replay, whole_len } = history(&contents).unwrap();
+                let History { replay, whole_len, .. } = history(&contents).unwrap();
                 assert!(!replay.is_begun(), "{count} messages, {n} workers");
                 assert_eq!(whole_len, contents.len() as u64);
             }
@@ -182,7 +198,7 @@ mod tests {
         let log = session(10, 3);
         for cut in 0..log.len() {
             let contents = format!("{before}{}", &log[..cut]);
-            let History { replay, whole_len } =
+            let History { replay, whole_len, completion } =
                 history(&contents).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
             let whole = &log[..usize::try_from(whole_len).unwrap() - before.len()];
             let lines = whole.lines().count();
@@ -193,6 +209,13 @@ mod tests {
                 if progress.base == 10 { total_lines } else { 2 + progress.line as usize };
             assert_eq!(lines, if lines < 2 { 0 } else { expected }, "cut at {cut}");
             assert!(contents.len() - usize::try_from(whole_len).unwrap() < 60, "cut at {cut}");
+            let half = &log[whole.len()..cut];
+            let rest = log[cut..].split_inclusive('\n').next().unwrap().as_bytes();
+            if lines < 2 || half.is_empty() {
+                assert_eq!(completion, None, "cut at {cut}");
+            } else if completion.is_some() || !"Worker".starts_with(half) {
+                assert_eq!(completion.as_deref(), Some(rest), "cut at {cut}");
+            }
         }
     }
 
@@ -202,15 +225,34 @@ mod tests {
         let mut log = session(1, 3);
         log.truncate(log.find("Worker 2: ").unwrap());
         assert!(!history(&log).unwrap().replay.is_begun(), "nobody can tell");
-        let History { replay, whole_len } = history(&format!("{log}Worker 2")).unwrap();
-        assert_eq!((replay.progress().totals, whole_len), (1, log.len() as u64));
+        let read = history(&format!("{log}Worker 2")).unwrap();
+        assert_eq!((read.replay.progress().totals, read.whole_len), (1, log.len() as u64));
+        assert_eq!(read.completion, None, "nobody could tell any more");
+    }
+
+    /// They were all kept in memory before they were refused: so what comes after them told that first.
+    #[test]
+    fn more_submissions_than_a_ledger_holds_are_refused_at_once() {
+        let mut log = Vec::new();
+        let submission = Submission::new(&[b'x'; 1000], 1).unwrap();
+        let fits = RING_LEN / Ledger::record_len(&submission);
+        (0..fits).for_each(|_| line::append_submission(&mut log, &submission));
+        let full = String::from_utf8(log.clone()).unwrap();
+        assert_eq!(history(&full).unwrap().replay.progress().submissions, fits);
+        line::append_submission(&mut log, &submission);
+        log.extend_from_slice(b"hello\n");
+        let error = history(&String::from_utf8(log).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("more unfinished submissions than"), "{error}");
     }
 
     #[test]
     fn strange_endings_are_refused() {
         // The largest number, too: shares of it were added up beyond it.
         let large = format!("Worker 1: {} messages\nWorker 2: 0 messages\n", u64::MAX);
-        for ending in [&large, "hello", "hello\n", "Worker 1: 4 messages\n", "Message count: 3\n"] {
+        let many = "Worker 1: 1 messages\n".repeat(1000);
+        let long = "x".repeat(line::LEN_MAX + 1);
+        let endings = [&large, &many, &long, "hello", "hello\n", "Worker 1: 4 messages\n"];
+        for ending in endings.into_iter().chain(["Message count: 3\n"]) {
             for log in [session(10, 3), session(10, 3)[..100].to_owned()] {
                 assert!(history(&format!("{log}{ending}")).is_err(), "{ending}");
             }

@@ -226,10 +226,27 @@ impl Replay {
         if self.text.is_some() {
             return line::begins_count(fragment);
         }
-        let due = self.due().is_some_and(|due| {
-            due.candidates().any(|line| line.to_string().as_bytes().starts_with(fragment))
-        });
-        due || (self.totals == 0 && line::begins_client(fragment))
+        self.begun(fragment).next().is_some() || (self.totals == 0 && line::begins_client(fragment))
+    }
+
+    /// What is missing of the line that these bytes begin, `\n` included. Nothing if they can begin two, or a
+    /// submission's, or if the whole line would say less than its half: that N workers had no more totals.
+    #[must_use]
+    pub fn completion(&self, fragment: &[u8]) -> Option<Vec<u8>> {
+        let all_logged = self.waiting.first().is_none();
+        let ambiguous = self.workers.is_none() && u64::from(self.totals) + 1 >= self.base;
+        if fragment.is_empty() || self.text.is_some() || all_logged && ambiguous {
+            return None;
+        }
+        let mut begun = self.begun(fragment);
+        let line = begun.next().filter(|_| begun.next().is_none())?;
+        Some([&line.as_bytes()[fragment.len()..], b"\n"].concat())
+    }
+
+    /// The lines that are due and begin so.
+    fn begun(&self, fragment: &[u8]) -> impl Iterator<Item = String> {
+        let lines = self.due().into_iter().flat_map(|due| due.candidates());
+        lines.map(|line| line.to_string()).filter(|line| line.as_bytes().starts_with(fragment))
     }
 
     /// The first line of a submission was read, but not its second.
@@ -327,7 +344,7 @@ enum Due<'a> {
 }
 
 impl<'a> Due<'a> {
-    fn candidates(&self) -> impl Iterator<Item = Line<'a>> {
+    fn candidates(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
         let executed = |worker: &Option<WorkerId>| worker.map(|worker| Line::Executed { worker });
         match self {
             Self::Line(line) => [Some(*line), None],

@@ -4,17 +4,19 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::libc;
 
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_private};
 use crate::layout::{Layout, MAGIC};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
@@ -30,7 +32,8 @@ const LOOKS: u32 = 100;
 pub enum Found {
     /// None.
     Nothing,
-    /// An ended one, whose objects a killed process left; they are removed now.
+    /// An ended one: its objects, which a killed process left, are removed now; or of its last line only half
+    /// stood in a log that may only grow, and the other half does now.
     Remains,
     /// A ledger.
     Ledger(Ledger),
@@ -54,7 +57,10 @@ pub fn attach(instance: &Instance) -> Result<Found, Error> {
         } // Else its maker, who had this lock, is dead.
         remove(instance, &ledger)?;
     }
-    Ok(rebuild(instance, log_len)?.map_or(found, Found::Rebuilt))
+    match rebuild(instance, log_len)? {
+        Found::Nothing => Ok(found),
+        rebuilt => Ok(rebuilt),
+    }
 }
 
 /// Makes the ledger of a new session, for its first submission. Under the log's lock, where
@@ -168,15 +174,14 @@ fn lay_out(instance: &Instance, ledger: &Ledger, cursors: &Cursors) {
 }
 
 /// Makes the ledger of the session that the log holds unfinished, if it does.
-fn rebuild(instance: &Instance, log_len: u64) -> Result<Option<Ledger>, Error> {
-    let History { replay, whole_len } = history::read(instance.log(), log_len)?;
-    // A half line at the end: the whole one is rendered again; and a submission of which not both
-    // lines stand was never confirmed to anyone.
-    if whole_len < log_len {
-        instance.log().set_len(whole_len).map_err(Error::Log)?;
+fn rebuild(instance: &Instance, log_len: u64) -> Result<Found, Error> {
+    let mut history = history::read(instance.log(), log_len)?;
+    if history.whole_len < log_len {
+        history = mend(instance, history, log_len)?;
     }
+    let History { replay, whole_len, .. } = history;
     if !replay.is_begun() {
-        return Ok(None);
+        return Ok(if whole_len > log_len { Found::Remains } else { Found::Nothing });
     }
     let progress = replay.progress();
     let mut cursors = Cursors {
@@ -203,7 +208,29 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Option<Ledger>, Error> {
         ledger.set_executed(worker, progress.executed_by(worker));
     }
     ledger.publish();
-    Ok(Some(ledger))
+    Ok(Found::Rebuilt(ledger))
+}
+
+/// Cuts off what a write that was cut short left: half a line, which is rendered again; or one line of a
+/// submission, which was never confirmed to anyone. A file that may only grow gets the other half instead.
+fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, Error> {
+    let mut log = instance.log();
+    match log.set_len(history.whole_len) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            let Some(rest) = history.completion else {
+                let path = instance.path().join(LOG_NAME);
+                let why = format!(
+                    "it ends inside a submission or a line, which cannot be cut off since it may only grow: allow \
+                     that (`chattr -a {}`) and start again",
+                    path.display()
+                );
+                return Err(Error::LogRefused { path, why });
+            };
+            log.write_all(&rest).map_err(Error::LogWrite)?;
+            history::read(log, log_len + rest.len() as u64)
+        }
+        cut => cut.map(|()| history).map_err(Error::Log),
+    }
 }
 
 /// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
@@ -317,7 +344,7 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     let log_len = instance.checked_log_len()?;
     let complete = matches!(
         history::read(instance.log(), log_len),
-        Ok(History { replay, whole_len }) if !replay.is_begun() && whole_len == log_len
+        Ok(History { replay, whole_len, .. }) if !replay.is_begun() && whole_len == log_len
     );
     // Damaged or of another version: it is the session that is to be set aside.
     let ledger = match find(instance.directory()) {

@@ -115,3 +115,32 @@ fn the_first_wrong_line_and_what_was_expected_are_told() {
     let (number, fault) = read(&log[..200], Some(3)).unwrap_err();
     assert_eq!((number, fault), (7, Fault::NotALine), "a torn last line");
 }
+
+/// After so many lines of a session of 12 messages and workers.
+#[rstest]
+#[case::nothing(14, "", None)]
+#[case::of_a_submission(0, "Message f", None)]
+#[case::count(1, "Message count: 1", None)]
+#[case::received(2, "Rec", Some("eived at lb: Halo A (#message 1)\n"))]
+#[case::only_the_newline(3, "Received at lb: Halo A (#message 2)", Some("\n"))]
+#[case::first_worker(14, "Worker", Some("1: message received\n"))]
+#[case::next_or_first_again(16, "Worker", None)]
+#[case::next(16, "Worker3", Some(": message received\n"))]
+#[case::first_again(16, "Worker1", Some(": message received\n"))]
+#[case::first_or_tenth(23, "Worker1", None)]
+#[case::tenth(23, "Worker10", Some(": message received\n"))]
+#[case::another(16, "Worker4", None)]
+fn half_a_line_is_completed_where_it_is_certain(
+    #[case] lines: usize,
+    #[case] half: &str,
+    #[case] rest: Option<&str>,
+) {
+    let mut replay = Replay::new(None);
+    let head = "Message from client: Halo A\nMessage count: 12\n".lines().map(str::to_owned);
+    let received = (1..=12).map(|i| format!("Received at lb: Halo A (#message {i})"));
+    let executed = (1..=12).map(|k| format!("Worker{k}: message received"));
+    for line in head.chain(received).chain(executed).take(lines) {
+        replay.push(line.as_bytes()).unwrap();
+    }
+    assert_eq!(replay.completion(half.as_bytes()), rest.map(|rest| rest.as_bytes().to_vec()));
+}

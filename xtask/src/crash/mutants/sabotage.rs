@@ -110,8 +110,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "torn-tail-stays",
         about: "a session is rebuilt behind half a line",
         file: "common/src/session.rs",
-        from: "if whole_len < log_len {",
-        to: "if whole_len < log_len && replay.progress().workers.is_some_and(|n| n.get() > 256) {",
+        from: "if history.whole_len < log_len {",
+        to: "if history.whole_len < log_len && log_len == 0 {",
     },
     Sabotage {
         name: "path-not-checked",
