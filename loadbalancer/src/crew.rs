@@ -330,7 +330,7 @@ impl Member {
         if due && !std::mem::replace(&mut stuck.told, true) {
             let what = match waiting {
                 0 => "its total is missing".to_owned(),
-                waiting => format!("{waiting} messages wait in its queue"),
+                waiting => format!("{waiting} messages wait for it"),
             };
             let why = match self.child.as_ref().map(|child| (child.id(), state(child.id()))) {
                 Some((pid, Some('t'))) => format!("process {pid} is traced"),

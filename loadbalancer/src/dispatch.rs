@@ -117,7 +117,7 @@ impl Dispatch {
 
     /// See [`Outlet::waiting`].
     pub(crate) fn waiting(&self, worker: WorkerId, ledger: &Ledger) -> Option<u64> {
-        self.outlets[worker.index()].waiting(ledger)
+        self.outlets[worker.index()].waiting(ledger, self.workers.share(worker, self.next_base))
     }
 
     /// Sends what may be sent and fits. Returns whether anything was.

@@ -166,6 +166,7 @@ fn wait_for_session<'a>(
             }
         }
         if draining {
+            common::tell!("loadbalancer: draining: no messages left");
             return Ok(Waited::Ended(0));
         }
         let look_again = crew.tend(instance, None, false)?;

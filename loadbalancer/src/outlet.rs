@@ -282,10 +282,16 @@ impl Outlet {
         Ok(())
     }
 
-    /// What was sent and is not executed, if the worker leaves anything in its queue.
-    pub(crate) fn waiting(&self, ledger: &Ledger) -> Option<u64> {
-        let queued = self.queue?.stat().ok()?.messages;
-        (queued > 0).then(|| self.sent.saturating_sub(ledger.executed(self.worker)))
+    /// What is its own and is not executed, if the worker leaves anything in its queue, or has none. `due`: so
+    /// many messages are its own.
+    pub(crate) fn waiting(&self, ledger: &Ledger, due: u64) -> Option<u64> {
+        let executed = ledger.executed(self.worker);
+        match self.queue {
+            Some(queue) => {
+                (queue.stat().ok()?.messages > 0).then(|| self.sent.saturating_sub(executed))
+            }
+            None => due.checked_sub(executed).filter(|&left| left > 0),
+        }
     }
 
     fn shrink(&mut self, bytes_max: u64, tried: usize) -> Result<(), Error> {

@@ -42,7 +42,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     let expected = canonical_log(&[("Halo A", 4)], 2);
     sandbox.wait_for_log(expected.find("Worker2:").unwrap() as u64);
     // Ctrl-Z: nobody was told.
-    let told = "loadbalancer: worker 2 makes no progress: 2 messages wait in its queue; it seems to be stopped: \
+    let told = "loadbalancer: worker 2 makes no progress: 2 messages wait for it; it seems to be stopped: \
                 continue or end it\n";
     sandbox.wait_until("it is reported", || balancer.stderr().contains(told));
     assert!(balancer.is_running(), "{}", sandbox.report());
@@ -56,7 +56,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
 
 /// In a debugger, or frozen with its container: alive, and not stopped by a signal. Nobody was told.
 #[rstest]
-#[case::at_work(false, "2 messages wait in its queue")]
+#[case::at_work(false, "2 messages wait for it")]
 #[case::at_the_end(true, "its total is missing")]
 fn a_worker_that_is_held_was_waited_for_without_a_word(
     #[case] at_the_end: bool,

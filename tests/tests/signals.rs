@@ -140,7 +140,7 @@ fn a_hangup_that_was_to_be_ignored_drained() {
     command.arg("-c").arg("trap '' HUP; exec \"$0\" --serve 3").arg(program);
     command.current_dir(sandbox.dir());
     let mut balancer = sandbox.start_command(command, "nohup loadbalancer --serve 3");
-    sandbox.wait_until("it has queues", || sandbox.ipc_objects().len() == 4);
+    sandbox.wait_until("its workers run", || sandbox.has_worker(3));
     balancer.signal(Signal::SIGHUP);
     sandbox.ok("client", &["Halo A;10"]);
     let sample = include_str!("sample.log");
