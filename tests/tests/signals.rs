@@ -254,8 +254,10 @@ fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1, 2)] whi
     let mut worker = sandbox.start_command(command, "worker --echo 1");
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
     sandbox.ok("client", &["Halo A;20000"]);
-    sandbox.wait_until("frames wait for the worker", || {
-        sandbox.queues().iter().any(|queue| queue.stat().is_ok_and(|stat| stat.messages > 1))
+    sandbox.wait_until("frames wait for the worker, which runs", || {
+        // They are sent before it does, too.
+        sandbox.has_worker(1)
+            && sandbox.queues().iter().any(|queue| queue.stat().is_ok_and(|stat| stat.messages > 1))
     });
     worker.signal(signal);
     let ended = sandbox.end(&mut worker);
