@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use common::advice::LOG;
 use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Accept, Journal};
@@ -44,11 +45,14 @@ impl<'a> Feed<'a> {
                 Err(Error::SessionEnded) => self.journal = None,
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
-                    let what = match error {
-                        Error::LogUnclear(_) => "may have been accepted, look at sistem.log",
-                        _ => "not accepted",
-                    };
-                    common::tell!("client: {what}: {first} ({} in all)", left.len());
+                    let left = left.len();
+                    match error {
+                        Error::LogUnclear(_) => common::tell!(
+                            "client: may have been accepted: {first} ({left} in all); whether it was is shown by {LOG} \
+                             once it can be written again"
+                        ),
+                        _ => common::tell!("client: not accepted: {first} ({left} in all)"),
+                    }
                     return Err(error);
                 }
             }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::advice;
 use common::error::{Error, exit, report};
 use common::fence::signals;
 use common::instance::Instance;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8, Error> {
+    advice::give(&args.dir, None);
     signals::start_clean().map_err(Error::system("sigaction"))?;
     // Arguments are judged before anything is touched; lines of standard input as they come.
     let mut submissions = Vec::new();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use crate::advice::{FRESH, LOG, command};
 use crate::layout::Layout;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
@@ -43,14 +44,14 @@ pub enum Error {
     },
     /// The log's path names another file than the session's, or none.
     #[error(
-        "sistem.log was renamed, removed or replaced while its session is unfinished; put it back and start \
-         again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
+        "{LOG} was renamed, removed or replaced while its session is unfinished; put it back and start \
+         again, or set the session aside with `{FRESH}`. Nothing was written"
     )]
     LogReplaced,
     /// The log is shorter than what was written to it.
     #[error(
-        "sistem.log has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
-         and start again, or set the session aside with `loadbalancer --fresh N`. Nothing was written"
+        "{LOG} has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
+         and start again, or set the session aside with `{FRESH}`. Nothing was written"
     )]
     LogTruncated {
         /// Bytes that it has.
@@ -60,29 +61,27 @@ pub enum Error {
     },
     /// Somebody else's bytes are in the log.
     #[error(
-        "another program wrote to sistem.log from byte {at} on; take that out (`truncate -s {at} sistem.log`) and \
-         start again, or set the session aside with `loadbalancer --fresh N`. Nothing was written over"
+        "another program wrote to {LOG} from byte {at} on; take that out (`truncate -s {at} {LOG}`) and \
+         start again, or set the session aside with `{FRESH}`. Nothing was written over"
     )]
     LogForeign {
         /// Where these bytes begin.
         at: u64,
     },
     /// Writing the log failed; what was begun has been taken back.
-    #[error(
-        "sistem.log cannot be written: {0}; make room, or raise the file size limit (ulimit -f)"
-    )]
+    #[error("{LOG} cannot be written: {0}; make room, or raise the file size limit (ulimit -f)")]
     LogWrite(io::Error),
     /// Writing the log failed, and what was begun cannot be taken back.
     #[error(
-        "sistem.log cannot be written: {0}; what was begun cannot be taken back, and is completed by whoever \
+        "{LOG} cannot be written: {0}; what was begun cannot be taken back, and is completed by whoever \
          writes to the log next"
     )]
     LogUnclear(io::Error),
     /// Lines are in the log that this ledger knows nothing of.
     #[error(
-        "sistem.log goes on from byte {at} with lines that its ledger does not know: the session was continued in \
+        "{LOG} goes on from byte {at} with lines that its ledger does not know: the session was continued in \
          another IPC namespace, or somebody added them. If they are to count, remove this ledger (`ipcrm -m \
-         {segment}`) and start again: the session is then read back from sistem.log. Nothing was written over"
+         {segment}`) and start again: the session is then read back from {LOG}. Nothing was written over"
     )]
     LogContinued {
         /// Where these lines begin.
@@ -92,7 +91,7 @@ pub enum Error {
     },
     /// Somebody uses the log from where his IPC objects cannot be seen.
     #[error(
-        "sistem.log is in use {0}: what is there cannot be reached from here; run all processes of a directory \
+        "{LOG} is in use {0}: what is there cannot be reached from here; run all processes of a directory \
          in one place (containers: `--ipc container:NAME` and the same directory). Nothing was accepted"
     )]
     Elsewhere(&'static str),
@@ -100,12 +99,12 @@ pub enum Error {
     #[error("/proc/self/ns/ipc: {0}; it tells which IPC namespace this is: mount proc(5) at /proc")]
     NoNamespace(io::Error),
     /// Any other trouble with the log.
-    #[error("sistem.log: {0}")]
+    #[error("{LOG}: {0}")]
     Log(io::Error),
     /// The log cannot be continued, since its last session breaks the order.
     #[error(
-        "sistem.log cannot be read back: {why}; mend it (`cargo xtask verify` shows the line), or set it aside \
-         with `loadbalancer --fresh N`"
+        "{LOG} cannot be read back: {why}; mend it (`cargo xtask verify {LOG}` shows the line), or set it aside \
+         with `{FRESH}`"
     )]
     LogUnreadable {
         /// What is wrong where.
@@ -134,7 +133,7 @@ pub enum Error {
     /// Shared memory holds what none of our processes writes.
     #[error(
         "the ledger (shared memory segment {segment}) is damaged: {why}; remove it (`ipcrm -m {segment}`) and \
-         start again: the session is then rebuilt from sistem.log"
+         start again: the session is then rebuilt from {LOG}"
     )]
     Damaged {
         /// The segment's id.
@@ -145,14 +144,14 @@ pub enum Error {
     /// The segment was removed by somebody else.
     #[error(
         "the ledger (shared memory) was removed by another program; start again: the session is then \
-         rebuilt from sistem.log"
+         rebuilt from {LOG}"
     )]
     LedgerRemoved,
     /// The session ended while somebody still wanted something of it.
     #[error("the session has ended")]
     SessionEnded,
     /// A signal came while the process waited.
-    #[error("aborted before it had the lock on sistem.log, or had read it back")]
+    #[error("aborted before it had the lock on {LOG}, or had read it back")]
     Aborted(Signal),
     /// Another live process has the role.
     #[error("{0} is already running in this directory: end it, or use another directory (--dir)")]
@@ -160,7 +159,8 @@ pub enum Error {
     /// The unfinished session has another number of workers.
     #[error(
         "the unfinished session in this directory is shared by {session} worker(s), not {asked}: finish it with \
-         `loadbalancer {session}`, or set it aside with `loadbalancer --fresh {asked}`"
+         `{}`, or set it aside with `{FRESH}`",
+        command("loadbalancer", session)
     )]
     OtherWorkers {
         /// The session's.

@@ -5,6 +5,7 @@
 //! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
 //! begins and ends it all. [`fence`] alone contains `unsafe`.
 
+pub mod advice;
 pub mod bell;
 mod cells;
 mod checksum;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use crate::advice::LOG;
 use crate::error::Error;
 use crate::fence::signals;
 use crate::pause::pause;
@@ -49,7 +50,7 @@ impl<'a> LogLock<'a> {
             ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
-                crate::tell!("waiting: {} has locked sistem.log", holder(log));
+                crate::tell!("waiting: {} has locked {LOG}", holder(log));
             }
             pause(limit);
             // Half of LEAVE_LOCK at first, so that it is not missed.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use crate::advice::LOG;
 use crate::error::Error;
 use crate::instance::{Directory, LOG_NAME, id_of};
 use crate::pause::pause;
@@ -59,7 +60,7 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
             let mode = metadata.mode() & 0o777;
             refuse(format!(
                 "can be opened by others (mode {mode:o}), whose locks would stop everybody, and cannot be \
-                 closed to them: {error}; remove their rights (`chmod go= sistem.log`)"
+                 closed to them: {error}; remove their rights (`chmod go= {LOG}`)"
             ))
         })?;
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use common::advice::LOG;
 use common::cursors::Cursors;
 use common::error::{Error, signal_exit_code};
 use common::fence::signals;
@@ -173,7 +174,7 @@ impl<'a> Balancer<'a> {
             Some((since, then)) if then == log_len => {
                 if since.elapsed() > TICK && !std::mem::replace(&mut self.told_locked, true) {
                     let holder = self.journal.lock_holder();
-                    common::tell!("loadbalancer: waiting: {holder} has locked sistem.log");
+                    common::tell!("loadbalancer: waiting: {holder} has locked {LOG}");
                 }
             }
             _ => {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::advice;
 use common::error::Error;
 use common::instance::Instance;
 use common::ledger::Ledger;
@@ -129,9 +130,10 @@ impl Crew {
                     member.start(program, instance, ledger)?;
                 }
             } else if !std::mem::replace(&mut member.told_missing, true) {
+                let start = advice::command("worker", member.worker);
                 common::tell!(
-                    "loadbalancer: waiting for worker {k}: start `worker {k}`",
-                    k = member.worker
+                    "loadbalancer: waiting for worker {}: start `{start}`",
+                    member.worker
                 );
             }
             look_again = [look_again, member.start_at].into_iter().flatten().min();

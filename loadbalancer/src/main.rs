@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use common::advice::{self, LOG};
 use common::cursors::Cursors;
 use common::error::{Error, report, signal_exit_code};
 use common::fence::signals;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8, Error> {
+    advice::give(&args.dir, Some(args.workers));
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch_children();
     signals::watch(2).map_err(Error::system("sigaction"))?;
@@ -183,7 +185,7 @@ fn wait_for_session<'a>(
 
 fn tell_resuming(at: &Cursors) {
     common::tell!(
-        "loadbalancer: resuming the session in sistem.log: {} of {} messages are logged to their last line",
+        "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to their last line",
         at.base,
         at.messages
     );

@@ -95,7 +95,7 @@ fn a_log_that_is_none_of_ours(#[case] contents: &str) {
         let ended = sandbox.run(program, &[arg]);
         sandbox.assert_code(&ended, 3);
         assert!(ended.stderr.contains("cannot be read back"), "{ended:#?}");
-        assert!(ended.stderr.contains("loadbalancer --fresh N"), "what to do: {ended:#?}");
+        assert!(ended.stderr.contains("`loadbalancer --fresh "), "what to do: {ended:#?}");
         assert_eq!(sandbox.log(), contents, "{ended:#?}");
     }
     sandbox.assert_clean();

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::advice;
 use common::error::{Error, exit, report};
 use common::fence::signals;
 use common::instance::{Directory, Instance};
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<u8, Error> {
+    advice::give(&args.dir, None);
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
