@@ -354,7 +354,8 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     // Totals of the first workers look like those of a session that had no more of them.
     let unfinished = ledger.as_ref().is_some_and(|ledger| {
         let is_of_log = ledger.header().is_ok_and(|h| h.identity.log == instance.identity().log);
-        is_of_log && !ledger.committed().is_ok_and(|at| at.is_ended() || at.submissions == 0)
+        let ended = ledger.cursors().is_ok_and(|at| at.is_ended());
+        is_of_log && !ended && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });
     let name = if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
     if let Some(ledger) = &ledger {

@@ -188,7 +188,7 @@ fn half_a_line_that_could_not_be_cut_off_ended_every_start(#[case] line: &str, #
 fn half_a_line_that_may_not_be_completed_is_told(#[case] contents: &str) {
     let sandbox = Sandbox::default();
     let Some(log) = AppendOnly::new(&sandbox, contents) else { return };
-    for (program, arg) in [("client", "Halo A;10"), ("loadbalancer", "3"), ("worker", "1")] {
+    for (program, arg) in [("client", "Halo A;10"), ("loadbalancer", "3")] {
         let ended = sandbox.run(program, &[arg]);
         sandbox.assert_code(&ended, 3);
         assert!(ended.stderr.contains("`chattr -a ./sistem.log`"), "{ended:#?}");
