@@ -11,6 +11,6 @@ mod sandbox;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
-pub use namespaces::unshare;
+pub use namespaces::{in_namespace, unshare};
 pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
 pub use sandbox::Sandbox;

@@ -1,17 +1,14 @@
 //! What the system refuses, at a few fixed places. `cargo xtask crash --limits` tries all of them.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
-use std::thread;
 
 use common::instance::Directory;
 use common::session;
-use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use tests::{Sandbox, unshare};
+use tests::{Sandbox, in_namespace};
 
 const SAMPLE: &str = include_str!("sample.log");
 
@@ -101,23 +98,6 @@ fn a_worker_that_may_not_write_is_started_again_by_hand(#[values(46, 400, 500)] 
     sandbox.assert_clean();
 }
 
-/// Runs a test in namespaces of its own, which end with its thread; or says why it cannot.
-fn in_namespace(name: &str, flags: CloneFlags, test: impl FnOnce() + Send) {
-    let outcome = thread::scope(|scope| {
-        let run = || unshare(flags).map(|()| test());
-        scope.spawn(run).join()
-    });
-    match outcome {
-        Ok(Ok(())) => {}
-        // Past the capture of the output: a test that did not run must be seen.
-        Ok(Err(Errno::EPERM)) => {
-            let _ = writeln!(std::io::stderr(), "{name}: not run: needs CAP_SYS_ADMIN");
-        }
-        Ok(Err(error)) => panic!("unshare: {error}"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
 #[test]
 fn a_full_disk_refuses_the_client_and_is_waited_for_by_the_balancer() {
     in_namespace(
@@ -201,5 +181,38 @@ fn a_worker_that_always_dies_at_its_start_is_given_up() {
     sandbox.wait_until("the last of them is gone", || sandbox.processes().is_empty());
     sandbox.ok("loadbalancer", &["3"]);
     assert_eq!(sandbox.log(), SAMPLE, "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// A log that may only grow, on which a write was cut short: what stands there can be taken back by nobody. The
+/// client said "not accepted", and the next one found half a line and ended.
+#[test]
+fn what_could_not_be_taken_back_was_called_not_accepted() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["first;1"]);
+    let chattr = |attribute: &str| {
+        let set = Command::new("chattr").arg(attribute).arg(sandbox.log_path()).output();
+        set.is_ok_and(|output| output.status.success())
+    };
+    if !chattr("+a") {
+        eprintln!("skipped: only root can have an append-only file, and not everywhere");
+        return;
+    }
+    let before = sandbox.log_len();
+    let limit = usize::try_from(before).unwrap() + 10;
+    let output = with_file_size(&sandbox, limit, "client", &["Halo A;3"]).output().unwrap();
+    let cut_short = sandbox.log_len() > before;
+    let completed = sandbox.run("client", &["last;1"]);
+    let ended = sandbox.run("loadbalancer", &["2"]);
+    assert!(chattr("-a"));
+    assert!(cut_short, "{output:?}");
+    assert_clear_error(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("client: may have been accepted: Halo A;3"), "{said}");
+    assert!(!said.contains("not accepted") && output.stdout.is_empty(), "{output:?}");
+    sandbox.assert_code(&completed, 0);
+    sandbox.assert_code(&ended, 0);
+    let submissions = [("first", 1), ("Halo A", 3), ("last", 1)];
+    sandbox.assert_log(&tests::oracle::canonical_log(&submissions, 2));
     sandbox.assert_clean();
 }
