@@ -10,6 +10,7 @@ use std::process::Command;
 
 use common::instance::Directory;
 use common::layout::RING_LEN;
+use common::line;
 use common::ring::record_len;
 use common::rotation::WorkerId;
 use common::session;
@@ -102,6 +103,31 @@ fn a_full_ledger_is_rebuilt_in_little_memory(#[case] text_len: usize) {
     balancer.kill();
     sandbox.ok("loadbalancer", &["1"]);
     assert_eq!(sandbox.sessions()[0].submissions, submissions);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn who_reads_a_long_log_back_heeds_a_signal() {
+    let sandbox = Sandbox::default();
+    let mut log = b"Message from client: Halo A\nMessage count: 1000000\n".to_vec();
+    line::append_received(&mut log, "Halo A", 1, 1_000_000, usize::MAX);
+    std::fs::write(sandbox.log_path(), &log).unwrap();
+    let mut worker = sandbox.start("worker", &["1"]);
+    let io = format!("/proc/{}/io", worker.pid());
+    let read_len = || {
+        let io = std::fs::read_to_string(&io).unwrap();
+        io.lines().next().unwrap().strip_prefix("rchar: ").unwrap().parse::<u64>().unwrap()
+    };
+    sandbox.wait_until("it reads", || read_len() > MEBIBYTE);
+    assert!(tests::stop(worker.pid()));
+    if read_len() > log.len() as u64 {
+        return; // this test was not scheduled for long: most of it is read
+    }
+    worker.signal(Signal::SIGTERM);
+    worker.signal(Signal::SIGCONT);
+    let ended = sandbox.end(&mut worker);
+    sandbox.assert_code(&ended, 143);
+    assert!(ended.stderr.contains("aborted before it had"), "{ended:#?}");
     sandbox.assert_clean();
 }
 
