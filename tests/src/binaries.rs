@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::temp_dir::unless_ending;
+
 /// Which build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -37,7 +39,10 @@ impl Binaries {
             let build =
                 escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
             let build = if profile == Profile::Release { build.release() } else { build };
-            let program = build.run().unwrap_or_else(|error| panic!("building {package}: {error}"));
+            let program = build.run().unwrap_or_else(|error| {
+                drop(unless_ending());
+                panic!("building {package}: {error}")
+            });
             program
                 .path()
                 .parent()

@@ -8,9 +8,11 @@ mod namespaces;
 pub mod oracle;
 mod process;
 mod sandbox;
+mod temp_dir;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::IpcObject;
 pub use namespaces::{in_namespace, unshare};
 pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
 pub use sandbox::Sandbox;
+pub use temp_dir::{TempDir, end_everything};

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::temp_dir::unless_ending;
+
 /// A program that was started; killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -88,6 +90,7 @@ impl Process {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("waitpid") {
+                drop(unless_ending());
                 return Some(Ended {
                     name: self.name.clone(),
                     status,

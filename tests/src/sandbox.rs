@@ -19,6 +19,10 @@ use crate::binaries::{Binaries, Profile};
 use crate::ipc::IpcObject;
 use crate::oracle;
 use crate::process::{Ended, Process};
+use crate::temp_dir::{TempDir, unless_ending};
+
+/// The part of a sandbox in which the programs run.
+pub(crate) const RUN: &str = "run";
 
 /// How long anything may take that a test waits for. Generous: it only matters when a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +33,7 @@ const SHOWN_MAX: usize = 1500;
 /// A temp directory in which the product's programs run. Dropping it removes what they left.
 #[derive(Debug)]
 pub struct Sandbox {
-    root: tempfile::TempDir,
+    root: TempDir,
     binaries: Binaries,
     started: std::cell::Cell<u32>,
     mounted: Option<PathBuf>,
@@ -46,9 +50,9 @@ impl Sandbox {
     /// A new one, for these programs.
     #[must_use]
     pub fn new(binaries: &Binaries) -> Self {
-        let root = tempfile::Builder::new().prefix("pipip-").tempdir().expect("a temp directory");
+        let root = TempDir::new("pipip-").expect("a temp directory");
         // What programs print is kept outside of the directory they run in.
-        for sub in ["run", "out"] {
+        for sub in [RUN, "out"] {
             std::fs::create_dir(root.path().join(sub)).expect("a directory in a temp directory");
         }
         let binaries = binaries.clone();
@@ -58,13 +62,13 @@ impl Sandbox {
     /// Keeps the directory after the end.
     pub fn keep(&mut self) {
         self.keep = true;
-        self.root.disable_cleanup(true);
+        self.root.keep();
     }
 
     /// The directory that the programs run in.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.root.path().join("run")
+        self.root.path().join(RUN)
     }
 
     /// Mounts a file system over a part of it, or again with other options. In a mount namespace of this
@@ -133,6 +137,7 @@ impl Sandbox {
         let (stdout, stderr) = (self.out_path("stdout"), self.out_path("stderr"));
         let create = |path: &Path| File::create(path).expect("a file in a temp directory");
         command.stdout(create(&stdout)).stderr(create(&stderr));
+        let _live = unless_ending();
         let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         Process { name: name.to_owned(), child, stdout, stderr }
     }
@@ -318,7 +323,7 @@ impl Sandbox {
         let mut report = format!("\n===== {}\n", self.dir().display());
         let _ = writeln!(report, "IPC objects: {:?}", self.ipc_objects());
         let _ = writeln!(report, "processes: {:?}", self.processes());
-        let mut files: Vec<PathBuf> = ["run", "out"]
+        let mut files: Vec<PathBuf> = [RUN, "out"]
             .iter()
             .filter_map(|sub| std::fs::read_dir(self.root.path().join(sub)).ok())
             .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))

@@ -7,9 +7,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use common::fence::message_queue::MessageQueue;
+use common::fence::shared_memory;
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
-use tests::{Binaries, Profile};
+use tests::{Binaries, IpcObject, Profile, Sandbox};
 use xtask::{both, json, run};
 
 const SAMPLE: &str = include_str!("sample.log");
@@ -165,6 +168,58 @@ fn programs_that_are_not_there() {
     let dir = dir.path().to_str().unwrap();
     let output = run(&["e2e", "--workers", "3", "--input", "a;1", "--programs", dir], 2);
     assert!(both(&output).contains("client: No such file"), "{}", both(&output));
+}
+
+/// Ctrl-C ended it alone: the processes went on, and filled the temp directory.
+#[rstest]
+#[case::ctrl_c(Signal::SIGINT, 130)]
+#[case::term(Signal::SIGTERM, 143)]
+#[case::hangup(Signal::SIGHUP, 129)]
+fn a_signal_left_everything_behind(
+    #[case] signal: Signal,
+    #[case] code: i32,
+    #[values(false, true)] kept: bool,
+) {
+    let sandbox = Sandbox::default();
+    let programs = with_stand_in("worker", "sleep 1000; exit");
+    let programs = programs.path().to_str().unwrap();
+    let mut args = vec!["e2e", "--programs", programs, "--workers", "3", "--hand-started"];
+    args.extend(["--input", "Halo A;10"]);
+    args.extend(kept.then_some("--keep"));
+    let mut command = xtask::xtask(&args);
+    command.env("TMPDIR", sandbox.dir()).current_dir(sandbox.dir());
+    let mut run = sandbox.start_command(command, "xtask e2e");
+    let inner = || fs::read_dir(sandbox.dir()).unwrap().next().map(|dir| dir.unwrap().path());
+    sandbox.wait_until("it is at work", || {
+        let log = inner().and_then(|dir| fs::metadata(dir.join("run/sistem.log")).ok());
+        log.is_some_and(|log| log.len() == SAMPLE.find("Worker1:").unwrap() as u64)
+    });
+    let dir = inner().unwrap();
+    // Their removal takes a while, in which nothing else may happen.
+    for number in 0..2000 {
+        fs::write(dir.join(format!("run/{number}")), "").unwrap();
+    }
+    let objects = IpcObject::of(&dir.join("run"));
+    run.signal(signal);
+    let ended = sandbox.end(&mut run);
+    sandbox.assert_code(&ended, code);
+    assert_eq!(dir.exists(), kept, "{}", sandbox.report());
+    let running = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        fs::read_link(entry.unwrap().path().join("cwd")).ok().filter(|cwd| cwd.starts_with(&dir))
+    });
+    assert_eq!(running.count(), 0, "{}", sandbox.report());
+    let there = |object: &IpcObject| match *object {
+        IpcObject::Segment { id, .. } => shared_memory::stat(id).is_ok(),
+        IpcObject::Queue { id, .. } => MessageQueue(id).stat().is_ok(),
+    };
+    assert!(!objects.is_empty() && !objects.iter().any(there), "{}", sandbox.report());
+    // Nor is what happened to the processes reported as a finding.
+    let told = if kept { format!("kept: {}\n", dir.display()) } else { String::new() };
+    assert_eq!((ended.stderr, ended.stdout.lines().count()), (told, 1));
+    if kept {
+        fs::remove_dir_all(dir).unwrap();
+    }
+    sandbox.assert_clean();
 }
 
 /// The real programs, but one of them is a shell script that calls the real one (`$REAL`) and does

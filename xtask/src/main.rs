@@ -5,6 +5,7 @@ mod bench;
 mod crash;
 mod e2e;
 mod inspect;
+mod interrupt;
 mod terminal;
 mod verify;
 

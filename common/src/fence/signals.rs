@@ -78,7 +78,8 @@ fn set_action(signal: Signal, action: libc::sighandler_t) -> Result<()> {
         .map(drop)
 }
 
-fn is_ignored(signal: Signal) -> Result<bool> {
+/// Whether a signal does nothing, as a parent may have left it.
+pub fn is_ignored(signal: Signal) -> Result<bool> {
     // SAFETY: an all-zero sigaction is valid.
     let mut old: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: writes a whole sigaction, and sets none.

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(code) = exhaustive::become_traced(&args.exhaustive) {
         return ExitCode::from(code);
     }
+    crate::interrupt::watch();
     let programs = || crate::programs_or_built(args.programs.as_ref(), Profile::Release);
     let runs = [
         args.random.random.then(|| random::run(&args.random, programs())),

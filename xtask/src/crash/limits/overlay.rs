@@ -1,6 +1,8 @@
 //! A directory that lies in the lower layer of an overlay file system, as one that is baked into a container's
 //! image: what is made in it first copies the directory up, and gives it another birth time.
 
+use tests::TempDir;
+
 use super::limited::{Limited, expect_log, run_free, wait_until};
 use super::namespaces::{own_mounts, own_objects};
 use super::{Outcome, Setting};
@@ -19,7 +21,7 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
 
     let mut sandbox = setting.sandbox();
     let root = sandbox.dir().parent().ok_or("a directory without a parent")?.to_owned();
-    let layers = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let layers = TempDir::new("pipip-layers-").map_err(|error| error.to_string())?;
     let [upper, work] = ["upper", "work"].map(|name| layers.path().join(name));
     for layer in [&upper, &work] {
         std::fs::create_dir(layer).map_err(|error| format!("{}: {error}", layer.display()))?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tests::Binaries;
+use tests::{Binaries, TempDir};
 
 use super::sabotage::Sabotage;
 use crate::crash::{exhaustive, removed};
@@ -24,14 +24,14 @@ const PARTS: [&str; 9] = [
 
 /// The copy, gone when dropped; what was built is kept for the next time.
 pub(crate) struct Workshop {
-    copy: tempfile::TempDir,
+    copy: TempDir,
     target: PathBuf,
 }
 
 impl Workshop {
     pub(crate) fn open() -> Result<Self, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let copy = tempfile::Builder::new().prefix("pipip-mutants-").tempdir();
+        let copy = TempDir::new("pipip-mutants-");
         let copy = copy.map_err(|error| format!("a temp directory: {error}"))?;
         for part in PARTS {
             copy_all(&root.join(part), &copy.path().join(part))
