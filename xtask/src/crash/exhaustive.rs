@@ -11,10 +11,14 @@ mod plan;
 mod play;
 mod point;
 pub(crate) mod registers;
+mod replay;
 mod report;
+mod role;
 mod scenario;
 mod stepper;
+mod steps;
 mod successor;
+mod task;
 
 use std::ffi::OsString;
 
@@ -23,7 +27,7 @@ use tests::{Binaries, Sandbox};
 
 use campaign::Campaign;
 use point::Point;
-use scenario::SCENARIOS;
+use scenario::{SCENARIOS, Scenario};
 
 use crate::crash::witness;
 
@@ -54,7 +58,7 @@ pub(crate) struct Args {
 }
 
 fn known_scenario(name: &str) -> Result<String, String> {
-    scenario::Scenario::named(name).map(|known| known.name.to_owned()).ok_or_else(|| {
+    Scenario::named(name).map(|known| known.name.to_owned()).ok_or_else(|| {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         format!("the scenarios are {}", names.join(", "))
     })
@@ -78,7 +82,7 @@ impl Args {
 /// Runs them. Returns whether no contract was broken.
 pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     if let Some(point) = &args.replay {
-        return campaign::replay(point, programs);
+        return replay::replay(point, programs);
     }
     let scenarios = SCENARIOS.iter().filter(|scenario| {
         args.scenario.is_empty() || args.scenario.iter().any(|name| name == scenario.name)
@@ -86,7 +90,7 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     let report = Campaign {
         scenarios: scenarios.collect(),
         thorough: args.all,
-        jobs: args.jobs.unwrap_or_else(campaign::default_jobs),
+        jobs: args.jobs.unwrap_or_else(task::default_jobs),
         stop_at_violation: false,
     }
     .run(programs);
@@ -111,7 +115,7 @@ pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
     let report = Campaign {
         scenarios: SCENARIOS.iter().collect(),
         thorough: false,
-        jobs: campaign::default_jobs(),
+        jobs: task::default_jobs(),
         stop_at_violation: true,
     }
     .run(programs);

@@ -8,7 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::Process;
 
-use super::stepper::{Stepped, Steps, Target};
+use super::stepper::Stepped;
+use super::steps::{Steps, Target};
 use crate::crash::witness;
 
 /// A running program, stepped or not.

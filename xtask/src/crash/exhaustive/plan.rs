@@ -1,8 +1,9 @@
 //! Which points are tried: all, or a sample that always holds each write to the log.
 
 use super::play::Trace;
-use super::point::{At, Moment, Part, Role, Strike};
-use super::stepper::Steps;
+use super::point::{At, Moment, Part, Strike};
+use super::role::Role;
+use super::steps::Steps;
 
 /// Before it opens the directory a process touches nothing of anyone's, so a kill at one call there
 /// is like a kill at any other: of these the quick set tries one in so many.

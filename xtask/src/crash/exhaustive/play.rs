@@ -10,9 +10,11 @@ use tests::{Binaries, IpcObject, Sandbox};
 
 use super::actor::{Actor, End};
 use super::oracle::Oracle;
-use super::point::{At, Moment, Role};
+use super::point::{At, Moment};
+use super::role::Role;
 use super::scenario::Scenario;
-use super::stepper::{Stepped, Steps, Stop, Target};
+use super::stepper::Stepped;
+use super::steps::{Steps, Stop, Target};
 use crate::crash::witness;
 
 /// How long anything may take from one event to the next, on a machine that is busy.

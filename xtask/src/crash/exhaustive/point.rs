@@ -3,14 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A process of a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Role {
-    /// The client of submission i, from 1 on.
-    Client(u32),
-    Balancer,
-    Worker(u32),
-}
+use super::role::Role;
 
 /// Which system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,30 +63,6 @@ pub(crate) struct Strike {
 pub(crate) struct Point {
     pub(crate) scenario: String,
     pub(crate) strikes: Vec<Strike>,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(i) => write!(f, "client{i}"),
-            Self::Balancer => f.write_str("balancer"),
-            Self::Worker(k) => write!(f, "worker{k}"),
-        }
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbered = |prefix| text.strip_prefix(prefix).and_then(|n: &str| n.parse().ok());
-        match (numbered("client"), numbered("worker"), text) {
-            (Some(i), _, _) => Ok(Self::Client(i)),
-            (_, Some(k), _) => Ok(Self::Worker(k)),
-            (_, _, "balancer") => Ok(Self::Balancer),
-            _ => Err(format!("`{text}` is no role: client1, balancer, worker1, …")),
-        }
-    }
 }
 
 impl fmt::Display for Moment {

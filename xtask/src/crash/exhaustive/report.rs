@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::campaign::kind;
 use super::play::{Played, Violation};
-use super::point::{Point, Role};
+use super::point::Point;
+use super::role::Role;
 use super::scenario::SCENARIOS;
-use super::stepper::Steps;
+use super::steps::Steps;
 
 /// The numbers of one role in one scenario.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -137,7 +137,7 @@ impl Report {
     fn totals(&self) -> BTreeMap<&'static str, Tally> {
         let mut totals = BTreeMap::<_, Tally>::new();
         for ((_, role), tally) in &self.tallies {
-            totals.entry(kind(*role)).or_default().add(tally);
+            totals.entry(role.kind()).or_default().add(tally);
         }
         totals
     }

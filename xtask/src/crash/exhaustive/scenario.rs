@@ -1,6 +1,6 @@
 //! What is played: a few ways of using the system that differ in who does what when.
 
-use super::point::Role;
+use super::role::Role;
 
 /// One of them. Everyone runs to the end; whoever is killed is started again as a person would.
 #[derive(Debug)]

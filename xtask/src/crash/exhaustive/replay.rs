@@ -1,0 +1,45 @@
+//! One point, as a failure names it.
+
+use tests::Binaries;
+
+use super::point::{Point, Strike};
+use super::scenario::Scenario;
+use super::steps::Steps;
+use super::task::{self, Task};
+
+/// A replayed point is tried more often than one of many.
+const TRIES: u32 = 50;
+
+/// Plays one point until its strikes were reached. Returns whether no contract was broken.
+pub(crate) fn replay(point: &Point, programs: &Binaries) -> bool {
+    let Some(scenario) = Scenario::named(&point.scenario) else {
+        eprintln!("there is no scenario `{}`", point.scenario);
+        return false;
+    };
+    let played = task::undisturbed(scenario, programs).map(|oracle| {
+        let task = Task { scenario, oracle: &oracle, strikes: point.strikes.clone() };
+        task.play(programs, TRIES).map(|played| (task.is_reached(&played), played))
+    });
+    match played {
+        Err(what) => eprintln!("{what}"),
+        Ok(Err(violation)) => task::tell(point, &violation),
+        Ok(Ok((false, _))) => eprintln!("{point} was never reached: the process ended before"),
+        Ok(Ok((true, played))) => {
+            for (strike, steps) in point.strikes.iter().zip(&played.steps) {
+                println!("{}", what_was_done(strike, steps));
+            }
+            println!("recovered: the log is that of an undisturbed run, and nothing is left");
+            return true;
+        }
+    }
+    false
+}
+
+fn what_was_done(strike: &Strike, steps: &Steps) -> String {
+    if steps.outlived {
+        return format!("a load balancer was replaced at {strike}");
+    }
+    let pending = steps.struck.is_some_and(|struck| struck.pending);
+    let place = if pending { "inside a transaction" } else { "outside of any transaction" };
+    format!("killed at {strike}, {place}")
+}

@@ -1,0 +1,54 @@
+//! What is stepped, where it is to be struck, and what stepping showed.
+
+use super::point::{At, Moment};
+
+/// Which process is stepped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The program that is started.
+    Itself,
+    /// The first life of this worker, a child of the program that is started.
+    ChildWorker(u32),
+}
+
+/// Where to kill it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    /// Nowhere: then its calls are counted.
+    pub(crate) at: Option<(At, Moment)>,
+    /// All other processes of the directory are killed first, while this one stands still.
+    pub(crate) with_everyone: bool,
+}
+
+/// What stepping showed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps {
+    /// System calls that the stepped process entered.
+    pub(crate) calls: u32,
+    /// How many of them wrote to the log.
+    pub(crate) writes: u32,
+    /// The call with which it opened the directory: before it, it had touched nothing of anyone's.
+    pub(crate) opened_at: Option<u32>,
+    /// It was killed where it should be, and this was so then.
+    pub(crate) struck: Option<Struck>,
+    /// The load balancer was killed and came again while it stood still.
+    pub(crate) outlived: bool,
+    /// Exit code of the program that was started, if it was not killed.
+    pub(crate) code: Option<i32>,
+}
+
+/// What was so when a process was killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Struck {
+    /// It left a transaction committed and not finished.
+    pub(crate) pending: bool,
+    /// It left a write half done.
+    pub(crate) torn: bool,
+}
+
+impl Steps {
+    /// What was to be done to it was done.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.struck.is_some() || self.outlived
+    }
+}
