@@ -48,10 +48,37 @@ fn recovers_from(#[case] point: &str) {
     assert!(stdout.contains("inside a transaction"), "{point} was blind: {replayed:#?}");
 }
 
-#[test]
-fn a_point_that_is_never_reached_is_no_success() {
-    let replayed = xtask_crash(&["--replay", "one-1:client1:100000:entry"]);
+#[rstest]
+#[case::no_call_of_that_number("one-1:client1:100000:entry")]
+#[case::not_so_many_of_that_name("one-1:client1:openat#1000:EMFILE")]
+fn a_point_that_is_never_reached_is_no_success(#[case] point: &str) {
+    let replayed = xtask_crash(&["--replay", point]);
     assert_eq!(replayed.status.code(), Some(4), "{replayed:#?}");
+}
+
+#[rstest]
+#[case::no_call("one-1:client1:nosuch#1:EACCES")]
+#[case::counted_from_1("one-1:client1:openat#0:EACCES")]
+#[case::no_error("one-1:client1:openat#1:ENOSUCH")]
+#[case::not_an_error_of_this_call("one-1:client1:openat#1:EIDRM")]
+#[case::nobody_recovers_from_it("one-1:client1:openat#1:EACCES+balancer:1:entry")]
+fn a_bad_point_is_refused(#[case] point: &str) {
+    let refused = xtask_crash(&["--replay", point]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:#?}");
+}
+
+/// Whatever the product does with the error, the tool sees that it came, and that all ends well.
+#[rstest]
+#[case::client_before_it_has_anything("one-1:client1:openat#1:EMFILE")]
+#[case::client_has_no_room("one-1:client1:w1:ENOSPC")]
+#[case::balancer_cannot_open_the_log("one-1:balancer:openat#2:ENOMEM")]
+#[case::spawned_worker("one-1:worker1:openat#1:EACCES")]
+#[case::worker_by_hand("hand:worker1:openat#1:EACCES")]
+fn a_failing_call_is_survived(#[case] point: &str) {
+    let replayed = xtask_crash(&["--replay", point]);
+    let stdout = String::from_utf8_lossy(&replayed.stdout);
+    assert!(replayed.status.success(), "{replayed:#?}");
+    assert!(stdout.contains("has failed with"), "{point}: {replayed:#?}");
 }
 
 fn worker(number: u32) -> WorkerId {

@@ -6,21 +6,24 @@
 
 mod actor;
 mod campaign;
+pub(crate) mod made;
 mod oracle;
 mod plan;
-mod play;
-mod point;
+pub(crate) mod play;
+pub(crate) mod point;
 pub(crate) mod registers;
 mod replay;
 mod report;
-mod role;
-mod scenario;
+pub(crate) mod role;
+pub(crate) mod scenario;
 mod stepper;
-mod steps;
+pub(crate) mod steps;
 mod successor;
-mod task;
+pub(crate) mod task;
 
 use std::ffi::OsString;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::error::exit;
 use tests::{Binaries, Sandbox};
@@ -31,22 +34,25 @@ use scenario::{SCENARIOS, Scenario};
 
 use crate::crash::witness;
 
+/// How long killed processes may take to go.
+const DYING: Duration = Duration::from_secs(2);
+
 /// Kill at system calls.
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     /// Kill at every system call instead of a sample of them.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "errors")]
     all: bool,
     /// Only these scenarios.
     #[arg(long, value_name = "NAME", value_parser = known_scenario)]
     scenario: Vec<String>,
-    /// Only this point, as a failure names it: SCENARIO:ROLE:N:MOMENT.
-    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario"])]
+    /// Only this point, as a failure names it: SCENARIO:ROLE:N:MOMENT, or SCENARIO:ROLE:CALL#N:ERROR.
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario", "errors"])]
     replay: Option<Point>,
     /// Print the result as JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Points played at once.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -73,9 +79,22 @@ pub(crate) fn become_traced(args: &Args) -> Option<u8> {
 }
 
 impl Args {
-    /// Asked for alone, without `--removed`.
+    /// Asked for alone, without `--removed` and a sample of `--errors`.
     pub(crate) fn is_alone(&self) -> bool {
         self.all || self.json || self.replay.is_some() || !self.scenario.is_empty()
+    }
+
+    /// The scenarios that were asked for, or all.
+    pub(crate) fn scenarios(&self) -> Vec<&'static Scenario> {
+        let wanted = |scenario: &&Scenario| {
+            self.scenario.is_empty() || self.scenario.iter().any(|name| name == scenario.name)
+        };
+        SCENARIOS.iter().filter(wanted).collect()
+    }
+
+    /// Points played at once.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(task::default_jobs)
     }
 }
 
@@ -84,16 +103,16 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     if let Some(point) = &args.replay {
         return replay::replay(point, programs);
     }
-    let scenarios = SCENARIOS.iter().filter(|scenario| {
-        args.scenario.is_empty() || args.scenario.iter().any(|name| name == scenario.name)
-    });
     let report = Campaign {
-        scenarios: scenarios.collect(),
+        scenarios: args.scenarios(),
         thorough: args.all,
-        jobs: args.jobs.unwrap_or_else(task::default_jobs),
+        jobs: args.jobs(),
         stop_at_violation: false,
     }
     .run(programs);
+    if crate::crash::is_interrupted() {
+        return false;
+    }
     if args.json {
         println!("{}", serde_json::json!(report));
     } else {
@@ -104,7 +123,12 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
 
 /// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
 pub(crate) fn clear(sandbox: &Sandbox) {
-    witness::kill_others(&sandbox.dir(), None);
+    let start = Instant::now();
+    // Until they are dead they may make another one.
+    while !sandbox.processes().is_empty() && start.elapsed() < DYING {
+        witness::kill_others(&sandbox.dir(), None);
+        thread::sleep(Duration::from_millis(1));
+    }
     for object in sandbox.ipc_objects() {
         object.remove();
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask crash`: tools that could find us wrong.
 
+mod errors;
 mod exhaustive;
 mod limits;
 mod mutants;
@@ -9,15 +10,19 @@ mod witness;
 
 use std::process::ExitCode;
 
+use common::error::{exit, signal_exit_code};
+use common::fence::signals;
 use tests::{Binaries, Profile};
 
 /// Which of the tools to run; without any of them: kills at system calls (the quick
-/// set), and `--removed`.
+/// set), a sample of failing ones, and `--removed`.
 #[derive(clap::Args)]
 #[group(skip)] // every tool calls its arguments Args
 pub(crate) struct Args {
     #[command(flatten)]
     exhaustive: exhaustive::Args,
+    #[command(flatten)]
+    errors: errors::Args,
     #[command(flatten)]
     removed: removed::Args,
     #[command(flatten)]
@@ -37,7 +42,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     crate::interrupt::watch();
     let programs = || crate::programs_or_built(args.programs.as_ref(), Profile::Release);
+    let kills = || heeds_ctrl_c() && exhaustive::run(&args.exhaustive, programs());
+    let errors = |what| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs());
     let runs = [
+        args.errors.errors.then(|| errors(&args.errors)),
         args.random.random.then(|| random::run(&args.random, programs())),
         args.limits.limits.then(|| limits::run(&args.limits, programs())),
         args.mutants.mutants.then(|| mutants::run(&args.mutants)),
@@ -47,9 +55,28 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let passed = if asked.peek().is_some() {
         asked.all(|passed| passed)
     } else if args.exhaustive.is_alone() {
-        exhaustive::run(&args.exhaustive, programs())
+        kills()
     } else {
-        exhaustive::run(&args.exhaustive, programs()) & removed::run(programs())
+        kills() & errors(&errors::Args::sample()) & removed::run(programs())
     };
-    if passed { ExitCode::SUCCESS } else { ExitCode::from(common::error::exit::VERIFY) }
+    match signals::aborted_by() {
+        Some(signal) => ExitCode::from(signal_exit_code(signal)),
+        None if passed => ExitCode::SUCCESS,
+        None => ExitCode::from(exit::VERIFY),
+    }
+}
+
+/// From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left behind.
+/// Returns false once it has come.
+fn heeds_ctrl_c() -> bool {
+    // Then as before for a child's end, which is to interrupt nothing here.
+    if let Err(error) = signals::watch(1).and_then(|()| signals::start_clean()) {
+        eprintln!("xtask: cannot watch for Ctrl-C: {error}");
+    }
+    !is_interrupted()
+}
+
+/// Whether Ctrl-C has come: then nobody is to blame for anything.
+fn is_interrupted() -> bool {
+    signals::aborted_by().is_some()
 }

@@ -91,6 +91,7 @@ fn play_all(programs: &Binaries, cases: &[(Moment, Damage)], stop_early: bool) -
         for _ in 0..JOBS {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed)
+                    && !crate::crash::is_interrupted()
                     && let Some(&(moment, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
                 {
                     if let Err((what, kept)) = play(programs, moment, damage) {

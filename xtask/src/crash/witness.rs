@@ -11,6 +11,7 @@ use common::ledger::Ledger;
 use common::session;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tests::{IpcObject, Sandbox};
 
 use crate::inspect;
 
@@ -18,6 +19,18 @@ use crate::inspect;
 pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
     let ledger = session::find(&Directory::open(dir).ok()?).ok()?;
     ledger.filter(Ledger::is_published)
+}
+
+/// How many segments are under the directory's keys: more than one is a second ledger.
+pub(crate) fn segments(dir: &Path) -> usize {
+    let is_segment = |object: &IpcObject| matches!(object, IpcObject::Segment { .. });
+    IpcObject::of(dir).iter().filter(|&object| is_segment(object)).count()
+}
+
+/// Whether a load balancer has its role in a sandbox.
+pub(crate) fn has_balancer(sandbox: &Sandbox) -> bool {
+    // Asked for nothing that is not there: it would be made.
+    sandbox.log_path().exists() && sandbox.has_balancer()
 }
 
 /// How far the session has come, what is pending included: it will be in the log.

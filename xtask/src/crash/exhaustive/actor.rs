@@ -46,6 +46,11 @@ impl Actor {
         }))
     }
 
+    /// After a call of it failed, it made a ledger beside one that was there.
+    pub(crate) fn made_second_ledger(&self) -> bool {
+        matches!(self, Self::Stepped { stepped, .. } if stepped.made_second_ledger())
+    }
+
     /// Sends SIGTERM, once the program handles it. Returns whether it does.
     pub(crate) fn terminate(&self) -> bool {
         let pid = match self {

@@ -1,6 +1,8 @@
 //! The registers of a system call: its number, its arguments, its result.
 
 use nix::Result;
+#[cfg(not(target_arch = "x86_64"))]
+use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
@@ -8,7 +10,13 @@ use nix::unistd::Pid;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) number: i64,
-    pub(crate) arguments: [u64; 3],
+    pub(crate) arguments: [u64; 4],
+}
+
+/// A word of a traced process's memory.
+pub(crate) fn pointed(pid: Pid, address: u64) -> Result<u64> {
+    let address = std::ptr::without_provenance_mut(address as usize);
+    ptrace::read(pid, address).map(i64::cast_unsigned)
 }
 
 /// The call that a process has entered.
@@ -17,7 +25,7 @@ pub(crate) fn call(pid: Pid) -> Result<Call> {
     let registers = ptrace::getregs(pid)?;
     Ok(Call {
         number: registers.orig_rax.cast_signed(),
-        arguments: [registers.rdi, registers.rsi, registers.rdx],
+        arguments: [registers.rdi, registers.rsi, registers.rdx, registers.r10],
     })
 }
 
@@ -35,13 +43,29 @@ pub(crate) fn set_third_argument(pid: Pid, value: u64) -> Result<()> {
     ptrace::setregs(pid, registers)
 }
 
+/// Keeps the kernel from doing what a process has entered: there is no call of this number.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn skip_call(pid: Pid) -> Result<()> {
+    let mut registers = ptrace::getregs(pid)?;
+    registers.orig_rax = u64::MAX;
+    ptrace::setregs(pid, registers)
+}
+
+/// Replaces the result of the call that a process leaves.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn set_result(pid: Pid, result: i64) -> Result<()> {
+    let mut registers = ptrace::getregs(pid)?;
+    registers.rax = result.cast_unsigned();
+    ptrace::setregs(pid, registers)
+}
+
 /// See above.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn call(pid: Pid) -> Result<Call> {
     let registers = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(pid)?.regs;
     Ok(Call {
         number: registers[8].cast_signed(),
-        arguments: [registers[0], registers[1], registers[2]],
+        arguments: [registers[0], registers[1], registers[2], registers[3]],
     })
 }
 
@@ -57,4 +81,16 @@ pub(crate) fn set_third_argument(pid: Pid, value: u64) -> Result<()> {
     let mut registers = ptrace::getregset::<ptrace::regset::NT_PRSTATUS>(pid)?;
     registers.regs[2] = value;
     ptrace::setregset::<ptrace::regset::NT_PRSTATUS>(pid, registers)
+}
+
+/// There the number is in a set of registers (`NT_ARM_SYSTEM_CALL`) that nix does not reach.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn skip_call(_: Pid) -> Result<()> {
+    Err(Errno::ENOTSUP)
+}
+
+/// See above.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn set_result(_: Pid, _: i64) -> Result<()> {
+    Err(Errno::ENOTSUP)
 }

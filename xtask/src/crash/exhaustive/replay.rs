@@ -2,7 +2,7 @@
 
 use tests::Binaries;
 
-use super::point::{Point, Strike};
+use super::point::{Moment, Point, Strike};
 use super::scenario::Scenario;
 use super::steps::Steps;
 use super::task::{self, Task};
@@ -28,7 +28,12 @@ pub(crate) fn replay(point: &Point, programs: &Binaries) -> bool {
             for (strike, steps) in point.strikes.iter().zip(&played.steps) {
                 println!("{}", what_was_done(strike, steps));
             }
-            println!("recovered: the log is that of an undisturbed run, and nothing is left");
+            for role in &played.failed {
+                println!(
+                    "{role} ended with an error, and what it had left was done by the same command"
+                );
+            }
+            println!("the log is that of an undisturbed run, and nothing is left");
             return true;
         }
     }
@@ -38,6 +43,10 @@ pub(crate) fn replay(point: &Point, programs: &Binaries) -> bool {
 fn what_was_done(strike: &Strike, steps: &Steps) -> String {
     if steps.outlived {
         return format!("a load balancer was replaced at {strike}");
+    }
+    if let Moment::Fails(error) = strike.moment {
+        let what = if steps.has_failed() { ", and ended its process with an error" } else { "" };
+        return format!("{} of {} has failed with {error}{what}", strike.at, strike.role);
     }
     let pending = steps.struck.is_some_and(|struck| struck.pending);
     let place = if pending { "inside a transaction" } else { "outside of any transaction" };

@@ -1,8 +1,11 @@
-//! Steps a program from system call to system call with ptrace(2), and kills it at one of them.
+//! Steps a program from system call to system call with ptrace(2), and kills it at one of them, or lets one
+//! of them fail.
 //!
 //! The program is not changed in any way. It is started by this program, called again with the hidden
 //! option `--traced`, which asks to be traced and becomes the other program. A worker that the load
 //! balancer starts is stepped by following the load balancer's children.
+
+mod call;
 
 use std::collections::HashSet;
 use std::io;
@@ -10,26 +13,31 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::point::{At, Moment};
-use super::registers;
-use super::steps::{Steps, Stop, Struck, Target};
-use super::successor;
-use crate::crash::witness;
+use super::made::Counts;
+use super::steps::{OwnEnd, Steps, Stop, Target};
 
 /// A program that is being stepped, by a thread of its own (only the thread that traces may).
 pub(crate) struct Stepped {
     steps: Receiver<io::Result<Steps>>,
-    root: Arc<AtomicI32>,
+    told: Arc<Told>,
+}
+
+/// What its thread tells meanwhile.
+#[derive(Debug, Default)]
+struct Told {
+    /// Process id of the program that was started; 0 before and after.
+    root: AtomicI32,
+    /// After a call of it failed, the stepped process made a ledger beside one that was there.
+    made_second_ledger: AtomicBool,
 }
 
 impl Stepped {
@@ -46,14 +54,13 @@ impl Stepped {
         shim.current_dir(dir);
         stdio(&mut shim)?;
         let (sender, steps) = mpsc::channel();
-        let root = Arc::new(AtomicI32::new(0));
-        let stepper = Stepper::new(target, stop, dir);
-        let told = Arc::clone(&root);
+        let told = Arc::new(Told::default());
+        let stepper = Stepper::new(target, stop, dir, Arc::clone(&told));
         std::thread::spawn(move || {
             // The receiver is gone only after a time limit, which was reported.
-            let _ = sender.send(stepper.run(shim, &told));
+            let _ = sender.send(stepper.run(shim));
         });
-        Ok(Self { steps, root })
+        Ok(Self { steps, told })
     }
 
     /// The result, once the program has ended.
@@ -67,7 +74,12 @@ impl Stepped {
 
     /// Its process id, or nothing before it is started and after its end.
     pub(crate) fn pid(&self) -> Option<Pid> {
-        Some(self.root.load(Ordering::SeqCst)).filter(|&pid| pid > 0).map(Pid::from_raw)
+        Some(self.told.root.load(Ordering::SeqCst)).filter(|&pid| pid > 0).map(Pid::from_raw)
+    }
+
+    /// After a call of it failed, it made a ledger beside one that was there.
+    pub(crate) fn made_second_ledger(&self) -> bool {
+        self.told.made_second_ledger.load(Ordering::SeqCst)
     }
 }
 
@@ -87,18 +99,22 @@ struct Stepper {
     stop: Stop,
     dir: PathBuf,
     log: PathBuf,
+    told: Arc<Told>,
     /// The process that is stepped, once it exists.
     stepped: Option<Pid>,
     /// Traced processes that have stopped once.
     known: HashSet<Pid>,
     steps: Steps,
-    /// The call that the stepped process is in is the one to be killed in.
+    counts: Counts,
+    /// The call that the stepped process is in is the one to be struck in.
     inside: bool,
     is_log_write: bool,
+    /// … and may have made a segment.
+    is_shmget: bool,
 }
 
 impl Stepper {
-    fn new(target: Target, stop: Stop, dir: &Path) -> Self {
+    fn new(target: Target, stop: Stop, dir: &Path, told: Arc<Told>) -> Self {
         // As the kernel names it.
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         Self {
@@ -106,21 +122,29 @@ impl Stepper {
             stop,
             log: dir.join(common::instance::LOG_NAME),
             dir,
+            told,
             stepped: None,
             known: HashSet::new(),
             steps: Steps::default(),
+            counts: Counts::default(),
             inside: false,
             is_log_write: false,
+            is_shmget: false,
         }
     }
 
-    fn run(mut self, mut shim: Command, told: &AtomicI32) -> io::Result<Steps> {
+    fn run(mut self, mut shim: Command) -> io::Result<Steps> {
         let child = shim.spawn()?;
         let root = Pid::from_raw(child.id().cast_signed());
-        told.store(root.as_raw(), Ordering::SeqCst);
-        match waitpid(root, Some(WaitPidFlag::__WALL))? {
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            other => return Err(io::Error::other(format!("the program did not start: {other:?}"))),
+        self.told.root.store(root.as_raw(), Ordering::SeqCst);
+        let first_stop = loop {
+            match waitpid(root, Some(WaitPidFlag::__WALL)) {
+                Err(Errno::EINTR) => {}
+                other => break other?,
+            }
+        };
+        if !matches!(first_stop, WaitStatus::Stopped(_, Signal::SIGTRAP)) {
+            return Err(io::Error::other(format!("the program did not start: {first_stop:?}")));
         }
         let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
         if matches!(self.target, Target::ChildWorker(_)) {
@@ -138,15 +162,29 @@ impl Stepper {
             // Of this thread's children only: other threads trace too.
             let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
             match waitpid(None, Some(flags)) {
-                Ok(WaitStatus::Exited(pid, code)) if pid == root => self.steps.code = Some(code),
+                Ok(WaitStatus::Exited(pid, code)) => self.ended(root, pid, OwnEnd::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.ended(root, pid, OwnEnd::Signal(signal));
+                }
                 Ok(status) => self.stopped(status)?,
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECHILD) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        told.store(0, Ordering::SeqCst);
+        self.told.root.store(0, Ordering::SeqCst);
         Ok(self.steps)
+    }
+
+    fn ended(&mut self, root: Pid, pid: Pid, end: OwnEnd) {
+        if self.stepped == Some(pid) {
+            self.steps.own_end = Some(end);
+        }
+        if let OwnEnd::Code(code) = end
+            && pid == root
+        {
+            self.steps.code = Some(code);
+        }
     }
 
     /// Lets a process run on: to its next system call if it is the stepped one.
@@ -195,78 +233,4 @@ impl Stepper {
             let _ = ptrace::detach(pid, None);
         }
     }
-
-    /// At the entry or the exit of a call. Returns whether the process was killed there.
-    fn at_call(&mut self, pid: Pid) -> io::Result<bool> {
-        let Ok(info) = ptrace::syscall_info(pid) else { return Ok(false) };
-        if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-            return self.at_entry(pid);
-        }
-        if self.inside && matches!(self.stop.at, Some((_, Moment::Outlive))) {
-            self.inside = false;
-            self.steps.outlived = true;
-            successor::replace_balancer(&self.dir, pid);
-            return Ok(false);
-        }
-        if self.inside {
-            self.strike(pid, matches!(self.stop.at, Some((_, Moment::Torn(_)))));
-            return Ok(true);
-        }
-        if self.stop.at.is_none() && self.steps.opened_at.is_none() {
-            let opened = registers::result(pid)?;
-            let link = std::fs::read_link(format!("/proc/{pid}/fd/{opened}"));
-            if link.is_ok_and(|link| link == self.dir) {
-                self.steps.opened_at = Some(self.steps.calls);
-            }
-        }
-        Ok(false)
-    }
-
-    fn at_entry(&mut self, pid: Pid) -> io::Result<bool> {
-        let call = registers::call(pid)?;
-        self.is_log_write = writes_to(pid, &call, &self.log);
-        self.steps.calls += 1;
-        self.steps.writes += u32::from(self.is_log_write);
-        let Some((at, moment)) = self.stop.at else { return Ok(false) };
-        let here = match at {
-            At::Call(n) => n == self.steps.calls,
-            At::Write(n) => self.is_log_write && n == self.steps.writes,
-        };
-        if !here || self.steps.struck.is_some() || self.steps.outlived {
-            return Ok(false);
-        }
-        match moment {
-            Moment::Entry => {
-                self.strike(pid, false);
-                return Ok(true);
-            }
-            Moment::Exit | Moment::Outlive => self.inside = true,
-            Moment::Torn(part) if self.is_log_write && call.arguments[2] > 1 => {
-                registers::set_third_argument(pid, part.of(call.arguments[2]))?;
-                self.inside = true;
-            }
-            Moment::Torn(_) => {} // nothing to tear: not reached
-        }
-        Ok(false)
-    }
-
-    fn strike(&mut self, pid: Pid, torn: bool) {
-        // Looked at while it stands still: afterwards others may complete what it leaves.
-        let pending = witness::is_inside_transaction(&self.dir, pid);
-        self.steps.struck = Some(Struck { pending, torn });
-        self.inside = false;
-        if self.stop.with_everyone {
-            witness::kill_others(&self.dir, Some(pid));
-        }
-        // It may be dead already, with the load balancer that started it.
-        let _ = kill(pid, Signal::SIGKILL);
-    }
-}
-
-/// Whether a call writes to this file. A vectored write would need another way to be cut short, and
-/// the product has none: a run in which no write was seen fails as blind.
-fn writes_to(pid: Pid, call: &registers::Call, file: &Path) -> bool {
-    matches!(call.number, libc::SYS_write | libc::SYS_pwrite64)
-        && std::fs::read_link(format!("/proc/{pid}/fd/{}", call.arguments[0]))
-            .is_ok_and(|link| link == file)
 }

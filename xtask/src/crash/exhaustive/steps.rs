@@ -1,5 +1,8 @@
 //! What is stepped, where it is to be struck, and what stepping showed.
 
+use nix::sys::signal::Signal;
+
+use super::made::Made;
 use super::point::{At, Moment};
 
 /// Which process is stepped.
@@ -11,7 +14,7 @@ pub(crate) enum Target {
     ChildWorker(u32),
 }
 
-/// Where to kill it.
+/// Where to strike it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     /// Nowhere: then its calls are counted.
@@ -29,12 +32,25 @@ pub(crate) struct Steps {
     pub(crate) writes: u32,
     /// The call with which it opened the directory: before it, it had touched nothing of anyone's.
     pub(crate) opened_at: Option<u32>,
+    /// If it was to be struck nowhere: its calls from main on, in order.
+    pub(crate) made: Vec<Made>,
     /// It was killed where it should be, and this was so then.
     pub(crate) struck: Option<Struck>,
     /// The load balancer was killed and came again while it stood still.
     pub(crate) outlived: bool,
+    /// A call of it was made to fail.
+    pub(crate) failed: bool,
+    /// How the stepped process ended.
+    pub(crate) own_end: Option<OwnEnd>,
     /// Exit code of the program that was started, if it was not killed.
     pub(crate) code: Option<i32>,
+}
+
+/// How the stepped process ended, which may be a child of the program that was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OwnEnd {
+    Code(i32),
+    Signal(Signal),
 }
 
 /// What was so when a process was killed.
@@ -46,9 +62,29 @@ pub(crate) struct Struck {
     pub(crate) torn: bool,
 }
 
+/// A panic's exit code.
+const PANIC: i32 = 101;
+
 impl Steps {
     /// What was to be done to it was done.
     pub(crate) fn is_reached(&self) -> bool {
-        self.struck.is_some() || self.outlived
+        self.struck.is_some() || self.outlived || self.failed
+    }
+
+    /// The stepped process ended with an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.own_end, Some(OwnEnd::Code(1..)))
+    }
+
+    /// What no process may do, whatever is done to it.
+    pub(crate) fn look_for_faults(&self) -> Result<(), String> {
+        match self.own_end {
+            Some(OwnEnd::Code(PANIC)) => Err("the stepped process has panicked".to_owned()),
+            // A worker's load balancer may end it so.
+            Some(OwnEnd::Signal(signal)) if signal != Signal::SIGKILL && self.struck.is_none() => {
+                Err(format!("the stepped process was killed by {signal}"))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use common::fence::signals;
 use indicatif::{ProgressBar, ProgressStyle};
 use tests::Binaries;
 
@@ -83,7 +82,7 @@ impl Lanes {
                     {
                         bar.set_message(task.point().to_string());
                         let played = task.play(programs, TRIES);
-                        if signals::aborted_by().is_some() {
+                        if crate::crash::is_interrupted() {
                             return; // everyone in it may have got the same Ctrl-C
                         }
                         match &played {

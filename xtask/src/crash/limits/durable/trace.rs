@@ -64,7 +64,7 @@ impl Traced {
 
     /// What a successful call did, if it matters.
     fn completed(&self, call: &registers::Call, log: &Path) -> Option<Call> {
-        let [first, second, _] = call.arguments;
+        let [first, second, ..] = call.arguments;
         let is_log = || {
             std::fs::read_link(format!("/proc/{}/fd/{first}", self.0)).is_ok_and(|file| file == log)
         };
