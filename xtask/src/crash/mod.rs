@@ -6,6 +6,7 @@ mod limits;
 mod mutants;
 mod random;
 mod removed;
+mod rounds;
 mod witness;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     random: random::Args,
     #[command(flatten)]
+    rounds: rounds::Args,
+    #[command(flatten)]
     limits: limits::Args,
     #[command(flatten)]
     mutants: mutants::Args,
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let errors = |what| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs());
     let runs = [
         args.errors.errors.then(|| errors(&args.errors)),
-        args.random.random.then(|| random::run(&args.random, programs())),
+        args.random.random.then(|| random::run(&args.rounds, programs())),
         args.limits.limits.then(|| limits::run(&args.limits, programs())),
         args.mutants.mutants.then(|| mutants::run(&args.mutants)),
         args.removed.removed.then(|| removed::run(programs())),

@@ -12,14 +12,14 @@ use super::plan::Plan;
 use super::stage::Stage;
 
 /// What a log of whole sessions holds.
-pub(super) struct Log {
-    pub(super) submissions: Vec<Submission>,
-    pub(super) messages: u64,
-    pub(super) sessions: u64,
+pub(in crate::crash) struct Log {
+    pub(in crate::crash) submissions: Vec<Submission>,
+    pub(in crate::crash) messages: u64,
+    pub(in crate::crash) sessions: u64,
 }
 
 /// Reads the log: canonical order, rotation and totals, and no session unfinished.
-pub(super) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, String> {
+pub(in crate::crash) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, String> {
     let bytes = std::fs::read(sandbox.log_path()).unwrap_or_default();
     let mut replay = Replay::new(Workers::new(plan.workers).ok());
     let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0 };
@@ -50,7 +50,7 @@ pub(super) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, String> {
 
 /// Everything accepted is there once; what is there was submitted; each client's are in its order,
 /// without a gap; and nothing is left behind.
-pub(super) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
+pub(in crate::crash) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
     let log = read_log(stage.sandbox, stage.plan)?;
     // Where each submission of each life stands in the log.
     let mut places: HashMap<String, usize> = HashMap::new();

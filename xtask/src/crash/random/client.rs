@@ -10,25 +10,25 @@ use tests::{Process, Sandbox};
 use super::plan::{Feed, Feeding};
 
 /// One life.
-pub(super) struct Life {
-    pub(super) process: Process,
+pub(in crate::crash) struct Life {
+    pub(in crate::crash) process: Process,
     /// What it was given, and which of the plan's submissions each is.
-    pub(super) given: Vec<(usize, Submission)>,
+    pub(in crate::crash) given: Vec<(usize, Submission)>,
     feeder: Option<JoinHandle<()>>,
 }
 
-pub(super) struct Client {
+pub(in crate::crash) struct Client {
     index: usize,
     feeding: Feeding,
-    pub(super) lives: Vec<Life>,
+    pub(in crate::crash) lives: Vec<Life>,
     /// The newest life has not been seen to end.
-    pub(super) is_running: bool,
+    pub(in crate::crash) is_running: bool,
 }
 
 impl Life {
     /// How many of the given ones it printed `accepted` for: always the first ones. A half line,
     /// cut off by a kill, does not count.
-    pub(super) fn accepted(&self) -> Result<usize, String> {
+    pub(in crate::crash) fn accepted(&self) -> Result<usize, String> {
         let stdout = self.process.stdout();
         let whole = stdout.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let mut number = 0;
@@ -44,12 +44,12 @@ impl Life {
 }
 
 impl Client {
-    pub(super) fn new(index: usize, feeding: &Feeding) -> Self {
+    pub(in crate::crash) fn new(index: usize, feeding: &Feeding) -> Self {
         Self { index, feeding: feeding.clone(), lives: Vec::new(), is_running: false }
     }
 
     /// Which of the plan's submissions no life was told about.
-    pub(super) fn left(&self) -> Result<Vec<usize>, String> {
+    pub(in crate::crash) fn left(&self) -> Result<Vec<usize>, String> {
         let mut left: Vec<usize> = (0..self.feeding.submissions.len()).collect();
         for life in &self.lives {
             let accepted = life.accepted()?;
@@ -59,7 +59,7 @@ impl Client {
     }
 
     /// Starts the next life, if anything is left. Returns whether it did.
-    pub(super) fn start(&mut self, sandbox: &Sandbox) -> Result<bool, String> {
+    pub(in crate::crash) fn start(&mut self, sandbox: &Sandbox) -> Result<bool, String> {
         if self.is_running {
             return Ok(false);
         }
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// After the newest life has ended: its feeder ends too.
-    pub(super) fn ended(&mut self) {
+    pub(in crate::crash) fn ended(&mut self) {
         self.is_running = false;
         if let Some(feeder) = self.lives.last_mut().and_then(|life| life.feeder.take()) {
             let _ = feeder.join();

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use crate::crash::witness;
 
 /// Writes it into the sandbox's directory, and returns where that is.
-pub(super) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
+pub(in crate::crash) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
     let dir = sandbox.dir();
     let root = dir.parent().unwrap_or(&dir).to_owned();
     let files = [

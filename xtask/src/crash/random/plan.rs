@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// A process of the round, whichever life of it is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::crash) enum Part {
     Client(usize),
     Balancer,
     /// Its number, from 1; spawned or started by hand.
@@ -17,7 +17,7 @@ pub(super) enum Part {
 
 /// What is done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(in crate::crash) enum Deed {
     /// Starts it, as a person would who sees that it is not running and still needed.
     Start,
     /// SIGKILL.
@@ -32,15 +32,15 @@ pub(super) enum Deed {
 
 /// One decision.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) pause: Duration,
-    pub(super) deed: Deed,
-    pub(super) part: Part,
+pub(in crate::crash) struct Step {
+    pub(in crate::crash) pause: Duration,
+    pub(in crate::crash) deed: Deed,
+    pub(in crate::crash) part: Part,
 }
 
 /// How a client gets its submissions.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Feed {
+pub(in crate::crash) enum Feed {
     Arguments,
     /// Through a pipe, with this pause after each line.
     Pipe(Duration),
@@ -48,27 +48,27 @@ pub(super) enum Feed {
 
 /// What a client submits: text lengths and counts.
 #[derive(Clone, Debug)]
-pub(super) struct Feeding {
-    pub(super) feed: Feed,
-    pub(super) durable: bool,
-    pub(super) submissions: Vec<(usize, u32)>,
+pub(in crate::crash) struct Feeding {
+    pub(in crate::crash) feed: Feed,
+    pub(in crate::crash) durable: bool,
+    pub(in crate::crash) submissions: Vec<(usize, u32)>,
 }
 
 /// A round.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) round: u64,
-    pub(super) workers: u32,
-    pub(super) serve: bool,
-    pub(super) by_hand: bool,
-    pub(super) clients: Vec<Feeding>,
-    pub(super) steps: Vec<Step>,
+pub(in crate::crash) struct Plan {
+    pub(in crate::crash) seed: u64,
+    pub(in crate::crash) round: u64,
+    pub(in crate::crash) workers: u32,
+    pub(in crate::crash) serve: bool,
+    pub(in crate::crash) by_hand: bool,
+    pub(in crate::crash) clients: Vec<Feeding>,
+    pub(in crate::crash) steps: Vec<Step>,
 }
 
 impl Plan {
     /// The decisions of a round: a function of seed and round.
-    pub(super) fn draw(seed: u64, round: u64) -> Self {
+    pub(in crate::crash) fn draw(seed: u64, round: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(round);
         let workers = pick(&mut rng, &[(3, 1), (3, 2), (6, 3), (2, 5), (1, 16)]);
@@ -133,7 +133,7 @@ impl Plan {
     }
 
     /// How the balancer is called.
-    pub(super) fn balancer_args(&self) -> Vec<String> {
+    pub(in crate::crash) fn balancer_args(&self) -> Vec<String> {
         let flags = [("--serve", self.serve), ("--no-spawn", self.by_hand)];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag.to_owned());
         flags.chain([self.workers.to_string()]).collect()

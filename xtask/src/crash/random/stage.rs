@@ -17,12 +17,12 @@ use crate::crash::witness;
 const REAPING: Duration = Duration::from_secs(10);
 
 /// A program that the person runs in a terminal: the balancer, or a worker started by hand.
-pub(super) struct Terminal {
-    pub(super) process: Process,
-    pub(super) started: Instant,
+pub(in crate::crash) struct Terminal {
+    pub(in crate::crash) process: Process,
+    pub(in crate::crash) started: Instant,
     /// There was something for it to do when it was started.
-    pub(super) had_work: bool,
-    pub(super) told_to_end: bool,
+    pub(in crate::crash) had_work: bool,
+    pub(in crate::crash) told_to_end: bool,
 }
 
 impl fmt::Display for Terminal {
@@ -37,22 +37,22 @@ impl fmt::Display for Terminal {
     }
 }
 
-pub(super) struct Stage<'a> {
-    pub(super) sandbox: &'a Sandbox,
-    pub(super) plan: &'a Plan,
-    pub(super) clients: Vec<Client>,
-    pub(super) balancer: Option<Terminal>,
+pub(in crate::crash) struct Stage<'a> {
+    pub(in crate::crash) sandbox: &'a Sandbox,
+    pub(in crate::crash) plan: &'a Plan,
+    pub(in crate::crash) clients: Vec<Client>,
+    pub(in crate::crash) balancer: Option<Terminal>,
     /// Workers that were started by hand.
-    pub(super) workers: Vec<Option<Terminal>>,
+    pub(in crate::crash) workers: Vec<Option<Terminal>>,
     /// Who died without having finished, and has not been started again.
-    pub(super) owed: Vec<Part>,
-    pub(super) tally: Tally,
+    pub(in crate::crash) owed: Vec<Part>,
+    pub(in crate::crash) tally: Tally,
     /// Lives of the balancer and of workers that have ended; their output stays readable.
     workers_killed: u32,
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(sandbox: &'a Sandbox, plan: &'a Plan) -> Self {
+    pub(in crate::crash) fn new(sandbox: &'a Sandbox, plan: &'a Plan) -> Self {
         let clients = plan.clients.iter().enumerate().map(|(i, c)| Client::new(i, c)).collect();
         Self {
             sandbox,
@@ -67,7 +67,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Does what was decided; nothing if the process is not there, or there already.
-    pub(super) fn act(&mut self, deed: Deed, part: Part) -> Result<(), String> {
+    pub(in crate::crash) fn act(&mut self, deed: Deed, part: Part) -> Result<(), String> {
         let met = match deed {
             Deed::Start => self.start(part)?,
             Deed::Kill => self.kill(part)?,
@@ -82,7 +82,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Starts a process that does not run. Spawned workers are the balancer's business.
-    pub(super) fn start(&mut self, part: Part) -> Result<bool, String> {
+    pub(in crate::crash) fn start(&mut self, part: Part) -> Result<bool, String> {
         self.reap()?;
         let started = match part {
             Part::Client(index) => self.clients[index].start(self.sandbox)?,
@@ -121,7 +121,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether the log ends at the end of a session.
-    pub(super) fn is_log_complete(&self) -> bool {
+    pub(in crate::crash) fn is_log_complete(&self) -> bool {
         super::check::read_log(self.sandbox, self.plan).is_ok()
     }
 
@@ -199,7 +199,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Every part that runs, as far as is known.
-    pub(super) fn running(&self) -> Vec<Part> {
+    pub(in crate::crash) fn running(&self) -> Vec<Part> {
         let clients =
             (0..self.clients.len()).filter(|&i| self.clients[i].is_running).map(Part::Client);
         let workers =
@@ -208,7 +208,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Notices who has ended.
-    pub(super) fn reap(&mut self) -> Result<(), String> {
+    pub(in crate::crash) fn reap(&mut self) -> Result<(), String> {
         for part in self.running() {
             let ended = self.process(part).and_then(|process| process.wait(Duration::ZERO));
             if let Some(ended) = ended {
@@ -253,7 +253,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Continues whatever is stopped.
-    pub(super) fn continue_all(&self) {
+    pub(in crate::crash) fn continue_all(&self) {
         for pid in self.sandbox.processes() {
             // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
@@ -261,7 +261,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Ends everything, whatever state it is in.
-    pub(super) fn kill_all(&mut self) {
+    pub(in crate::crash) fn kill_all(&mut self) {
         for pid in self.sandbox.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }

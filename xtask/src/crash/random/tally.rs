@@ -6,7 +6,7 @@ use super::plan::{Deed, Part};
 
 /// Counts of one role, or of several rounds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
+pub(in crate::crash) struct Faults {
     kills: u64,
     stops: u64,
     continues: u64,
@@ -14,29 +14,29 @@ pub(super) struct Faults {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) rounds: u64,
-    pub(super) client: Faults,
-    pub(super) balancer: Faults,
-    pub(super) worker: Faults,
-    pub(super) drains: u64,
+pub(in crate::crash) struct Tally {
+    pub(in crate::crash) rounds: u64,
+    pub(in crate::crash) client: Faults,
+    pub(in crate::crash) balancer: Faults,
+    pub(in crate::crash) worker: Faults,
+    pub(in crate::crash) drains: u64,
     /// Kills after which a transaction was seen pending.
-    pub(super) pending: u64,
+    pub(in crate::crash) pending: u64,
     /// Submissions that a client printed `accepted` for.
-    pub(super) accepted: u64,
+    pub(in crate::crash) accepted: u64,
     /// Submissions in the log whose client was killed before it could say so.
-    pub(super) unconfirmed: u64,
-    pub(super) messages: u64,
-    pub(super) sessions: u64,
+    pub(in crate::crash) unconfirmed: u64,
+    pub(in crate::crash) messages: u64,
+    pub(in crate::crash) sessions: u64,
     /// Rounds in which the balancer gave up a worker that was killed too often.
-    pub(super) given_up: u64,
+    pub(in crate::crash) given_up: u64,
     /// The longest way from the last fault to the end, in milliseconds.
-    pub(super) healing_ms_max: u128,
+    pub(in crate::crash) healing_ms_max: u128,
 }
 
 impl Tally {
     /// Counts a deed that met a running process.
-    pub(super) fn count(&mut self, deed: Deed, part: Part) {
+    pub(in crate::crash) fn count(&mut self, deed: Deed, part: Part) {
         let faults = match part {
             Part::Client(_) => &mut self.client,
             Part::Balancer => &mut self.balancer,
@@ -51,7 +51,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(in crate::crash) fn add(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.client.add(other.client);
         self.balancer.add(other.balancer);
