@@ -67,6 +67,15 @@ fn a_bad_point_is_refused(#[case] point: &str) {
     assert_eq!(refused.status.code(), Some(2), "{refused:#?}");
 }
 
+#[rstest]
+#[case::of_no_seed(&["--flips", "--round", "1"])]
+#[case::of_nothing(&["--sample"])]
+#[case::two_tools(&["--errors", "--replay", "one-1:client1:openat#1:EACCES"])]
+fn what_would_do_nothing_is_refused(#[case] arguments: &[&str]) {
+    let refused = xtask_crash(arguments);
+    assert_eq!(refused.status.code(), Some(2), "{refused:#?}");
+}
+
 /// Whatever the product does with the error, the tool sees that it came, and that all ends well.
 #[rstest]
 #[case::client_before_it_has_anything("one-1:client1:openat#1:EMFILE")]

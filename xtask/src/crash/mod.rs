@@ -2,6 +2,7 @@
 
 mod errors;
 mod exhaustive;
+mod flips;
 mod limits;
 mod mutants;
 mod random;
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     random: random::Args,
     #[command(flatten)]
+    flips: flips::Args,
+    #[command(flatten)]
     rounds: rounds::Args,
     #[command(flatten)]
     limits: limits::Args,
@@ -49,7 +52,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let errors = |what| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs());
     let runs = [
         args.errors.errors.then(|| errors(&args.errors)),
-        args.random.random.then(|| random::run(&args.rounds, programs())),
+        args.random.random.then(|| heeds_ctrl_c() && random::run(&args.rounds, programs())),
+        args.flips.flips.then(|| heeds_ctrl_c() && flips::run(&args.rounds, programs())),
         args.limits.limits.then(|| limits::run(&args.limits, programs())),
         args.mutants.mutants.then(|| mutants::run(&args.mutants)),
         args.removed.removed.then(|| removed::run(programs())),

@@ -20,13 +20,35 @@ pub(in crate::crash) struct Log {
 
 /// Reads the log: canonical order, rotation and totals, and no session unfinished.
 pub(in crate::crash) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, String> {
+    let Read { log, mut replay, is_torn } = read_lines(sandbox, plan)?;
+    if is_torn {
+        return Err("sistem.log ends inside a line".to_owned());
+    }
+    match replay.finish() {
+        Ok(_) => Ok(log),
+        Err(fault) => Err(format!("at the end of sistem.log: {fault}")),
+    }
+}
+
+/// What a log holds so far.
+pub(in crate::crash) struct Read {
+    pub(in crate::crash) log: Log,
+    replay: Replay,
+    /// Behind the last whole line there are some bytes.
+    is_torn: bool,
+}
+
+/// Reads whole lines: canonical order and rotation.
+pub(in crate::crash) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Read, String> {
     let bytes = std::fs::read(sandbox.log_path()).unwrap_or_default();
     let mut replay = Replay::new(Workers::new(plan.workers).ok());
     let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0 };
     let mut text = None;
     for (number, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let place = |what: &dyn std::fmt::Display| format!("sistem.log:{}: {what}", number + 1);
-        let line = line.strip_suffix(b"\n").ok_or_else(|| place(&"it ends inside a line"))?;
+        let Some(line) = line.strip_suffix(b"\n") else {
+            return Ok(Read { log, replay, is_torn: true });
+        };
         let ended = replay.push(line).map_err(|fault| place(&fault))?;
         if let Some(summary) = ended {
             log.messages += summary.messages;
@@ -42,10 +64,7 @@ pub(in crate::crash) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, 
             _ => {}
         }
     }
-    match replay.finish() {
-        Ok(_) => Ok(log),
-        Err(fault) => Err(format!("at the end of sistem.log: {fault}")),
-    }
+    Ok(Read { log, replay, is_torn: false })
 }
 
 /// Everything accepted is there once; what is there was submitted; each client's are in its order,

@@ -179,7 +179,7 @@ fn place(rng: &mut ChaCha8Rng, steps: &[Step], fault: Step) -> usize {
 }
 
 /// One of several, by weight.
-fn pick<T: Copy>(rng: &mut ChaCha8Rng, weighted: &[(u32, T)]) -> T {
+pub(in crate::crash) fn pick<T: Copy>(rng: &mut ChaCha8Rng, weighted: &[(u32, T)]) -> T {
     let mut left = rng.random_range(0..weighted.iter().map(|(weight, _)| weight).sum());
     for (weight, value) in weighted {
         match left.checked_sub(*weight) {

@@ -11,7 +11,7 @@ use super::evidence;
 use super::plan::{Part, Plan};
 use super::stage::{Stage, Terminal};
 use super::tally::Tally;
-use crate::crash::witness;
+use crate::crash::{is_interrupted, witness};
 
 /// From the last fault on, everything must end within this time.
 const HEALING: Duration = Duration::from_secs(5);
@@ -25,7 +25,10 @@ pub(super) fn run(binaries: &Binaries, plan: &Plan) -> Result<Tally, String> {
     let outcome = perform(&mut stage);
     let tally = stage.tally;
     let Err(what) = outcome else { return Ok(tally) };
-    let evidence = evidence::write(&sandbox, plan, &what);
+    if is_interrupted() {
+        return Ok(tally); // nobody is to blame, and nothing is kept
+    }
+    let evidence = evidence::write(&sandbox, plan, &format!("{what}\n{}", stage.ends.join("\n")));
     stage.kill_all();
     drop(stage);
     sandbox.keep();
@@ -59,7 +62,7 @@ fn perform(stage: &mut Stage<'_>) -> Result<(), String> {
 
 /// Does what a person does who wants the work finished: starts again what died, ends what waits for
 /// nothing. Returns whether nothing is left to do.
-fn is_over(stage: &mut Stage<'_>) -> Result<bool, String> {
+pub(in crate::crash) fn is_over(stage: &mut Stage<'_>) -> Result<bool, String> {
     stage.reap()?;
     for part in stage.owed.clone() {
         stage.start(part)?;
@@ -102,7 +105,7 @@ fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
     Ok(false)
 }
 
-fn stop_serving(stage: &mut Stage<'_>) {
+pub(in crate::crash) fn stop_serving(stage: &mut Stage<'_>) {
     if stage.plan.serve {
         stage.balancer.iter_mut().for_each(tell_to_end);
     }

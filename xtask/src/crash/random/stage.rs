@@ -47,8 +47,13 @@ pub(in crate::crash) struct Stage<'a> {
     /// Who died without having finished, and has not been started again.
     pub(in crate::crash) owed: Vec<Part>,
     pub(in crate::crash) tally: Tally,
-    /// Lives of the balancer and of workers that have ended; their output stays readable.
+    /// Errors are expected: a process may end with one that it explains.
+    pub(in crate::crash) may_fail: bool,
+    /// Those that did, and what they wrote to stderr.
+    pub(in crate::crash) failed: Vec<(Part, String)>,
     workers_killed: u32,
+    /// How each one ended, for a person.
+    pub(in crate::crash) ends: Vec<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -62,7 +67,10 @@ impl<'a> Stage<'a> {
             workers: (0..plan.workers).map(|_| None).collect(),
             owed: Vec::new(),
             tally: Tally::default(),
+            may_fail: false,
+            failed: Vec::new(),
             workers_killed: 0,
+            ends: Vec::new(),
         }
     }
 
@@ -221,6 +229,7 @@ impl<'a> Stage<'a> {
     /// Judges an end: 0, or what a fault explains.
     fn forget(&mut self, part: Part, ended: &Ended) -> Result<(), String> {
         let (code, signal) = (ended.status.code(), ended.status.signal());
+        self.ends.push(format!("`{}` ended with {}", ended.name, ended.status));
         let mut explained = code == Some(0) || signal == Some(Signal::SIGKILL as i32);
         // Before it watches for signals; or as documented: a worker by the first one, the balancer by
         // the second.
@@ -246,7 +255,11 @@ impl<'a> Stage<'a> {
         if is_owed {
             self.owed.push(part);
         }
-        if explained {
+        if self.may_fail && code == Some(3) && !ended.stderr.trim().is_empty() {
+            self.failed.push((part, ended.stderr.clone()));
+            explained = true;
+        }
+        if explained && !ended.stderr.contains("panicked at") {
             return Ok(());
         }
         Err(format!("`{}` ended with {}: {}", ended.name, ended.status, ended.stderr))
