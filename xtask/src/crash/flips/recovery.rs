@@ -15,6 +15,8 @@ use crate::crash::random::stage::Stage;
 
 /// An error may lead to another one, but not for ever.
 const TRIES: u32 = 3;
+/// The first request drains, the second one aborts.
+const REQUESTS: u32 = 2;
 /// A process that is asked to end does so within this time.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -36,9 +38,9 @@ pub(super) fn recover(stage: &mut Stage<'_>) -> Result<(), String> {
     Err(format!("after its advice was followed {TRIES} times, there is another error: {said}"))
 }
 
-/// Ends what is left, as a person does who has read an error. Nothing outlives two requests.
+/// Ends what is left, as a person does who has read an error.
 fn end_everyone(stage: &mut Stage<'_>) -> Result<(), String> {
-    for request in 0..=2 {
+    for _ in 0..REQUESTS {
         let start = Instant::now();
         for part in stage.running() {
             match part {
@@ -57,7 +59,6 @@ fn end_everyone(stage: &mut Stage<'_>) -> Result<(), String> {
                 }
             }
         }
-        // The first one may be slept over for a second, and drains; after the second one it is over.
         while start.elapsed() < ENDS_WITHIN {
             stage.reap()?;
             if stage.running().is_empty() {
@@ -65,10 +66,7 @@ fn end_everyone(stage: &mut Stage<'_>) -> Result<(), String> {
             }
             thread::sleep(Duration::from_millis(2));
         }
-        if request == 2 {
-            break;
-        }
     }
     let left: Vec<String> = stage.running().iter().map(ToString::to_string).collect();
-    Err(format!("asked to end again and again, and still running: {}", left.join(", ")))
+    Err(format!("asked twice to end, and still running: {}", left.join(", ")))
 }

@@ -22,7 +22,6 @@ use crate::crash::{is_interrupted, witness};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// … and all must be over within this time.
 const TOGETHER: Duration = Duration::from_secs(30);
-
 /// How long the load balancer may take until it handles signals.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -31,7 +30,7 @@ pub(super) struct Played {
     /// Nothing: there was no ledger.
     pub(super) flipped: Option<Flipped>,
     pub(super) outcome: Result<Outcome, Broken>,
-    /// From the flip to the right end, or to an error.
+    /// From the flip, and the steps that follow it, to the right end or to an error.
     pub(super) took: Duration,
 }
 
