@@ -342,10 +342,11 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     instance.hold(Role::Balancer(workers))?;
     let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
-    let complete = matches!(
-        history::read(instance.log(), log_len),
-        Ok(History { replay, whole_len, .. }) if !replay.is_begun() && whole_len == log_len
-    );
+    let complete = match history::read(instance.log(), log_len) {
+        Ok(History { replay, whole_len, .. }) => !replay.is_begun() && whole_len == log_len,
+        Err(Error::LogUnreadable { .. }) => false,
+        Err(error) => return Err(error),
+    };
     // Damaged or of another version: it is the session that is to be set aside.
     let ledger = match find(instance.directory()) {
         Err(Error::Damaged { segment, .. }) => Segment::attach(segment).ok().map(Ledger::new),

@@ -60,8 +60,10 @@ pub fn stat(id: i32) -> Result<SegmentStat> {
 
 /// Whether a segment was removed, and lives on only until all have detached it.
 pub fn is_removed(id: i32) -> Result<bool> {
+    const GONE: [Errno; 2] = [Errno::EINVAL, Errno::EIDRM];
     match stat(id) {
-        Err(Errno::EINVAL | Errno::EIDRM) => Ok(true),
+        // Asked twice, since nobody would remove it any more.
+        Err(error) if GONE.contains(&error) => Ok(stat(id).is_err()),
         stat => stat.map(|stat| stat.removed),
     }
 }

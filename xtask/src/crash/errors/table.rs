@@ -94,6 +94,7 @@ static TABLE: &[Row] = &[
     row("fstat", libc::SYS_fstat, Any, &[ENOMEM]),
     row("statfs", libc::SYS_statfs, Any, &[EACCES, EINTR, EIO, ENOMEM]),
     row("fstatfs", libc::SYS_fstatfs, Any, &[EINTR, EIO, ENOMEM]),
+    row("getcwd", libc::SYS_getcwd, Any, &[EACCES, ENOMEM]),
     row("readlinkat", libc::SYS_readlinkat, Any, &[EACCES, EIO, ENOMEM]),
     row("linkat", libc::SYS_linkat, Any, &[EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM]),
     row("unlinkat", libc::SYS_unlinkat, Any, &[EACCES, EIO, ENOMEM, EPERM]),
