@@ -28,21 +28,21 @@ impl<'a> Feed<'a> {
         Self { instance, journal: None, quiet, durable, told_waiting: false }
     }
 
-    /// Returns once all of them are accepted and confirmed.
-    pub(crate) fn submit(&mut self, submissions: &[Submission]) -> Result<(), Error> {
-        let mut left = submissions;
+    /// Returns once all of them are accepted and confirmed; or with those that are not, when there is no session
+    /// and the log is another one by now.
+    pub(crate) fn submit(&mut self, left: &mut Vec<Submission>) -> Result<(), Error> {
         while !left.is_empty() {
             // Looked at before the attempt: space that comes after it changes the word.
             let seen = self.journal.as_ref().map(|journal| journal.ledger().space().look());
             match self.try_submit(left) {
                 Ok(Accept::Accepted(0)) => self.wait(seen, "the ledger is full")?,
                 Ok(Accept::Accepted(count)) => {
-                    let (accepted, rest) = left.split_at(count);
-                    left = rest;
-                    self.confirm(accepted)?;
+                    self.confirm(&left[..count])?;
+                    left.drain(..count);
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,
+                Err(Error::LogReplaced) if self.is_between_sessions()? => return Ok(()),
                 Err(error) => {
                     let first = left.first().map(ToString::to_string).unwrap_or_default();
                     let left = left.len();
@@ -58,6 +58,10 @@ impl<'a> Feed<'a> {
             }
         }
         Ok(())
+    }
+
+    fn is_between_sessions(&self) -> Result<bool, Error> {
+        Ok(session::find(self.instance.directory())?.is_none())
     }
 
     fn try_submit(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {

@@ -21,6 +21,7 @@ mod feed;
 mod input;
 
 use std::ffi::OsString;
+use std::io::StdinLock;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,27 +76,43 @@ fn run(args: &Args) -> Result<u8, Error> {
             }
         }
     }
-    let instance = Instance::open(&args.dir)?;
-    // As long as this is held, a load balancer waits for more.
-    instance.hold(Role::Client)?;
-    let mut feed = Feed::new(&instance, args.quiet, args.durable);
-    let outcome = submit(&mut submissions, &mut feed);
-    feed.end(outcome)
+    // Without arguments the lines of standard input.
+    let mut input = submissions.is_empty().then(|| Input::new(std::io::stdin().lock()));
+    let mut instance = Instance::open(&args.dir)?;
+    loop {
+        // As long as this is held, a load balancer waits for more.
+        instance.hold(Role::Client)?;
+        let mut feed = Feed::new(&instance, args.quiet, args.durable);
+        let outcome = submit(&mut submissions, input.as_mut(), &mut feed);
+        if !matches!(outcome, Ok(None)) {
+            return feed.end(outcome.map(Option::unwrap_or_default));
+        }
+        drop(feed);
+        instance.reopen()?;
+    }
 }
 
-/// Submits the arguments, or without any the lines of standard input.
-fn submit(submissions: &mut Vec<Submission>, feed: &mut Feed<'_>) -> Result<u8, Error> {
-    if !submissions.is_empty() {
+/// Submits those, and then what is read. Nothing: some are left, for the log that there is now.
+fn submit(
+    submissions: &mut Vec<Submission>,
+    input: Option<&mut Input<StdinLock<'_>>>,
+    feed: &mut Feed<'_>,
+) -> Result<Option<u8>, Error> {
+    feed.submit(submissions)?;
+    let Some(input) = input else { return Ok(submissions.is_empty().then_some(0)) };
+    while submissions.is_empty() {
+        if !input.read_batch(submissions)? {
+            return Ok(Some(exit_code(input)));
+        }
         feed.submit(submissions)?;
-        return Ok(0);
     }
-    let mut input = Input::new(std::io::stdin().lock());
-    while input.read_batch(submissions)? {
-        feed.submit(submissions)?;
-    }
-    Ok(match (input.accepted(), input.refused()) {
+    Ok(None)
+}
+
+fn exit_code(input: &Input<StdinLock<'_>>) -> u8 {
+    match (input.accepted(), input.refused()) {
         (_, 0) => 0,
         (0, _) => exit::USAGE,
         _ => exit::PARTLY,
-    })
+    }
 }

@@ -69,8 +69,11 @@ pub enum Error {
         at: u64,
     },
     /// Writing the log failed; what was begun has been taken back.
-    #[error("{LOG} cannot be written: {0}; make room, or raise the file size limit (ulimit -f)")]
-    LogWrite(io::Error),
+    #[error("{LOG} cannot be written: {source}{}", room(source))]
+    LogWrite {
+        /// Why.
+        source: io::Error,
+    },
     /// Writing the log failed, and what was begun cannot be taken back.
     #[error(
         "{LOG} cannot be written: {0}; what was begun cannot be taken back, and is completed by whoever \
@@ -205,6 +208,15 @@ pub enum Error {
 }
 
 /// What to do. The limits are those of `sysctl(8)`, as `ipcs -l` lists them.
+/// What helps where there is no room.
+fn room(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => "; make room",
+        Some(libc::EFBIG) => "; raise the file size limit (ulimit -f)",
+        _ => "",
+    }
+}
+
 fn hint(call: &str, error: Errno) -> String {
     match (call, error) {
         ("shmget", Errno::EINVAL) => {
@@ -235,13 +247,13 @@ impl Error {
 
     /// The same of what another process had begun: nothing of this one's own is unclear.
     pub(crate) fn of_another(self) -> Self {
-        if let Self::LogUnclear(source) = self { Self::LogWrite(source) } else { self }
+        if let Self::LogUnclear(source) = self { Self::LogWrite { source } } else { self }
     }
 
     /// The file system is full, or the user's quota on it is used up: waiting may help.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        matches!(self, Self::LogWrite(source) | Self::LogUnclear(source)
+        matches!(self, Self::LogWrite { source } | Self::LogUnclear(source)
             if matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)))
     }
 

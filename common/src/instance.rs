@@ -1,10 +1,10 @@
 //! An instance is a directory: its `sistem.log`, the locks on that file which tell who is alive, and
 //! the keys of its IPC objects. Nothing needs configuring, and two directories never meet.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use nix::libc;
 use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
@@ -79,9 +79,8 @@ impl Directory {
     }
 
     fn ask_for_id(&mut self) -> Result<(), Error> {
-        let metadata = self.file.metadata();
         let path = || self.path.clone();
-        self.id = id_of(&metadata.map_err(|source| Error::Directory { path: path(), source })?);
+        self.id = id_of(&self.file).map_err(|source| Error::Directory { path: path(), source })?;
         Ok(())
     }
 
@@ -106,16 +105,7 @@ impl Directory {
     /// The keys to try for an object, in order. Like `ftok(3)`, but of the whole device and inode
     /// numbers and the birth time instead of 24 bits of them.
     pub fn keys(&self, of: KeyOf) -> impl Iterator<Item = i32> + use<> {
-        let object = match of {
-            KeyOf::Segment => 0,
-            KeyOf::Queue(worker) => u64::from(worker.get()),
-        };
-        let [device, inode, born] = self.id;
-        (0..KEY_TRIES).map(move |attempt| {
-            let hash = checksum::of([device, inode, born, object, attempt.into()]);
-            // IPC_PRIVATE is 0, and ipcs is easier to read without signs.
-            ((hash as i32) & i32::MAX).max(1)
-        })
+        keys(self.id, of)
     }
 
     /// What a name in it stands for.
@@ -216,14 +206,27 @@ impl Instance {
     }
 }
 
-/// Device, inode and birth time: an inode number alone is used again.
-pub(crate) fn id_of(metadata: &Metadata) -> [u64; 3] {
-    let born = metadata
-        .created() // not every file system knows it: then the inode has to do
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |time| time.as_nanos() as u64);
-    [metadata.dev(), metadata.ino(), born]
+/// The keys of a directory with these numbers, which may be gone.
+pub fn keys([device, inode, born]: [u64; 3], of: KeyOf) -> impl Iterator<Item = i32> + use<> {
+    let object = match of {
+        KeyOf::Segment => 0,
+        KeyOf::Queue(worker) => u64::from(worker.get()),
+    };
+    (0..KEY_TRIES).map(move |attempt| {
+        let hash = checksum::of([device, inode, born, object, attempt.into()]);
+        // IPC_PRIVATE is 0, and ipcs is easier to read without signs.
+        ((hash as i32) & i32::MAX).max(1)
+    })
+}
+
+/// Device, inode and birth time: an inode number alone is used again. Not every file system knows the last:
+/// then the inode has to do. But a look that fails must not pass for that, or there would be other keys.
+pub(crate) fn id_of(file: &File) -> io::Result<[u64; 3]> {
+    let stat = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?;
+    let knows_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let born = stat.stx_btime.tv_sec.cast_unsigned() * 1_000_000_000;
+    let born = if knows_birth { born + u64::from(stat.stx_btime.tv_nsec) } else { 0 };
+    Ok([makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, born])
 }
 
 /// Whether an IPC object may be ours: made and owned by this user, and closed to everyone else.

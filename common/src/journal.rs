@@ -85,6 +85,7 @@ impl<'a> Journal<'a> {
     /// Attaches the directory's unfinished session, if there is one, and finishes what the dead left pending.
     /// If `durable`, every transaction is on the disk (`fdatasync(2)`) before it counts as done.
     pub fn open(instance: &'a Instance, durable: bool) -> Result<Opened<'a>, Error> {
+        sync_directory_if(durable, instance)?;
         let lock = LogLock::wait(instance.log(), || ())?;
         let (ledger, rebuilt) = match session::attach(instance)? {
             Found::Nothing => return Ok(Opened::Nothing),
@@ -92,18 +93,16 @@ impl<'a> Journal<'a> {
             Found::Ledger(ledger) => (ledger, false),
             Found::Rebuilt(ledger) => (ledger, true),
         };
-        let mut journal = Self::of(instance, ledger, durable)?;
+        let mut journal = Self::of(instance, ledger, durable);
         // Under the same lock: let go in between, the session may be ended and removed by others.
         drop(journal.begin(lock)?);
         Ok(Opened::Session(journal, rebuilt))
     }
 
     /// Attaches the session of which this is the ledger, as [`session::find`] gave it. Takes no lock.
-    pub fn of(instance: &'a Instance, ledger: Ledger, durable: bool) -> Result<Self, Error> {
-        if durable {
-            instance.sync_directory()?;
-        }
-        Ok(Self { instance, ledger, renderer: Renderer::default(), durable, head: None })
+    #[must_use]
+    pub fn of(instance: &'a Instance, ledger: Ledger, durable: bool) -> Self {
+        Self { instance, ledger, renderer: Renderer::default(), durable, head: None }
     }
 
     /// Submits to the directory's session, which begins with this if there is none.
@@ -112,17 +111,20 @@ impl<'a> Journal<'a> {
         submissions: &[Submission],
         durable: bool,
     ) -> Result<(Self, Accept), Error> {
+        sync_directory_if(durable, instance)?;
         let lock = LogLock::wait(instance.log(), || ())?;
         let ledger = match session::attach(instance)? {
             Found::Ledger(ledger) | Found::Rebuilt(ledger) => ledger,
             Found::Nothing | Found::Remains => session::create(instance)?,
         };
-        let mut journal = Self::of(instance, ledger, durable)?;
-        let accepted = journal.begin(lock).and_then(|mut locked| locked.accept(submissions));
-        if accepted.is_err() && !journal.ledger.is_published() {
-            // A ledger always holds a submission. Nobody else knows of this one.
-            session::remove(instance, &journal.ledger)?;
-        }
+        let mut journal = Self::of(instance, ledger, durable);
+        let accepted = journal.begin(lock).and_then(|mut locked| {
+            let accepted = locked.accept(submissions);
+            if accepted.is_err() && !locked.ledger.is_published() {
+                session::remove(instance, locked.ledger)?; // it always holds a submission
+            }
+            accepted
+        });
         journal.ledger.doorbell().ring();
         Ok((journal, accepted?))
     }
@@ -167,12 +169,19 @@ impl<'a> Journal<'a> {
         self.begin(lock).map(Some)
     }
 
-    /// Looks whether header and log are still the session's, also when there is nothing to write. A log that
-    /// is longer may just be written to; if nobody does, it is judged under the lock.
+    /// Looks whether header, log and the submission whose lines come next are still the session's, also when
+    /// there is nothing to write. A log that is longer may just be written to; if nobody does, it is judged
+    /// under the lock.
     pub fn check(&mut self) -> Result<(), Error> {
         self.ledger.header()?;
+        let at = self.cursors()?;
+        self.head = None; // what was right may be damaged since
+        if !at.all_logged() {
+            self.count_at(&at)?;
+        }
         let len = self.instance.checked_log_len()?;
-        if len != self.cursors()?.log_len {
+        // Or a client died before it wrote.
+        if len != self.cursors()?.log_len || self.ledger.is_pending() {
             drop(self.try_lock()?);
         }
         Ok(())
@@ -326,4 +335,9 @@ impl<'a> Journal<'a> {
         }
         session::remove(transaction.instance, transaction.ledger)
     }
+}
+
+/// The log's name must survive a power loss, too.
+fn sync_directory_if(durable: bool, instance: &Instance) -> Result<(), Error> {
+    if durable { instance.sync_directory() } else { Ok(()) }
 }

@@ -79,10 +79,10 @@ impl Ledger {
         self.magic() == MAGIC
     }
 
-    /// Lays out a session, which nobody sees before [`Ledger::publish`]. Under the log's lock.
+    /// Lays out a session in a new segment, which the kernel has filled with zeros. Nobody sees it before
+    /// [`Ledger::publish`]. Under the log's lock.
     pub fn lay_out(&self, session: u64, identity: &Identity, path: &[u8], cursors: &Cursors) {
         let layout = self.layout();
-        layout.magic.store(0, Ordering::SeqCst);
         let header = Header { session, identity: *identity };
         for (word, value) in header_words(layout).zip(header.words()) {
             word.store(value, Ordering::Relaxed);
@@ -91,16 +91,9 @@ impl Ledger {
         for (word, chunk) in layout.path.iter().zip(path_end(path).as_chunks().0) {
             word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
         }
-        layout.received.store(0, Ordering::Relaxed);
-        layout.watched.store(0, Ordering::Relaxed);
-        layout.wanted.store(0, Ordering::Relaxed);
         for cell in &layout.cells {
-            cell.executed.store(0, Ordering::Relaxed);
-            cell.executed_again.store(0, Ordering::Relaxed);
             cell.wake_at.store(u64::MAX, Ordering::Relaxed);
-            cell.generation.store(0, Ordering::Relaxed);
             cell.queue.store(u32::MAX, Ordering::Relaxed);
-            cell.finished.store(0, Ordering::Relaxed);
         }
         layout.steps.begin(&cursors.numbers());
     }

@@ -1,10 +1,9 @@
 //! `sistem.log` as a file: opened, closed to others, and set aside.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
@@ -12,15 +11,14 @@ use rustix::io::Errno;
 use crate::advice::LOG;
 use crate::error::Error;
 use crate::instance::{Directory, LOG_NAME, id_of};
-use crate::pause::pause;
+use crate::lock::LogLock;
+use crate::role;
 use crate::session;
 
 /// What a log that others could open is copied to before it takes its place.
 const PRIVATE_NAME: &str = "sistem.log.private";
 /// Group and others.
 const OTHERS: u32 = 0o077;
-/// How long a lock on a log that others can open is respected: ours take it for less.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens `sistem.log` for appending, and tells its device, inode and birth time. Refuses what only looks like
 /// our log; what others can open is closed to them.
@@ -32,10 +30,11 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
             Errno::LOOP => refuse("is a symbolic link; the log must be a file of its own".into()),
             Errno::ISDIR => refuse("is a directory; the log must be a file".into()),
             Errno::NXIO => refuse("is not a regular file; the log must be one".into()),
-            _ => refuse(format!(
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => refuse(format!(
                 "{}; the directory and the log must be writable",
                 io::Error::from(error)
             )),
+            _ => refuse(io::Error::from(error).to_string()),
         })?;
         let metadata = log.metadata().map_err(Error::Log)?;
         if !metadata.is_file() {
@@ -51,44 +50,50 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
             return Err(refuse(why));
         }
         if metadata.mode() & OTHERS == 0 {
-            return Ok((log, id_of(&metadata)));
+            let id = id_of(&log).map_err(Error::Log)?;
+            return Ok((log, id));
         }
         tries += 1;
-        let closed =
-            if tries > 3 { Err(Errno::NOTSUP.into()) } else { close_to_others(directory, &log) };
-        closed.map_err(|error| {
-            let mode = metadata.mode() & 0o777;
-            refuse(format!(
-                "can be opened by others (mode {mode:o}), whose locks would stop everybody, and cannot be \
-                 closed to them: {error}; remove their rights (`chmod go= {LOG}`)"
-            ))
-        })?;
+        let closed = if tries > 3 { Err(Errno::NOTSUP.into()) } else { Ok(()) };
+        match closed.map_err(Error::Log).and_then(|()| close_to_others(directory, &log)) {
+            Err(Error::Log(error)) => {
+                let mode = metadata.mode() & 0o777;
+                return Err(refuse(format!(
+                    "can be opened by others (mode {mode:o}), whose locks would stop everybody, and cannot be \
+                     closed to them: {error}; remove their rights (`chmod go= {LOG}`)"
+                )));
+            }
+            closed => closed?,
+        }
     }
 }
 
 /// Closes a log to others. Who has it open already could still lock it, so a private copy takes its place:
-/// but not while a session lives in it.
-fn close_to_others(directory: &Directory, log: &File) -> io::Result<()> {
-    let copy = open_private(directory, PRIVATE_NAME)?;
-    copy.lock()?; // one at a time; its own lock, which others cannot take
-    let log_id = id_of(&log.metadata()?);
+/// but not where one of ours has it open, too, or has a session in it. None of ours comes meanwhile: whoever
+/// opens it waits here.
+fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
+    let copy = open_private(directory, PRIVATE_NAME).map_err(|error| Error::Log(error.into()))?;
+    let _lock = LogLock::wait(&copy, || ())?; // its own, which others cannot take
     let is_named = |name, id: [u64; 3]| directory.stat(name).is_ok_and(|named| named.is(id));
-    if !is_named(PRIVATE_NAME, id_of(&copy.metadata()?)) || !is_named(LOG_NAME, log_id) {
+    let [log_id, copy_id] = [id_of(log).map_err(Error::Log)?, id_of(&copy).map_err(Error::Log)?];
+    if !is_named(PRIVATE_NAME, copy_id) || !is_named(LOG_NAME, log_id) {
         return Ok(()); // somebody else has done it
     }
-    // No session of ours is begun in it meanwhile.
-    let start = Instant::now();
-    while matches!(log.try_lock(), Err(TryLockError::WouldBlock)) && start.elapsed() < LOCK_PATIENCE
-    {
-        pause(Duration::from_millis(1));
+    let ours = copy.metadata().map_err(Error::Log)?;
+    if !is_own(&ours) || ours.nlink() > 1 || ours.mode() & OTHERS != 0 {
+        let path = directory.path().join(PRIVATE_NAME);
+        return Err(Error::LogRefused { path, why: "is in the way: remove it".to_owned() });
     }
-    let is_used = session::find(directory).map_err(io::Error::other)?.is_some();
-    let replaced = if is_used { Err(Errno::BUSY.into()) } else { replace(directory, log, &copy) };
-    if replaced.is_err() {
-        unlinkat(directory.file(), PRIVATE_NAME, AtFlags::empty())?;
-        log.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    let is_used = role::is_used(log)? || session::find(directory)?.is_some();
+    if is_used || replace(directory, log, &copy).is_err() {
+        remove_unfinished_copy(directory)?;
+        log.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(Error::Log)?;
     }
     Ok(())
+}
+
+fn is_own(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.uid() == nix::unistd::geteuid().as_raw()
 }
 
 fn replace(directory: &Directory, mut log: &File, mut copy: &File) -> io::Result<()> {
@@ -135,6 +140,9 @@ pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
             Err(Errno::BUSY | Errno::XDEV) => {
                 "is a mount point, which cannot be renamed: unmount it, or finish its session"
                     .into()
+            }
+            Err(Errno::PERM) => {
+                "cannot be renamed if it may only grow: allow that (`chattr -a`)".into()
             }
             Err(error) => format!("cannot be renamed: {}", io::Error::from(error)),
         };

@@ -94,6 +94,11 @@ pub(crate) fn balancer_workers(log: &File) -> Result<Option<Workers>, Error> {
     Ok(len.and_then(|len| u32::try_from(len).ok()).and_then(|n| Workers::new(n).ok()))
 }
 
+/// Whether one of ours has a role, whoever else has locked the log.
+pub(crate) fn is_used(log: &File) -> Result<bool, Error> {
+    Ok(held(log, (NAMESPACE, 1 << 32))? == Some(1))
+}
+
 /// Says from where this process uses the log, and refuses if somebody uses it from elsewhere.
 pub(crate) fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
     let namespace = std::fs::metadata("/proc/self/ns/ipc").map_err(Error::NoNamespace)?.ino();

@@ -66,12 +66,9 @@ pub fn attach(instance: &Instance) -> Result<Found, Error> {
 /// Makes the ledger of a new session, for its first submission. Under the log's lock, where
 /// [`attach`] has found nothing.
 pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
+    let cursors = Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() };
     let ledger = create_segment(instance)?;
-    lay_out(
-        instance,
-        &ledger,
-        &Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() },
-    );
+    lay_out(instance, &ledger, &cursors);
     Ok(ledger)
 }
 
@@ -226,7 +223,7 @@ fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, 
                 );
                 return Err(Error::LogRefused { path, why });
             };
-            log.write_all(&rest).map_err(Error::LogWrite)?;
+            log.write_all(&rest).map_err(|source| Error::LogWrite { source })?;
             history::read(log, log_len + rest.len() as u64)
         }
         cut => cut.map(|()| history).map_err(Error::Log),

@@ -42,11 +42,9 @@ pub struct Steps {
 const CONTRADICTION: &str = "its cursors contradict each other";
 
 impl Steps {
-    /// Begins with a state that is in the log already. Before anybody else sees the ledger.
+    /// Begins, all zeros, with a state that is in the log already. Before anybody else sees the ledger.
     pub fn begin(&self, state: &State) {
         self.store(0, state);
-        self.finished.store(0, Ordering::Relaxed);
-        self.committed.store(0, Ordering::Relaxed);
     }
 
     /// The state after the newest finished transaction, for anyone, at any time. It never tells of a line

@@ -1,7 +1,7 @@
 //! Transactions: under the log's lock, lines appended to `sistem.log` together with the ledger's step.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::FileExt;
 
 use crate::cursors::Cursors;
@@ -129,7 +129,8 @@ impl<'a> Transaction<'a> {
             return Ok(());
         }
         // Before the first message was taken, nothing depends on N.
-        let free = self.at.workers == 0 || self.ledger.received() == 0;
+        let nothing_logged = (self.at.base, self.at.line) == (0, 0);
+        let free = self.at.workers == 0 || nothing_logged && self.ledger.received() == 0;
         // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
         let beyond = WorkerId::all()
             .rev()
@@ -214,10 +215,18 @@ fn write(
             ledger.finish();
             return Ok(());
         }
-        Ok(end) if end > to.log_len => Error::LogForeign { at: from.log_len },
         Ok(end) => {
-            let len = end - bytes.len() as u64;
-            Error::LogTruncated { len, written: to.log_len - bytes.len() as u64 }
+            // Ours stand behind a stranger's, or in a file that was cut.
+            let begin = end.saturating_sub(bytes.len() as u64);
+            let is_last = log.metadata().is_ok_and(|now| now.len() == end);
+            if !is_last || log.set_len(begin).is_err() {
+                return Err(Error::LogUnclear(io::Error::other("another program changes it")));
+            }
+            let written = to.log_len - bytes.len() as u64;
+            match begin < written {
+                true => Error::LogTruncated { len: begin, written },
+                false => Error::LogForeign { at: from.log_len },
+            }
         }
         Err(why) => {
             // No half line stays. On an append-only file nothing can be cut off.
@@ -225,7 +234,7 @@ fn write(
             if log.set_len(from.log_len).is_err() && !is_as_before() {
                 return Err(Error::LogUnclear(why));
             }
-            Error::LogWrite(why)
+            Error::LogWrite { source: why }
         }
     };
     ledger.withdraw();

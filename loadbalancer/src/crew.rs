@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use common::advice;
 use common::error::Error;
+use common::fence::signals;
 use common::instance::Instance;
 use common::ledger::Ledger;
 use common::pause::pause;
@@ -36,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
 const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
 const REPORT_STUCK_AFTER: Duration = Duration::from_secs(3);
+/// How long workers that were started by hand may take to come, perhaps from a log that was renamed.
+const ASK_AFTER: Duration = Duration::from_millis(300);
 /// How often a young balancer looks whether a worker of a killed one is dead.
 const DYING: Duration = Duration::from_millis(10);
 /// How long workers may take to end when the balancer does.
@@ -95,6 +98,11 @@ impl Crew {
         Self { members: workers.ids().map(member).collect(), program, begun: now }
     }
 
+    /// Another log: who was there before may take a moment to come again.
+    pub(crate) fn begin_again(&mut self) {
+        self.begun = Instant::now();
+    }
+
     /// Looks after everyone; without a session they wait for one. `finishing`: everything is logged, only
     /// totals are missing, so the dead are not replaced. Returns when to look again at the latest.
     pub(crate) fn tend(
@@ -111,9 +119,9 @@ impl Crew {
             let stuck = member.stuck.take();
             if member.child.is_some() {
                 member.watch_stopped();
-                member.stuck = member.watch_progress(stuck, session);
+                member.stuck = member.watch_progress(stuck, session, finishing);
             } else if instance.is_held_by_another(Role::Worker(member.worker))? {
-                member.stuck = member.watch_progress(stuck, session);
+                member.stuck = member.watch_progress(stuck, session, finishing);
                 // By hand; or a killed balancer's, which may take a moment to die.
                 member.told_missing = false;
                 let dying = young && self.program.is_some();
@@ -129,6 +137,8 @@ impl Crew {
                 if at <= Instant::now() {
                     member.start(program, instance, ledger)?;
                 }
+            } else if self.begun.elapsed() < ASK_AFTER {
+                look_again = Some(self.begun + ASK_AFTER);
             } else if !std::mem::replace(&mut member.told_missing, true) {
                 let start = advice::command("worker", member.worker);
                 common::tell!(
@@ -266,6 +276,10 @@ impl Member {
                     Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE
                 ) =>
             {
+                if signals::is_asked_to_end() {
+                    let why = format!("cannot be started: {error}; the session stays unfinished");
+                    return Err(Error::Worker { worker: self.worker.get(), why });
+                }
                 if !std::mem::replace(&mut self.told_no_fork, true) {
                     common::tell!(
                         "loadbalancer: cannot start worker {}: {error}; trying again",
@@ -319,9 +333,10 @@ impl Member {
         &self,
         before: Option<Stuck>,
         session: Option<(&Ledger, &Dispatch)>,
+        finishing: bool,
     ) -> Option<Stuck> {
         let (ledger, dispatch) = session?;
-        let waiting = dispatch.waiting(self.worker, ledger)?;
+        let waiting = dispatch.waiting(self.worker, ledger, finishing)?;
         let executed = ledger.executed(self.worker);
         let mut stuck = before.filter(|stuck| stuck.executed == executed).unwrap_or(Stuck {
             since: Instant::now(),
@@ -331,7 +346,7 @@ impl Member {
         let due = stuck.since.elapsed() >= REPORT_STUCK_AFTER && self.stopped_since.is_none();
         if due && !std::mem::replace(&mut stuck.told, true) {
             let what = match waiting {
-                0 => "its total is missing".to_owned(),
+                _ if finishing => "its total is missing".to_owned(),
                 waiting => format!("{waiting} messages wait for it"),
             };
             let why = match self.child.as_ref().map(|child| (child.id(), state(child.id()))) {

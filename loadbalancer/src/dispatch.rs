@@ -108,16 +108,26 @@ impl Dispatch {
         ledger: &Ledger,
         finishing: bool,
     ) -> Result<(), Error> {
-        let (workers, taken) = (self.workers, self.next_base);
-        workers.ids().zip(&mut self.outlets).try_for_each(|(worker, outlet)| {
-            let total = finishing && !ledger.is_finished(worker);
-            outlet.watch(instance, ledger, workers.share(worker, taken) + u64::from(total))
+        self.workers.ids().try_for_each(|worker| {
+            let due = self.due(worker, ledger, finishing);
+            self.outlets[worker.index()].watch(instance, ledger, due)
         })
     }
 
     /// See [`Outlet::waiting`].
-    pub(crate) fn waiting(&self, worker: WorkerId, ledger: &Ledger) -> Option<u64> {
-        self.outlets[worker.index()].waiting(ledger, self.workers.share(worker, self.next_base))
+    pub(crate) fn waiting(
+        &self,
+        worker: WorkerId,
+        ledger: &Ledger,
+        finishing: bool,
+    ) -> Option<u64> {
+        self.outlets[worker.index()].waiting(ledger, self.due(worker, ledger, finishing))
+    }
+
+    /// How much is a worker's own. `finishing`: its total, too.
+    fn due(&self, worker: WorkerId, ledger: &Ledger, finishing: bool) -> u64 {
+        let total = finishing && !ledger.is_finished(worker);
+        self.workers.share(worker, self.next_base) + u64::from(total)
     }
 
     /// Sends what may be sent and fits. Returns whether anything was.

@@ -103,6 +103,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             Waited::Ended(code) => Some(code),
             Waited::LogReplaced => {
                 instance.reopen()?;
+                crew.begin_again();
                 None
             }
         };
@@ -132,7 +133,8 @@ fn wait_for_session<'a>(
     crew: &mut Crew,
 ) -> Result<Waited<'a>, Error> {
     let mut watch = None;
-    let mut seen_len = None;
+    // The log's length when it was read back, and since when it has the one that it has.
+    let (mut read_len, mut rest) = (None, None);
     loop {
         if let Some(signal) = signals::aborted_by() {
             return Ok(Waited::Ended(signal_exit_code(signal)));
@@ -141,11 +143,16 @@ fn wait_for_session<'a>(
         let draining = signals::is_asked_to_end();
         let log_len = match instance.checked_log_len() {
             Err(Error::LogReplaced) => return Ok(Waited::LogReplaced),
-            checked => Some(checked?),
+            checked => checked?,
         };
-        // Read back only when it has become another one.
-        if seen_len != log_len || session::find(instance.directory())?.is_some() {
-            seen_len = log_len;
+        let since = match rest {
+            Some((len, since)) if len == log_len => since,
+            _ => rest.insert((log_len, Instant::now())).1,
+        };
+        // Read back only once nobody writes to it any more, as one who restores it.
+        let is_another = read_len != Some(log_len) && since.elapsed() >= TICK;
+        if read_len.is_none() || is_another || session::find(instance.directory())?.is_some() {
+            read_len = Some(log_len);
             match Journal::open(instance, args.durable)? {
                 Opened::Session(journal, rebuilt) => {
                     if rebuilt {
@@ -174,7 +181,7 @@ fn wait_for_session<'a>(
         let look_again = crew.tend(instance, None, false)?;
         match &watch {
             // Look once more: what came before is not told.
-            None => watch = Some(Watch::new(instance.directory())),
+            None => watch = Some(Watch::new(instance.log())),
             Some(watch) => {
                 let until = look_again.map(|at| at.saturating_duration_since(Instant::now()));
                 watch.wait(until.unwrap_or(TICK).min(TICK))?;

@@ -191,7 +191,10 @@ impl Outlet {
             let Some(writer) = &mut writer else { break };
             let end = workers.share(self.worker, submission.base + submission.count).min(share);
             // Within its submission a message has an index that fits: the count is a u32.
-            let index = (number - submission.base) as u32 + 1;
+            let index = number.checked_sub(submission.base).ok_or_else(|| {
+                ledger.damaged("a worker has executed less than is logged to its last line")
+            })? as u32
+                + 1;
             let Some(pushed) = writer.push(text, text_at, index, workers.get(), end - own) else {
                 break;
             };

@@ -87,7 +87,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     let instance = Instance::open(&sandbox.dir()).unwrap();
     instance.hold(Role::Worker(worker)).unwrap();
     let ledger = session::find(instance.directory()).unwrap().unwrap();
-    let mut journal = Journal::of(&instance, ledger, false).unwrap();
+    let mut journal = Journal::of(&instance, ledger, false);
     sandbox.wait_until("the message is received", || journal.ledger().received() == 1);
     journal.ledger().set_executed(worker, 1);
     journal.ledger().doorbell().ring();
@@ -120,7 +120,7 @@ fn a_look_for_work_beside_busy_writers_took_the_ledger_for_damaged() {
     let instance = Instance::open(&sandbox.dir()).unwrap();
     let writer = begin(&instance, b"a;1");
     let ledger = session::find(instance.directory()).unwrap().unwrap();
-    let mut reader = Journal::of(&instance, ledger, false).unwrap();
+    let mut reader = Journal::of(&instance, ledger, false);
     let at = writer.cursors().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

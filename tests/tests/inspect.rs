@@ -69,3 +69,31 @@ fn a_directory_that_is_not_there() {
     let output = xtask::run(&["inspect", "--dir", "/nonexistent"], 3);
     assert!(xtask::both(&output).contains("/nonexistent"), "{}", xtask::both(&output));
 }
+
+/// Its path names nothing any more, and so nothing could find what it left.
+#[test]
+fn what_a_deleted_directory_left_can_be_listed_and_removed() {
+    let sandbox = Sandbox::default();
+    let dir = sandbox.dir().join("deleted");
+    std::fs::create_dir(&dir).unwrap();
+    let dir_name = dir.to_str().unwrap();
+    sandbox.ok("client", &["--dir", dir_name, "Halo A;10"]);
+    let mut worker = sandbox.start("worker", &["--dir", dir_name, "1"]);
+    let ledger = || {
+        let listed = xtask::json(&xtask::run(&["inspect", "--all"], 0));
+        let ledgers = listed["ledgers"].as_array().unwrap().clone();
+        ledgers.into_iter().find(|ledger| dir_name.ends_with(ledger["path"].as_str().unwrap()))
+    };
+    sandbox.wait_until("the worker has a queue", || {
+        ledger().is_some_and(|ledger| ledger["queues"].as_array().unwrap().len() == 1)
+    });
+    assert_eq!(ledger().unwrap()["directory"], "there");
+    worker.kill();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let left = ledger().unwrap();
+    assert_eq!(left["directory"], "deleted or renamed", "{left:#}");
+    let remove = left["remove"].as_str().unwrap();
+    let removed = std::process::Command::new("sh").arg("-c").arg(remove).status().unwrap();
+    assert!(removed.success(), "{remove}");
+    assert_eq!(ledger(), None);
+}

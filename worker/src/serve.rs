@@ -11,7 +11,7 @@ use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME};
 use common::instance::Instance;
 use common::journal::{Advance, Journal, Ready};
 use common::pause::pause;
-use common::rotation::WorkerId;
+use common::rotation::{WorkerId, Workers};
 use common::session;
 use common::waiting::Watch;
 use nix::errno::Errno;
@@ -69,7 +69,7 @@ fn wait_for_session<'a>(
             && ledger.header()?.identity == instance.identity()
             && !ledger.cursors()?.is_ended()
         {
-            return Journal::of(instance, ledger, false).map(|journal| Some(Continue(journal)));
+            return Ok(Some(Continue(Journal::of(instance, ledger, false))));
         }
         match instance.checked_log_len() {
             Err(Error::LogReplaced) => return Ok(None),
@@ -77,7 +77,7 @@ fn wait_for_session<'a>(
         };
         match &watch {
             // Look once more: what came before is not told.
-            None => watch = Some(Watch::new(instance.directory())),
+            None => watch = Some(Watch::new(instance.log())),
             Some(watch) => watch.wait(limit)?,
         }
     }
@@ -98,11 +98,14 @@ impl Beyond {
             return Ok(TICK);
         };
         if self.since.get_or_insert_with(Instant::now).elapsed() >= N_PATIENCE {
-            let worker = self.worker.get();
-            return Err(Error::NoSuchWorker { worker, workers: workers.get() });
+            return Err(not_needed(self.worker, workers));
         }
         Ok(N_PATIENCE)
     }
+}
+
+fn not_needed(worker: WorkerId, workers: Workers) -> Error {
+    Error::NoSuchWorker { worker: worker.get(), workers: workers.get() }
 }
 
 /// A queue of this worker's own, which goes with it.
@@ -143,8 +146,10 @@ impl<'a> Server<'a> {
             ledger.doorbell().ring();
             // After the queue was made: who ends the session says so first, and removes the queues then.
             let removed = ledger.is_removed()?;
-            if ledger.cursors()?.is_ended() {
-                return Ok(Break(0));
+            let at = ledger.cursors()?;
+            if at.is_ended() {
+                let workers = at.workers().filter(|n| self.worker.get() > n.get());
+                return workers.map_or(Ok(Break(0)), |n| Err(not_needed(self.worker, n)));
             }
             if removed {
                 return Ok(Continue(()));
@@ -230,6 +235,9 @@ impl<'a> Server<'a> {
     ) -> Result<bool, Error> {
         let ledger = self.journal.ledger();
         let before = self.executed;
+        // A frame says no more than was received, or it is forged.
+        let workers = ledger.cursors()?.workers();
+        let limit = workers.map_or(0, |workers| workers.share(self.worker, ledger.received()));
         let mut next = before;
         let mut complete = true;
         let mut executed = Ok(());
@@ -240,7 +248,7 @@ impl<'a> Server<'a> {
                 // Earlier ones are duplicates: sent again after a death.
                 let duplicates = usize::try_from(next.saturating_sub(own)).unwrap_or(usize::MAX);
                 for index in indices.skip(duplicates) {
-                    if complete && executed.is_ok() {
+                    if complete && executed.is_ok() && next < limit {
                         executed = executor.execute(text, index);
                         next += 1;
                     }

@@ -2,6 +2,8 @@
 //! made or changed, and no lock is taken, so that it may be asked at any moment, also of a session
 //! whose processes were stopped in the middle of something.
 
+mod everyone;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,9 +30,16 @@ pub(crate) struct Args {
     /// The directory whose ledger to look at.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// List the ledgers of all directories of this user, also of deleted ones, and how to remove each.
+    #[arg(long, conflicts_with = "dir")]
+    all: bool,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.all {
+        crate::terminal::print_json(&everyone::dump());
+        return ExitCode::SUCCESS;
+    }
     match Directory::open(&args.dir) {
         Ok(_) => {
             crate::terminal::print_json(&dump(&args.dir));

@@ -63,7 +63,7 @@ pub fn is_removed(id: i32) -> Result<bool> {
     const GONE: [Errno; 2] = [Errno::EINVAL, Errno::EIDRM];
     match stat(id) {
         // Asked twice, since nobody would remove it any more.
-        Err(error) if GONE.contains(&error) => Ok(stat(id).is_err()),
+        Err(error) if GONE.contains(&error) => Ok(stat(id).map_or(true, |stat| stat.removed)),
         stat => stat.map(|stat| stat.removed),
     }
 }
