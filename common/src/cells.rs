@@ -1,31 +1,25 @@
-//! The ledger's cells: what each worker has done, and which queue it has.
+//! The ledger's cells: what each worker has done, and which queue it has. How a cell keeps that, is in
+//! [`crate::cell`].
 
+use crate::cell::Cell;
 use crate::cursors::Cursors;
-use crate::layout::Cell;
 use crate::ledger::Ledger;
 use crate::rotation::{WorkerId, Workers};
-use crate::sync::Ordering;
 
 impl Ledger {
     fn cell(&self, worker: WorkerId) -> &Cell {
         &self.layout().cells[worker.index()]
     }
 
-    /// Messages that a worker has executed: as many as both its counters say. So a changed bit in one of
-    /// them, like a death between the two stores, has messages executed again, never left out.
+    /// Messages that a worker has executed; see [`Cell::executed`].
     #[must_use]
     pub fn executed(&self, worker: WorkerId) -> u64 {
-        // SeqCst: after set_wake_at, that worker sees it, or this sees what the worker has done.
-        let cell = self.cell(worker);
-        cell.executed.load(Ordering::SeqCst).min(cell.executed_again.load(Ordering::SeqCst))
+        self.cell(worker).executed()
     }
 
     /// Sets it: that worker only. From here on its lines are ready, whoever writes them.
     pub fn set_executed(&self, worker: WorkerId, messages: u64) {
-        // SeqCst: it must be visible before this worker looks at wake_at, or tries the log's lock.
-        let cell = self.cell(worker);
-        cell.executed.store(messages, Ordering::SeqCst);
-        cell.executed_again.store(messages, Ordering::SeqCst);
+        self.cell(worker).set_executed(messages);
     }
 
     /// The session's first message that is not executed: the rotation is complete up to there.
@@ -36,24 +30,20 @@ impl Ledger {
 
     /// Says that a worker has a new queue, and with it a new generation: that worker only.
     pub fn set_queue(&self, worker: WorkerId, queue: i32) {
-        let cell = self.cell(worker);
-        cell.queue.store(queue.cast_unsigned(), Ordering::SeqCst);
-        cell.generation.fetch_add(1, Ordering::SeqCst);
+        self.cell(worker).set_queue(queue);
     }
 
     /// A worker's generation, and the queue that it says it has. A generation that is another one than
     /// before says that the worker begins anew, from what it has executed.
     #[must_use]
     pub fn queue(&self, worker: WorkerId) -> (u32, i32) {
-        let cell = self.cell(worker);
-        let generation = cell.generation.load(Ordering::SeqCst);
-        (generation, cell.queue.load(Ordering::SeqCst).cast_signed())
+        self.cell(worker).queue()
     }
 
     /// Whether a worker is ready for its total.
     #[must_use]
     pub fn is_finished(&self, worker: WorkerId) -> bool {
-        self.cell(worker).finished.load(Ordering::SeqCst) == 1
+        self.cell(worker).is_finished()
     }
 
     /// Whether the totals are due, and every worker is ready for its own. They are written together: some of
@@ -68,18 +58,17 @@ impl Ledger {
 
     /// Makes a worker ready for its total: that worker, or the balancer for a dead one.
     pub fn set_finished(&self, worker: WorkerId) {
-        // SeqCst: of two that finish at once, one sees both.
-        self.cell(worker).finished.store(1, Ordering::SeqCst);
+        self.cell(worker).set_finished();
     }
 
     /// The balancer wants to be woken when this worker has executed so many.
     pub fn set_wake_at(&self, worker: WorkerId, executed: u64) {
-        self.cell(worker).wake_at.store(executed, Ordering::SeqCst);
+        self.cell(worker).set_wake_at(executed);
     }
 
     /// Whether the balancer wants to be woken, now that a worker has executed so many.
     #[must_use]
     pub fn wants_wake(&self, worker: WorkerId, executed: u64) -> bool {
-        executed >= self.cell(worker).wake_at.load(Ordering::SeqCst)
+        self.cell(worker).wants_wake(executed)
     }
 }

@@ -4,6 +4,9 @@ use crate::layout::RING_LEN;
 use crate::rotation::{WORKERS_MAX, Workers};
 use crate::steps::State;
 
+/// Numbers that [`Cursors`] are.
+pub const NUMBERS: usize = 10;
+
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
 /// submissions; `head`, `base` and `line` say how many of them are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

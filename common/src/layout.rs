@@ -38,6 +38,7 @@
 use std::mem::offset_of;
 
 use crate::bell::Bell;
+use crate::cell::Cell;
 use crate::ring::Ring;
 use crate::steps::{Slot, Steps};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -50,19 +51,6 @@ pub const CELLS: usize = 256;
 pub const RING_LEN: u64 = 1 << 20;
 /// Bytes of the directory's path that it remembers.
 pub const PATH_LEN: usize = 64;
-
-/// See the diagram.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub struct Cell {
-    pub(crate) executed: AtomicU64,
-    pub(crate) executed_again: AtomicU64,
-    pub(crate) wake_at: AtomicU64,
-    pub(crate) generation: AtomicU32,
-    pub(crate) queue: AtomicU32,
-    pub(crate) finished: AtomicU32,
-    reserved: [AtomicU32; 7],
-}
 
 /// See the diagram.
 #[repr(C, align(64))]

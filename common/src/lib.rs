@@ -7,6 +7,7 @@
 
 pub mod advice;
 pub mod bell;
+pub mod cell;
 mod cells;
 mod checksum;
 pub mod cursors;

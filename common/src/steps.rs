@@ -13,10 +13,9 @@
 //! the counters, does not pass for another state.
 
 use crate::checksum;
+use crate::cursors::NUMBERS;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Numbers that a state has.
-pub const NUMBERS: usize = 10;
 /// Where a slot holds its transaction's number, and the sum.
 const OWN_NUMBER: usize = NUMBERS;
 const SUM: usize = NUMBERS + 1;

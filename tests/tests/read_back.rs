@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::instance::Directory;
 use common::layout::RING_LEN;
@@ -112,20 +113,30 @@ fn who_reads_a_long_log_back_heeds_a_signal() {
     let mut log = b"Message from client: Halo A\nMessage count: 1000000\n".to_vec();
     line::append_received(&mut log, "Halo A", 1, 1_000_000, usize::MAX);
     std::fs::write(sandbox.log_path(), &log).unwrap();
-    let mut worker = sandbox.start("worker", &["1"]);
-    let io = format!("/proc/{}/io", worker.pid());
+    std::fs::set_permissions(sandbox.log_path(), PermissionsExt::from_mode(0o600)).unwrap();
+    let lock = File::open(sandbox.log_path()).unwrap();
+    lock.lock().unwrap();
+    let mut balancer = sandbox.start("loadbalancer", &["1"]);
+    sandbox.wait_until("it waits", || balancer.stderr().contains("has locked"));
+    // The second request aborts: one that comes half a second after the first.
+    balancer.signal(Signal::SIGTERM);
+    let asked = Instant::now();
+    sandbox.wait_until("the next is another one", || asked.elapsed() > Duration::from_secs(1));
+    lock.unlock().unwrap();
+    let io = format!("/proc/{}/io", balancer.pid());
     let read_len = || {
         let io = std::fs::read_to_string(&io).unwrap();
         io.lines().next().unwrap().strip_prefix("rchar: ").unwrap().parse::<u64>().unwrap()
     };
     sandbox.wait_until("it reads", || read_len() > MEBIBYTE);
-    assert!(tests::stop(worker.pid()));
+    assert!(tests::stop(balancer.pid()));
     if read_len() > log.len() as u64 {
+        balancer.kill();
         return; // this test was not scheduled for long: most of it is read
     }
-    worker.signal(Signal::SIGTERM);
-    worker.signal(Signal::SIGCONT);
-    let ended = sandbox.end(&mut worker);
+    balancer.signal(Signal::SIGTERM);
+    balancer.signal(Signal::SIGCONT);
+    let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 143);
     assert!(ended.stderr.contains("aborted before it had"), "{ended:#?}");
     sandbox.assert_clean();
