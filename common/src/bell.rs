@@ -35,6 +35,9 @@ impl Bell {
         self.word.fetch_add(1, Ordering::SeqCst);
         if self.sleeping.load(Ordering::SeqCst) == 1 && self.sleeping.swap(0, Ordering::SeqCst) == 1
         {
+            // Once more: it may be the flag of somebody who has looked since, and does not sleep yet. With the
+            // word that he has seen he would, and the next ring does not know of him.
+            self.word.fetch_add(1, Ordering::SeqCst);
             futex::wake_all(&self.word);
         }
     }
