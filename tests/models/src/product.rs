@@ -1,0 +1,94 @@
+//! The product's files, and what they need of their crate.
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../common/src/bell.rs"]
+pub(crate) mod bell;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../common/src/cell.rs"]
+pub(crate) mod cell;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../common/src/ring.rs"]
+pub(crate) mod ring;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../common/src/steps.rs"]
+pub(crate) mod steps;
+
+use std::array;
+
+use crate::mutant::Source;
+use crate::sync::{AtomicU32, AtomicU64};
+
+use bell::Bell;
+use cell::Cell;
+use ring::Ring;
+use steps::{Slot, Steps};
+
+/// Two instead of ten: each word that a reader copies doubles what there is to explore.
+pub(crate) mod cursors {
+    pub(crate) const NUMBERS: usize = 2;
+}
+
+/// A sum that is always the same: what is accepted must be right by its order alone. As the length of a
+/// text it is too long.
+pub(crate) mod checksum {
+    pub(crate) fn of(_: impl IntoIterator<Item = u64>) -> u64 {
+        u64::MAX
+    }
+}
+
+macro_rules! source {
+    ($name:literal) => {
+        Source { name: $name, text: include_str!(concat!("../../../", $name)) }
+    };
+}
+
+pub(crate) const BELL: Source = source!("common/src/bell.rs");
+pub(crate) const CELL: Source = source!("common/src/cell.rs");
+pub(crate) const RING: Source = source!("common/src/ring.rs");
+pub(crate) const STEPS: Source = source!("common/src/steps.rs");
+
+// Shared memory begins as zeros. loom's atomics are made one by one.
+
+fn zeros<const N: usize>() -> [AtomicU64; N] {
+    array::from_fn(|_| AtomicU64::new(0))
+}
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU32::new(0), sleeping: AtomicU32::new(0) }
+    }
+}
+
+impl Cell {
+    pub(crate) fn new() -> Self {
+        Self {
+            executed: AtomicU64::new(0),
+            executed_again: AtomicU64::new(0),
+            wake_at: AtomicU64::new(u64::MAX),
+            generation: AtomicU32::new(0),
+            queue: AtomicU32::new(0),
+            finished: AtomicU32::new(0),
+            reserved: array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+}
+
+impl<const WORDS: usize> Ring<WORDS> {
+    pub(crate) fn new() -> Self {
+        Self(zeros())
+    }
+}
+
+impl Steps {
+    /// After transaction 0, with this state.
+    pub(crate) fn new(state: steps::State) -> Self {
+        let steps = Self {
+            committed: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            reserved: zeros(),
+            slots: [Slot(zeros()), Slot(zeros())],
+        };
+        steps.begin(&state);
+        steps
+    }
+}
