@@ -5,8 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::cell::Cell;
 use common::fence::foreign;
-use common::layout::{CELLS, Cell, Layout, RING_LEN};
+use common::layout::{CELLS, Layout, RING_LEN};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::RngExt;
