@@ -30,15 +30,23 @@ impl<'a> Feed<'a> {
 
     /// Returns once all of them are accepted and confirmed; or with those that are not, when there is no session
     /// and the log is another one by now.
-    pub(crate) fn submit(&mut self, left: &mut Vec<Submission>) -> Result<(), Error> {
-        while !left.is_empty() {
+    pub(crate) fn submit(&mut self, submissions: &mut Vec<Submission>) -> Result<(), Error> {
+        let mut done = 0;
+        let outcome = self.submit_from(submissions, &mut done);
+        submissions.drain(..done);
+        outcome
+    }
+
+    fn submit_from(&mut self, all: &[Submission], done: &mut usize) -> Result<(), Error> {
+        while *done < all.len() {
+            let left = &all[*done..];
             // Looked at before the attempt: space that comes after it changes the word.
             let seen = self.journal.as_ref().map(|journal| journal.ledger().space().look());
             match self.try_submit(left) {
                 Ok(Accept::Accepted(0)) => self.wait(seen, "the ledger is full")?,
                 Ok(Accept::Accepted(count)) => {
+                    *done += count;
                     self.confirm(&left[..count])?;
-                    left.drain(..count);
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,

@@ -78,7 +78,7 @@ pub enum Opened<'a> {
     /// There was one that had ended; what a killed process left of it is removed now.
     Remains,
     /// An unfinished one; `true`: its ledger was gone, it was read back from the log.
-    Session(Journal<'a>, bool),
+    Session(Box<Journal<'a>>, bool),
 }
 
 impl<'a> Journal<'a> {
@@ -96,7 +96,7 @@ impl<'a> Journal<'a> {
         let mut journal = Self::of(instance, ledger, durable);
         // Under the same lock: let go in between, the session may be ended and removed by others.
         drop(journal.begin(lock)?);
-        Ok(Opened::Session(journal, rebuilt))
+        Ok(Opened::Session(Box::new(journal), rebuilt))
     }
 
     /// Attaches the session of which this is the ledger, as [`session::find`] gave it. Takes no lock.
@@ -214,20 +214,28 @@ impl<'a> Journal<'a> {
                 Ready::Nothing
             });
         }
-        let Some(count) = self.count_at(at)? else {
-            return Ok(Ready::Pending); // others have written on
-        };
+        // Whoever writes the lines checks the submission; but it is checked before it is a reason to wait.
+        match self.ready_of(at, self.ledger.peek_count(at.head)) {
+            Ready::Nothing => Ok(match self.count_at(at)? {
+                Some(count) => self.ready_of(at, count),
+                None => Ready::Pending, // others have written on
+            }),
+            ready => Ok(ready),
+        }
+    }
+
+    fn ready_of(&self, at: &Cursors, count: u64) -> Ready {
         let lines =
-            |of: u64| (of.saturating_sub(at.base).min(count)).saturating_sub(at.line % count);
+            |of: u64| of.saturating_sub(at.base).min(count).saturating_sub(at.line % count.max(1));
         if at.line < count {
             let ready = lines(self.ledger.received()) > 0;
-            return Ok(if ready { Ready::Received } else { Ready::Nothing });
+            return if ready { Ready::Received } else { Ready::Nothing };
         }
         let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        Ok(match lines(executed) {
+        match lines(executed) {
             0 => Ready::Nothing,
             lines => Ready::Executed { lines, all: executed == at.messages },
-        })
+        }
     }
 
     /// Messages that are accepted, and not logged to their last line.

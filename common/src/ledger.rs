@@ -190,6 +190,12 @@ impl Ledger {
         self.layout().ring.write(at, submission.count(), submission.text().as_bytes());
     }
 
+    /// The count of the submission at `at`, unchecked: what follows from it must not be waited for.
+    #[must_use]
+    pub fn peek_count(&self, at: u64) -> u64 {
+        self.layout().ring.peek_count(at).into()
+    }
+
     /// Copies the submission at `at` out, and checks it like input.
     pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
         let (count, text) = self

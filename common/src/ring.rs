@@ -41,6 +41,11 @@ impl<const WORDS: usize> Ring<WORDS> {
         }
     }
 
+    /// The count that stands at `at`, unchecked.
+    pub fn peek_count(&self, at: u64) -> u32 {
+        self.word(at).load(Ordering::Relaxed) as u32
+    }
+
     /// Copies the record at `at` out; nothing if what is there was not written as this record.
     pub fn read(&self, at: u64, text_len_max: usize) -> Option<Record> {
         let numbers = self.word(at).load(Ordering::Relaxed);

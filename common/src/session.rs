@@ -311,11 +311,10 @@ pub fn remove_queues_beyond(directory: &Directory, workers: Workers) -> Result<(
 }
 
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
-/// knows that there may be queues. And those that a worker has made in between.
+/// knows that there may be queues. A worker that makes one now sees that the session has ended.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     remove_queues(instance.directory(), |_| true)?;
-    remove_segment(instance, ledger)?;
-    remove_queues(instance.directory(), |_| true)
+    remove_segment(instance, ledger)
 }
 
 fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
@@ -358,6 +357,8 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     let name = if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
+        // This session has not ended, so its workers may have made others meanwhile.
+        remove_queues(instance.directory(), |_| true)?;
     }
     log_file::remove_unfinished_copy(instance.directory())?;
     Ok(name)

@@ -223,9 +223,10 @@ fn write(
                 return Err(Error::LogUnclear(io::Error::other("another program changes it")));
             }
             let written = to.log_len - bytes.len() as u64;
-            match begin < written {
-                true => Error::LogTruncated { len: begin, written },
-                false => Error::LogForeign { at: from.log_len },
+            if begin < written {
+                Error::LogTruncated { len: begin, written }
+            } else {
+                Error::LogForeign { at: from.log_len }
             }
         }
         Err(why) => {

@@ -98,7 +98,7 @@ impl<'a> Balancer<'a> {
             }
             let mut advanced = self.advance()?;
             at = self.journal.cursors()?;
-            self.dispatch.follow(self.journal.instance(), self.journal.ledger())?;
+            self.dispatch.follow(self.journal.instance(), self.journal.ledger());
             let sent = self.dispatch.send(self.journal.ledger(), &at)?;
 
             let finishing = at.closing == 1 && at.all_logged();

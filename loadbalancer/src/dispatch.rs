@@ -95,9 +95,9 @@ impl Dispatch {
     }
 
     /// Follows every worker that has a new queue.
-    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
+    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger) {
         let msgmax = self.msgmax;
-        self.outlets.iter_mut().try_for_each(|outlet| outlet.follow(instance, ledger, msgmax))
+        self.outlets.iter_mut().for_each(|outlet| outlet.follow(instance, ledger, msgmax));
     }
 
     /// Looks for workers whose frames were taken; see [`Outlet::watch`].
@@ -245,7 +245,7 @@ mod tests {
             while journal.advance().unwrap() == Advance::Wrote {}
             let queue: MessageQueue = session::fresh_queue(&instance, worker()).unwrap();
             journal.ledger().set_queue(worker(), queue.0);
-            dispatch.follow(&instance, journal.ledger()).unwrap();
+            dispatch.follow(&instance, journal.ledger());
             journal.ledger().set_executed(worker(), 2);
             while journal.advance().unwrap() == Advance::Wrote {}
             let sent = later.map(|later| journal.accept(&[later]).unwrap()).is_some();

@@ -99,7 +99,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     loop {
         instance.hold(role)?;
         let code = match wait_for_session(args, &instance, &mut crew)? {
-            Waited::Session(journal) => balance(args, journal, &mut crew)?,
+            Waited::Session(journal) => balance(args, *journal, &mut crew)?,
             Waited::Ended(code) => Some(code),
             Waited::LogReplaced => {
                 instance.reopen()?;
@@ -119,7 +119,7 @@ fn run(args: &Args) -> Result<u8, Error> {
 
 /// What [`wait_for_session`] came to.
 enum Waited<'a> {
-    Session(Journal<'a>),
+    Session(Box<Journal<'a>>),
     /// There is none, and none is waited for; the exit code.
     Ended(u8),
     /// The log has become another one, in which there may be a session.

@@ -70,15 +70,10 @@ impl Outlet {
     }
 
     /// Begins anew where the worker says that it has another queue: from what it has executed.
-    pub(crate) fn follow(
-        &mut self,
-        instance: &Instance,
-        ledger: &Ledger,
-        msgmax: usize,
-    ) -> Result<(), Error> {
+    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger, msgmax: usize) {
         let (generation, id) = ledger.queue(self.worker);
         if self.generation == Some(generation) {
-            return Ok(());
+            return;
         }
         let queue = MessageQueue(id);
         *self = Self::new(self.worker);
@@ -88,7 +83,6 @@ impl Outlet {
         // Else it has not come yet; or its queue is gone, or the ledger damaged: see watch().
         self.queue =
             Some(queue).filter(|&queue| session::is_queue_of(instance, self.worker, queue));
-        Ok(())
     }
 
     /// Asks for another queue: this one is gone, or frames were taken out of it. The worker, if it

@@ -124,3 +124,49 @@ fn a_word_that_says_anything(
         assert_finished_or_refused(&sandbox, &format!("{word:#x} at {offset}"));
     }
 }
+
+/// A worker's counters say less than is logged to its last line. The balancer panicked, at every start.
+#[test]
+fn a_worker_that_has_executed_less_than_is_logged_was_a_panic() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["first;6"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "2"]);
+    sandbox.wait_until("all is executed", || sandbox.log().matches(": message").count() == 6);
+    balancer.kill();
+    sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
+    let directory = common::instance::Directory::open(&sandbox.dir()).unwrap();
+    let ledger = common::session::find(&directory).unwrap().unwrap();
+    ledger.set_executed(common::rotation::WorkerId::new(1).unwrap(), 1);
+    sandbox.ok("client", &["second;4"]);
+    let refused = sandbox.run("loadbalancer", &["2"]);
+    sandbox.assert_code(&refused, 3);
+    let advice = format!("`ipcrm -m {}`", ledger.segment_id());
+    assert!(refused.stderr.contains(&advice), "{refused:#?}");
+    common::fence::shared_memory::remove(ledger.segment_id()).unwrap();
+    drop(ledger);
+    sandbox.ok("loadbalancer", &["2"]);
+    assert_eq!(sandbox.sessions()[0].shares, [5, 5], "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
+/// Workers by hand, of whom one ended over a damaged submission: the balancer asked for it for ever.
+#[test]
+fn a_balancer_waited_for_a_worker_that_a_damaged_submission_had_ended() {
+    let sandbox = Sandbox::default();
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
+    let mut first = sandbox.start("worker", &["1"]);
+    sandbox.ok("client", &["a;4"]);
+    let log = canonical_log(&[("a", 4)], 2);
+    sandbox.wait_for_log(log.find("Worker2:").unwrap() as u64);
+    let segment = sandbox.segment().unwrap();
+    let count = foreign::read_segment(segment).unwrap()[RING];
+    foreign::write_segment(segment, RING, &[count ^ 8]).unwrap();
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains(&format!("`ipcrm -m {segment}`")), "{ended:#?}");
+    common::fence::shared_memory::remove(segment).unwrap();
+    first.kill();
+    sandbox.ok("loadbalancer", &["2"]);
+    sandbox.assert_log(&log);
+    sandbox.assert_clean();
+}

@@ -214,6 +214,57 @@ fn a_log_that_others_could_open_let_them_stop_everybody(
     sandbox.assert_clean();
 }
 
+/// The log was made readable under a running service. Its private copy took its place, without the locks that told
+/// of the service: a client in another namespace was accepted for nobody, and a second balancer pushed the
+/// first one out.
+#[test]
+fn a_log_made_readable_under_a_service_let_others_in() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let sandbox = Sandbox::default();
+    let mut service = sandbox.start("loadbalancer", &["--serve", "2"]);
+    sandbox.wait_until("it serves", || sandbox.has_worker(2));
+    let inode = || sandbox.log_path().metadata().unwrap().ino();
+    let before = inode();
+    let open = || {
+        std::fs::set_permissions(sandbox.log_path(), PermissionsExt::from_mode(0o644)).unwrap();
+    };
+    open();
+    let second = sandbox.run("loadbalancer", &["--serve", "2"]);
+    sandbox.assert_code(&second, 3);
+    open();
+    if let Some(ended) = run_elsewhere(&sandbox, "client", "Halo B;1") {
+        sandbox.assert_code(&ended, 3);
+    }
+    assert_eq!(inode(), before);
+    sandbox.ok("client", &["Halo A;2"]);
+    let executed = || sandbox.log().matches(": message received\n").count();
+    sandbox.wait_until("all is executed", || executed() == 2);
+    drain(&sandbox, &mut service);
+    sandbox.assert_log(&canonical_log(&[("Halo A", 2)], 2));
+    sandbox.assert_clean();
+}
+
+/// Somebody's file under the name of the private copy was emptied, and became the log.
+#[test]
+fn a_file_in_the_way_of_a_private_copy_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::default();
+    let [precious, copy] = ["precious", "sistem.log.private"].map(|name| sandbox.dir().join(name));
+    std::fs::write(&precious, "precious").unwrap();
+    std::fs::hard_link(&precious, &copy).unwrap();
+    std::fs::write(sandbox.log_path(), "").unwrap();
+    std::fs::set_permissions(sandbox.log_path(), PermissionsExt::from_mode(0o644)).unwrap();
+    let ended = sandbox.run("client", &["Halo A;1"]);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("sistem.log.private: is in the way"), "{ended:#?}");
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    std::fs::remove_file(copy).unwrap();
+    std::fs::remove_file(precious).unwrap();
+    sandbox.ok("client", &["Halo A;1"]);
+    sandbox.ok("loadbalancer", &["1"]);
+    sandbox.assert_clean();
+}
+
 /// The length of the load balancer's lock is N; it is known before there is a session.
 #[test]
 fn a_worker_that_is_not_needed_ends_before_there_is_a_session() {

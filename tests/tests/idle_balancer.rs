@@ -47,6 +47,37 @@ fn completes_what_a_dead_client_committed() {
     sandbox.assert_clean();
 }
 
+/// The same, while others wait for a worker that is missing: nobody took the lock any more.
+#[test]
+fn completes_what_a_dead_client_committed_beside_a_missing_worker() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["first;2"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
+    let mut workers = vec![sandbox.start("worker", &["1"])];
+    let first = canonical_log(&[("first", 2)], 2);
+    sandbox.wait_for_log(first.find("Worker2: ").unwrap() as u64);
+    let instance = Instance::open(&sandbox.dir()).unwrap();
+    let Opened::Session(journal, _) = Journal::open(&instance, false).unwrap() else {
+        panic!("no session{}", sandbox.report())
+    };
+    let submission = Submission::parse(b"Halo A;3").unwrap();
+    let (at, ledger) = (journal.cursors().unwrap(), journal.ledger());
+    let mut lines = Vec::new();
+    line::append_submission(&mut lines, &submission);
+    ledger.write_submission(at.tail, &submission);
+    let log_len = at.log_len + lines.len() as u64;
+    let tail = at.tail + Ledger::record_len(&submission);
+    ledger.commit(&Cursors { log_len, tail, submissions: 2, messages: 5, ..at });
+    sandbox.wait_for_log(log_len);
+    workers.push(sandbox.start("worker", &["2"]));
+    for process in workers.iter_mut().chain([&mut balancer]) {
+        let ended = sandbox.end(process);
+        sandbox.assert_code(&ended, 0);
+    }
+    assert_eq!(sandbox.sessions()[0].shares, [3, 2], "{}", sandbox.report());
+    sandbox.assert_clean();
+}
+
 /// A client died between its commit point and its lines, before there was anything else: no event in the
 /// directory tells of it.
 #[test]

@@ -252,3 +252,54 @@ fn a_log_cut_under_an_idle_service_was_noticed_by_nobody() {
     sandbox.assert_code(&ended, 3);
     assert!(ended.stderr.contains("it was truncated"), "{ended:#?}");
 }
+
+/// The log was renamed while a client waited for its next line, and no session was there: refused, with the advice to
+/// put back a log that was complete.
+#[test]
+fn a_client_that_feeds_goes_on_with_the_log_that_took_the_place() {
+    let sandbox = Sandbox::default();
+    let mut client = sandbox.start_with_pipe("client", &[]);
+    let mut pipe = client.take_stdin();
+    sandbox.wait_until("it has its role", || sandbox.is_held(common::role::Role::Client));
+    let aside = sandbox.dir().join("rotated");
+    std::fs::rename(sandbox.log_path(), &aside).unwrap();
+    pipe.write_all(b"Halo A;9\nHalo A;1\n").unwrap();
+    drop(pipe);
+    let ended = sandbox.end(&mut client);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stdout, "accepted Halo A;9\naccepted Halo A;1\n");
+    assert_eq!(ended.stderr, "");
+    std::fs::remove_file(aside).unwrap();
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(&canonical_log(&[("Halo A", 9), ("Halo A", 1)], 3));
+    sandbox.assert_clean();
+}
+
+/// A finished log that was restored under a waiting service, piece by piece: half of it was taken for an unfinished
+/// session, cut, and executed again.
+#[test]
+fn a_log_that_is_being_restored_is_no_session() {
+    let sandbox = Sandbox::default();
+    let mut service = sandbox.start("loadbalancer", &["--serve", "1"]);
+    sandbox.wait_until("it serves", || sandbox.has_worker(1));
+    let whole = canonical_log(&[("x", 1000)], 1);
+    let (half, rest) = whole.split_at(whole.len() / 2);
+    let mut log = OpenOptions::new().append(true).open(sandbox.log_path()).unwrap();
+    log.write_all(half.as_bytes()).unwrap();
+    // The service has looked when it has asked for the log's length again.
+    let calls = || std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
+    let woken = |status: String| {
+        let line = status.lines().find(|line| line.starts_with("voluntary")).unwrap().to_owned();
+        line.rsplit_once('\t').unwrap().1.parse::<u64>().unwrap()
+    };
+    let before = woken(calls());
+    sandbox.wait_until("it has looked", || woken(calls()) > before);
+    log.write_all(rest.as_bytes()).unwrap();
+    sandbox.ok("client", &["Halo A;1"]);
+    let all = format!("{whole}{}", canonical_log(&[("Halo A", 1)], 1));
+    sandbox.wait_for_log(all.rfind("Worker 1: ").unwrap() as u64);
+    service.signal(Signal::SIGTERM);
+    sandbox.assert_code(&sandbox.end(&mut service), 0);
+    sandbox.assert_log(&all);
+    sandbox.assert_clean();
+}

@@ -103,8 +103,11 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
         from: "    remove_queues(instance.directory(), |_| true)?;
-    remove_segment(instance, ledger)?;",
-        to: "    remove_segment(instance, ledger)?;",
+    remove_segment(instance, ledger)
+}",
+        to: "    remove_segment(instance, ledger)?;
+    remove_queues(instance.directory(), |_| true)
+}",
     },
     Sabotage {
         name: "torn-tail-stays",
