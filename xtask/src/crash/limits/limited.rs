@@ -61,8 +61,8 @@ impl Limited {
     /// Waits for its end, or asks for it once it waits for work.
     pub(super) fn end_or_terminate(mut self, sandbox: &Sandbox) -> Result<(), String> {
         let pid = Pid::from_raw(self.pid().cast_signed());
-        wait_until("an end, or a ledger to wait in", || {
-            !self.is_running().unwrap_or(false) || !sandbox.ipc_objects().is_empty()
+        wait_until("an end, or a wait for a session", || {
+            !self.is_running().unwrap_or(false) || sandbox.has_worker(1)
         })?;
         let _ = kill(pid, Signal::SIGTERM);
         let ended = self.wait()?;

@@ -16,7 +16,7 @@ pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     let mut pid = None;
     wait_until("worker 1 runs", || {
         pid = sandbox.processes().into_iter().find(|pid| is_worker(*pid, "1"));
-        pid.is_some() && witness::ledger(&sandbox.dir()).is_some()
+        pid.is_some() && sandbox.has_worker(1)
     })?;
     let pid = Pid::from_raw(pid.ok_or("no worker 1")?);
     if !tests::stop_outside_lock(pid.as_raw(), &sandbox.log_path()) {

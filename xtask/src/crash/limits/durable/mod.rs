@@ -90,7 +90,7 @@ fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, Refused> {
 fn balancer(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, String> {
     let sandbox = setting.sandbox();
     let process = sandbox.start("loadbalancer", args);
-    wait_until("the balancer waits", || is_in(process.pid(), "futex"))?;
+    wait_until("the balancer waits", || is_in(process.pid(), "poll"))?;
     let traced = Traced::attach(process.pid()).map_err(|error| error.to_string())?;
     run_free(&sandbox, "client", &["Halo A;10"])?;
     traced.run(&canonical(&sandbox.log_path())?)
