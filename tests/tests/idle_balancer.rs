@@ -14,14 +14,8 @@ use nix::sys::signal::Signal;
 use tests::Sandbox;
 use tests::oracle::canonical_log;
 
-#[test]
-fn completes_what_a_dead_client_committed() {
-    let sandbox = Sandbox::default();
-    sandbox.ok("client", &["first;2"]);
-    let mut balancer = sandbox.start("loadbalancer", &["--serve", "2"]);
-    let first = canonical_log(&[("first", 2)], 2);
-    sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
-    // What a client does up to its commit point, and no further.
+/// What a client does for its `Halo A;3` up to its commit point, and no further. Returns how long the log is to be.
+fn commit_and_die(sandbox: &Sandbox) -> u64 {
     let instance = Instance::open(&sandbox.dir()).unwrap();
     let Opened::Session(journal, _) = Journal::open(&instance, false).unwrap() else {
         panic!("no session{}", sandbox.report())
@@ -31,13 +25,20 @@ fn completes_what_a_dead_client_committed() {
     let mut lines = Vec::new();
     line::append_submission(&mut lines, &submission);
     ledger.write_submission(at.tail, &submission);
-    ledger.commit(&Cursors {
-        log_len: at.log_len + lines.len() as u64,
-        tail: at.tail + Ledger::record_len(&submission),
-        submissions: 2,
-        messages: 5,
-        ..at
-    });
+    let log_len = at.log_len + lines.len() as u64;
+    let tail = at.tail + Ledger::record_len(&submission);
+    ledger.commit(&Cursors { log_len, tail, submissions: 2, messages: 5, ..at });
+    log_len
+}
+
+#[test]
+fn completes_what_a_dead_client_committed() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["first;2"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "2"]);
+    let first = canonical_log(&[("first", 2)], 2);
+    sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
+    commit_and_die(&sandbox);
     let all = canonical_log(&[("first", 2), ("Halo A", 3)], 2);
     sandbox.wait_for_log(all.find("Worker 1: ").unwrap() as u64);
     balancer.signal(Signal::SIGTERM);
@@ -56,18 +57,7 @@ fn completes_what_a_dead_client_committed_beside_a_missing_worker() {
     let mut workers = vec![sandbox.start("worker", &["1"])];
     let first = canonical_log(&[("first", 2)], 2);
     sandbox.wait_for_log(first.find("Worker2: ").unwrap() as u64);
-    let instance = Instance::open(&sandbox.dir()).unwrap();
-    let Opened::Session(journal, _) = Journal::open(&instance, false).unwrap() else {
-        panic!("no session{}", sandbox.report())
-    };
-    let submission = Submission::parse(b"Halo A;3").unwrap();
-    let (at, ledger) = (journal.cursors().unwrap(), journal.ledger());
-    let mut lines = Vec::new();
-    line::append_submission(&mut lines, &submission);
-    ledger.write_submission(at.tail, &submission);
-    let log_len = at.log_len + lines.len() as u64;
-    let tail = at.tail + Ledger::record_len(&submission);
-    ledger.commit(&Cursors { log_len, tail, submissions: 2, messages: 5, ..at });
+    let log_len = commit_and_die(&sandbox);
     sandbox.wait_for_log(log_len);
     workers.push(sandbox.start("worker", &["2"]));
     for process in workers.iter_mut().chain([&mut balancer]) {
