@@ -1,5 +1,6 @@
 //! What can go wrong, in words that name the object, the cause and what to do; and the exit codes.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -243,6 +244,11 @@ impl Error {
     /// An error of a call that is about none of our objects.
     pub fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { what, source: source.into() }
+    }
+
+    /// An error of a call on an IPC object.
+    pub fn ipc(object: impl Display, call: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |source| Self::Ipc { object: object.to_string(), call, source }
     }
 
     /// The same of what another process had begun: nothing of this one's own is unclear.

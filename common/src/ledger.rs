@@ -11,12 +11,14 @@
 //! further deaths.
 
 use crate::bell::Bell;
+use crate::cell::Cell;
 use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::shared_memory::{self, Segment};
 use crate::layout::{Layout, MAGIC, PATH_LEN, RING_LEN};
 use crate::ring;
+use crate::rotation::{WorkerId, Workers};
 use crate::submission::{Submission, TEXT_LEN_MAX};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -205,6 +207,28 @@ impl Ledger {
             .ok_or_else(|| self.damaged("a submission in it is not what was accepted"))?;
         Submission::new(&text, count)
             .map_err(|_| self.damaged("a submission in it breaks the rules for input"))
+    }
+
+    /// A worker's cell.
+    #[must_use]
+    pub fn cell(&self, worker: WorkerId) -> &Cell {
+        &self.layout().cells[worker.index()]
+    }
+
+    /// The session's first message that is not executed: the rotation is complete up to there.
+    #[must_use]
+    pub fn executed_frontier(&self, workers: Workers) -> u64 {
+        workers.ids().map(|k| workers.message_of(k, self.cell(k).executed())).min().unwrap_or(0)
+    }
+
+    /// Whether the totals are due, and every worker is ready for its own. They are written together: some of
+    /// them look like those of a session that had no more workers, and after a reboot the log is all there is.
+    #[must_use]
+    pub fn are_totals_ready(&self, at: &Cursors) -> bool {
+        at.all_logged()
+            && at.closing == 1
+            && at.totals < at.workers
+            && at.workers().is_some_and(|n| n.ids().all(|worker| self.cell(worker).is_finished()))
     }
 
     /// Messages that the balancer has taken.

@@ -8,7 +8,6 @@
 pub mod advice;
 pub mod bell;
 pub mod cell;
-mod cells;
 mod checksum;
 pub mod cursors;
 pub mod error;

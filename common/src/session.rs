@@ -202,7 +202,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Found, Error> {
     lay_out(instance, &ledger, &cursors);
     ledger.set_received(progress.received());
     for worker in WorkerId::all() {
-        ledger.set_executed(worker, progress.executed_by(worker));
+        ledger.cell(worker).set_executed(progress.executed_by(worker));
     }
     ledger.publish();
     Ok(Found::Rebuilt(ledger))

@@ -135,7 +135,7 @@ impl<'a> Transaction<'a> {
         let beyond = WorkerId::all()
             .rev()
             .take_while(|worker| worker.get() > workers.get())
-            .find(|&worker| self.ledger.executed(worker) > 0);
+            .find(|&worker| self.ledger.cell(worker).executed() > 0);
         // Totals of a session that is not finished are not those of all its workers.
         let enough = self.at.totals == 0 || self.at.totals < asked;
         match beyond {

@@ -127,8 +127,8 @@ impl Crew {
                 let dying = young && self.program.is_some();
                 member.start_at = dying.then(|| Instant::now() + DYING);
             } else if let Some(ledger) = ledger.filter(|_| finishing) {
-                if !ledger.is_finished(member.worker) {
-                    ledger.set_finished(member.worker);
+                if !ledger.cell(member.worker).is_finished() {
+                    ledger.cell(member.worker).set_finished();
                     ledger.doorbell().ring(); // its total is ready, and nobody else knows
                 }
                 member.start_at = None;
@@ -205,7 +205,7 @@ impl Member {
     }
 
     fn executed(&self, ledger: Option<&Ledger>) -> u64 {
-        ledger.map_or(0, |ledger| ledger.executed(self.worker))
+        ledger.map_or(0, |ledger| ledger.cell(self.worker).executed())
     }
 
     fn reap(&mut self, ledger: Option<&Ledger>, finishing: bool) -> Result<(), Error> {
@@ -337,7 +337,7 @@ impl Member {
     ) -> Option<Stuck> {
         let (ledger, dispatch) = session?;
         let waiting = dispatch.waiting(self.worker, ledger, finishing)?;
-        let executed = ledger.executed(self.worker);
+        let executed = ledger.cell(self.worker).executed();
         let mut stuck = before.filter(|stuck| stuck.executed == executed).unwrap_or(Stuck {
             since: Instant::now(),
             executed,

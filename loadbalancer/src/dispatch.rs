@@ -126,7 +126,7 @@ impl Dispatch {
 
     /// How much is a worker's own. `finishing`: its total, too.
     fn due(&self, worker: WorkerId, ledger: &Ledger, finishing: bool) -> u64 {
-        let total = finishing && !ledger.is_finished(worker);
+        let total = finishing && !ledger.cell(worker).is_finished();
         self.workers.share(worker, self.next_base) + u64::from(total)
     }
 
@@ -206,7 +206,7 @@ mod tests {
         let before = journal.cursors().unwrap();
         let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &before).unwrap();
         journal.ledger().set_received(5);
-        journal.ledger().set_executed(worker(), 2);
+        journal.ledger().cell(worker()).set_executed(2);
         while journal.advance().unwrap() == Advance::Wrote {}
         dispatch.take(journal.ledger(), &before).unwrap();
         remove(&journal);
@@ -244,9 +244,9 @@ mod tests {
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
             let queue: MessageQueue = session::fresh_queue(&instance, worker()).unwrap();
-            journal.ledger().set_queue(worker(), queue.0);
+            journal.ledger().cell(worker()).set_queue(queue.0);
             dispatch.follow(&instance, journal.ledger());
-            journal.ledger().set_executed(worker(), 2);
+            journal.ledger().cell(worker()).set_executed(2);
             while journal.advance().unwrap() == Advance::Wrote {}
             let sent = later.map(|later| journal.accept(&[later]).unwrap()).is_some();
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();

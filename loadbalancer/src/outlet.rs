@@ -71,14 +71,14 @@ impl Outlet {
 
     /// Begins anew where the worker says that it has another queue: from what it has executed.
     pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger, msgmax: usize) {
-        let (generation, id) = ledger.queue(self.worker);
+        let (generation, id) = ledger.cell(self.worker).queue();
         if self.generation == Some(generation) {
             return;
         }
         let queue = MessageQueue(id);
         *self = Self::new(self.worker);
         self.generation = Some(generation);
-        self.sent = ledger.executed(self.worker);
+        self.sent = ledger.cell(self.worker).executed();
         self.len_max = MESSAGE_LEN_MAX.min(msgmax);
         // Else it has not come yet; or its queue is gone, or the ledger damaged: see watch().
         self.queue =
@@ -99,7 +99,7 @@ impl Outlet {
         stock: &Stock<'_>,
     ) -> Result<bool, Error> {
         let Some(queue) = self.queue else { return Ok(false) };
-        let executed = ledger.executed(self.worker);
+        let executed = ledger.cell(self.worker).executed();
         if self.sent < executed {
             // Frames of an earlier balancer's are still in it.
             (self.sent, self.text_at) = (executed, 0);
@@ -116,7 +116,7 @@ impl Outlet {
         let mut next = (self.sent, self.text_at);
         let len = self.fill(message, ledger, stock, share, &mut next)?;
         if len == 0 {
-            return Ok(ledger.executed(self.worker) > self.sent);
+            return Ok(ledger.cell(self.worker).executed() > self.sent);
         }
         match queue.try_send(message, len) {
             Ok(()) => {
@@ -124,7 +124,7 @@ impl Outlet {
                 self.full_at = None;
             }
             Err(Errno::EAGAIN) => {
-                self.full_at = Some(ledger.executed(self.worker));
+                self.full_at = Some(ledger.cell(self.worker).executed());
                 match queue.stat() {
                     // Full of nothing: it takes less than this frame. Try a smaller one. (If it
                     // takes as much, the worker has emptied it meanwhile.)
@@ -171,7 +171,7 @@ impl Outlet {
                 continue;
             }
             let record = ledger.read_submission(submission.position);
-            if ledger.executed(self.worker) > own {
+            if ledger.cell(self.worker).executed() > own {
                 // By such frames, since send_frame() looked: the record may be overwritten.
                 return Ok(0);
             }
@@ -208,7 +208,7 @@ impl Outlet {
         message: &mut Message,
         ledger: &Ledger,
     ) -> Result<(), Error> {
-        let asked = self.finish_sent || ledger.is_finished(self.worker);
+        let asked = self.finish_sent || ledger.cell(self.worker).is_finished();
         let Some(queue) = self.queue.filter(|_| !asked) else { return Ok(()) };
         message.set_kind(KIND_FINISH);
         message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
@@ -228,14 +228,14 @@ impl Outlet {
         // At least one, or it would not sleep while nothing but pieces of a text is on the way.
         let some = self.sent.saturating_sub(executed).div_ceil(2).max(1);
         let wake_at = executed.saturating_add(some);
-        ledger.set_wake_at(self.worker, wake_at);
-        ledger.executed(self.worker) < wake_at
+        ledger.cell(self.worker).set_wake_at(wake_at);
+        ledger.cell(self.worker).executed() < wake_at
     }
 
     /// After sleeping.
     pub(crate) fn awake(&mut self, ledger: &Ledger) {
         if let Some(executed) = self.full_at {
-            ledger.set_wake_at(self.worker, u64::MAX);
+            ledger.cell(self.worker).set_wake_at(u64::MAX);
             // The queue was full of pieces of a text, or of others' messages: that they were
             // taken out does not show in what is executed.
             if self.text_at > 0 || self.sent <= executed {
@@ -260,7 +260,7 @@ impl Outlet {
         ledger: &Ledger,
         due: u64,
     ) -> Result<(), Error> {
-        let executed = ledger.executed(self.worker);
+        let executed = ledger.cell(self.worker).executed();
         let due = if self.queue.is_some() { self.sent } else { due };
         let is_empty = |queue: MessageQueue| queue.stat().is_ok_and(|stat| stat.messages == 0);
         if due <= executed || !self.queue.is_none_or(is_empty) {
@@ -282,7 +282,7 @@ impl Outlet {
     /// What is its own and is not executed, if the worker leaves anything in its queue, or has none. `due`: so
     /// many messages are its own.
     pub(crate) fn waiting(&self, ledger: &Ledger, due: u64) -> Option<u64> {
-        let executed = ledger.executed(self.worker);
+        let executed = ledger.cell(self.worker).executed();
         match self.queue {
             Some(queue) => {
                 (queue.stat().ok()?.messages > 0).then(|| self.sent.saturating_sub(executed))

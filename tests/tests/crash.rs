@@ -106,7 +106,7 @@ fn close_session(instance: &Instance) -> Journal<'_> {
     };
     journal.set_workers(Workers::new(1).expect("a number of workers")).expect("setting N");
     journal.ledger().set_received(1);
-    journal.ledger().set_executed(worker(1), 1);
+    journal.ledger().cell(worker(1)).set_executed(1);
     while !journal.cursors().expect("the cursors").all_logged() {
         journal.advance().expect("logging");
     }
@@ -117,7 +117,7 @@ fn close_session(instance: &Instance) -> Journal<'_> {
 /// The same, up to the last total.
 fn finish_session(instance: &Instance) -> Journal<'_> {
     let mut journal = close_session(instance);
-    journal.ledger().set_finished(worker(1));
+    journal.ledger().cell(worker(1)).set_finished();
     while !journal.cursors().expect("the cursors").is_ended() {
         journal.advance().expect("logging");
     }
@@ -186,8 +186,8 @@ fn a_worker_whose_queue_is_not_the_one_in_the_ledger_makes_another() {
     let mut by_hand = sandbox.start("worker", &["1"]);
     let directory = Directory::open(&sandbox.dir()).expect("the directory");
     let ledger = session::find(&directory).expect("a look").expect("a ledger");
-    sandbox.wait_until("the worker has a queue", || ledger.queue(worker(1)).0 == 1);
-    ledger.set_queue(worker(1), -1);
+    sandbox.wait_until("the worker has a queue", || ledger.cell(worker(1)).queue().0 == 1);
+    ledger.cell(worker(1)).set_queue(-1);
     sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
     let ended = sandbox.end(&mut by_hand);
     sandbox.assert_code(&ended, 0);

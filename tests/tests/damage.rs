@@ -136,7 +136,7 @@ fn a_worker_that_has_executed_less_than_is_logged_was_a_panic() {
     sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
     let directory = common::instance::Directory::open(&sandbox.dir()).unwrap();
     let ledger = common::session::find(&directory).unwrap().unwrap();
-    ledger.set_executed(common::rotation::WorkerId::new(1).unwrap(), 1);
+    ledger.cell(common::rotation::WorkerId::new(1).unwrap()).set_executed(1);
     sandbox.ok("client", &["second;4"]);
     let refused = sandbox.run("loadbalancer", &["2"]);
     sandbox.assert_code(&refused, 3);

@@ -89,14 +89,14 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     let ledger = session::find(instance.directory()).unwrap().unwrap();
     let mut journal = Journal::of(&instance, ledger, false);
     sandbox.wait_until("the message is received", || journal.ledger().received() == 1);
-    journal.ledger().set_executed(worker, 1);
+    journal.ledger().cell(worker).set_executed(1);
     journal.ledger().doorbell().ring();
     sandbox.wait_until("the session is closing", || {
         journal.advance().unwrap();
         journal.cursors().unwrap().closing == 1
     });
     sandbox.stop(balancer.pid());
-    journal.ledger().set_finished(worker);
+    journal.ledger().cell(worker).set_finished();
     sandbox.wait_until("the total is written", || {
         journal.advance().unwrap();
         journal.cursors().unwrap().is_ended()

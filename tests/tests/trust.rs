@@ -197,7 +197,7 @@ fn a_balancer_puts_nothing_into_a_queue_that_is_not_its_workers() {
     let ledger = common::session::find(&directory).unwrap().unwrap();
     let elsewhere = Sandbox::default();
     let foreign = foreign::create_queue(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
-    ledger.set_queue(WorkerId::new(1).unwrap(), foreign.0);
+    ledger.cell(WorkerId::new(1).unwrap()).set_queue(foreign.0);
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     sandbox.wait_until("it asks for worker 1", || balancer.stderr().contains("start `worker 1`"));
     assert_eq!(foreign.stat().unwrap().messages, 0);

@@ -193,7 +193,7 @@ fn fresh_took_a_session_cut_between_its_totals_for_finished() {
     let mut journal = Journal::submit(&instance, &first, false).unwrap().0;
     journal.set_workers(Workers::new(3).unwrap()).unwrap();
     journal.ledger().set_received(1);
-    journal.ledger().set_executed(WorkerId::new(1).unwrap(), 1);
+    journal.ledger().cell(WorkerId::new(1).unwrap()).set_executed(1);
     while journal.advance().unwrap() == Advance::Wrote {}
     assert!(journal.try_close(|_, _| Ok(true)).unwrap());
     let (at, log_len) = (journal.cursors().unwrap(), canonical_log(&[("x", 1)], 3).len() as u64);

@@ -130,7 +130,7 @@ struct Server<'a> {
 
 impl<'a> Server<'a> {
     fn new(journal: Journal<'a>, worker: WorkerId, executor: &'a mut Executor) -> Self {
-        let executed = journal.ledger().executed(worker);
+        let executed = journal.ledger().cell(worker).executed();
         let message = Message::boxed();
         Self { journal, worker, executor, message, executed, told_no_room: false }
     }
@@ -141,8 +141,8 @@ impl<'a> Server<'a> {
             let instance = self.journal.instance();
             let queue = OwnQueue(self.worker, session::fresh_queue(instance, self.worker)?);
             let ledger = self.journal.ledger();
-            ledger.set_executed(self.worker, self.executed);
-            ledger.set_queue(self.worker, queue.1.0);
+            ledger.cell(self.worker).set_executed(self.executed);
+            ledger.cell(self.worker).set_queue(queue.1.0);
             ledger.doorbell().ring();
             // After the queue was made: who ends the session says so first, and removes the queues then.
             let removed = ledger.is_removed()?;
@@ -179,7 +179,7 @@ impl<'a> Server<'a> {
             };
             match received {
                 Ok(len) if self.message.kind() == KIND_FINISH && self.is_finish(len) => {
-                    self.journal.ledger().set_finished(self.worker);
+                    self.journal.ledger().cell(self.worker).set_finished();
                     self.log_ready()?;
                     self.journal.ledger().doorbell().ring();
                     return Ok(Break(0));
@@ -270,8 +270,8 @@ impl<'a> Server<'a> {
         }
         if next > before {
             self.executed = next;
-            ledger.set_executed(self.worker, next);
-            if ledger.wants_wake(self.worker, next) {
+            ledger.cell(self.worker).set_executed(next);
+            if ledger.cell(self.worker).wants_wake(next) {
                 ledger.doorbell().ring();
             }
         } else {

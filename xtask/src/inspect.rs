@@ -130,13 +130,13 @@ fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
 fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
     let n = at.map_or(0, |at| at.workers);
     WorkerId::all()
-        .filter(|&worker| u64::from(worker.get()) <= n || ledger.queue(worker).0 > 0)
+        .filter(|&worker| u64::from(worker.get()) <= n || ledger.cell(worker).queue().0 > 0)
         .map(|worker| {
-            let (generation, id) = ledger.queue(worker);
+            let (generation, id) = ledger.cell(worker).queue();
             json!({
                 "worker": worker.get(),
-                "executed": ledger.executed(worker),
-                "finished": ledger.is_finished(worker),
+                "executed": ledger.cell(worker).executed(),
+                "finished": ledger.cell(worker).is_finished(),
                 "generation": generation,
                 "queue": if id < 0 { Value::Null } else { queue(id) },
             })

@@ -33,7 +33,11 @@ const TRANSACTION: &str = source!("common/src/transaction.rs");
 fn record() {
     in_order(DISPATCH, "fn take(", &["read_submission(", ".cursors()", "< now.head"]);
     in_order(JOURNAL, "fn count_at(", &["read_submission(", ".cursors()", "!= at.head"]);
-    in_order(OUTLET, "fn fill(", &["read_submission(", "ledger.executed(self.worker) > own"]);
+    in_order(
+        OUTLET,
+        "fn fill(",
+        &["read_submission(", "ledger.cell(self.worker).executed() > own"],
+    );
 }
 
 #[test]
@@ -50,7 +54,11 @@ fn wishes() {
     in_order(BALANCE, "fn run(", &["doorbell().look()", "set_watched(", ".cursors()", ".sleep("]);
     let log = ["append_ready()", "drop(transaction)", "all_logged()", "is_watched()", ".ring()"];
     in_order(JOURNAL, "fn advance(", &log);
-    in_order(OUTLET, "fn may_sleep(", &["set_wake_at(", "ledger.executed(self.worker) < wake_at"]);
+    in_order(
+        OUTLET,
+        "fn may_sleep(",
+        &["set_wake_at(", "ledger.cell(self.worker).executed() < wake_at"],
+    );
     in_order(SERVE, "fn execute_frame(", &["set_executed(", "wants_wake(", "doorbell().ring()"]);
 }
 

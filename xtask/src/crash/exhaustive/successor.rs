@@ -42,10 +42,10 @@ fn last_argument(pid: Pid) -> Option<String> {
 }
 
 fn queue_generation(dir: &Path, worker: WorkerId) -> Option<u32> {
-    witness::ledger(dir).map(|ledger| ledger.queue(worker).0)
+    witness::ledger(dir).map(|ledger| ledger.cell(worker).queue().0)
 }
 
 fn has_frames(dir: &Path, worker: WorkerId) -> bool {
-    let queue = witness::ledger(dir).map(|ledger| MessageQueue(ledger.queue(worker).1));
+    let queue = witness::ledger(dir).map(|ledger| MessageQueue(ledger.cell(worker).queue().1));
     queue.and_then(|queue| queue.stat().ok()).is_some_and(|stat| stat.messages > 0)
 }

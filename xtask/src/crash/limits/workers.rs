@@ -29,7 +29,7 @@ pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
         let worker = WorkerId::new(k).ok();
         witness::ledger(&sandbox.dir())
             .zip(worker)
-            .map_or(0, |(ledger, worker)| ledger.executed(worker))
+            .map_or(0, |(ledger, worker)| ledger.cell(worker).executed())
     };
     wait_until("the others execute their 10000 messages", || {
         executed(2) == 10_000 && executed(3) == 10_000

@@ -78,8 +78,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         file: "loadbalancer/src/outlet.rs",
         from: "*self = Self::new(self.worker);
         self.generation = Some(generation);
-        self.sent = ledger.executed(self.worker);",
-        to: "let sent = self.sent.max(ledger.executed(self.worker));
+        self.sent = ledger.cell(self.worker).executed();",
+        to: "let sent = self.sent.max(ledger.cell(self.worker).executed());
         *self = Self::new(self.worker);
         self.generation = Some(generation);
         self.sent = sent;",
