@@ -4,11 +4,12 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use crate::error::Error;
 use crate::pause::pause;
@@ -17,42 +18,56 @@ use crate::pause::pause;
 /// (`fs.inotify.max_user_instances`, 128).
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// One for the whole process. To close one takes the kernel some 15 ms (measured), in which nothing would be done
+/// for the session that was waited for; to remove a watch from it takes none.
+static INOTIFY: OnceLock<Option<Inotify>> = OnceLock::new();
+
+fn inotify() -> Option<&'static Inotify> {
+    let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+    INOTIFY.get_or_init(|| Inotify::init(flags).ok()).as_ref()
+}
+
 /// Wakes when something happens to a log.
 #[derive(Debug)]
-pub struct Watch(Option<Inotify>);
+pub struct Watch(Option<(&'static Inotify, WatchDescriptor)>);
 
 impl Watch {
     /// Begins to watch. To be looked at is what is there from here on.
     #[must_use]
     pub fn new(log: &File) -> Self {
-        let watched =
-            Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).and_then(|watch| {
-                // Its number of names is an attribute.
-                let all = AddWatchFlags::IN_MODIFY
-                    | AddWatchFlags::IN_MOVE_SELF
-                    | AddWatchFlags::IN_ATTRIB;
-                // The file that is open, whatever its path names by now.
-                let path = format!("/proc/self/fd/{}", log.as_raw_fd());
-                watch.add_watch(path.as_str(), all)?;
-                Ok(watch)
-            });
-        Self(watched.ok())
+        // Its number of names is an attribute.
+        let all = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
+        // The file that is open, whatever its path names by now.
+        let path = format!("/proc/self/fd/{}", log.as_raw_fd());
+        let watch = |inotify: &'static Inotify| {
+            inotify.add_watch(path.as_str(), all).ok().map(|watch| (inotify, watch))
+        };
+        Self(inotify().and_then(watch))
     }
 
     /// Waits until something has happened since the last call, for a signal, or for the time limit.
     pub fn wait(&self, limit: Duration) -> Result<(), Error> {
-        let Some(watch) = &self.0 else {
+        let Some((inotify, _)) = &self.0 else {
             pause(LOOK_EVERY.min(limit));
             return Ok(());
         };
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let polled = poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], timeout);
+        let polled = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout);
         match polled {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Error::system("poll")(error)),
         }
         // What it was is seen by looking; EAGAIN says that it was nothing. Once: more may come all the time.
-        let _ = watch.read_events();
+        let _ = inotify.read_events();
         Ok(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some((inotify, watch)) = self.0 {
+            // It fails only if the log is gone, and its watch with it.
+            let _ = inotify.rm_watch(watch);
+        }
     }
 }
