@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;
 use tests::oracle::{canonical_log, submissions};
@@ -28,6 +29,24 @@ fn one_worker_is_started_long_after_the_others() {
         let ended = sandbox.end(process);
         sandbox.assert_code(&ended, 0);
     }
+    sandbox.assert_log(SAMPLE);
+    sandbox.assert_clean();
+}
+
+/// It stood still while the session went by, whose N it was beyond.
+#[test]
+fn a_worker_that_was_not_needed_ends_with_2_also_after_the_session() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut fourth = sandbox.start("worker", &["4"]);
+    sandbox.wait_until("it has a queue", || !sandbox.queues().is_empty());
+    sandbox.stop(fourth.pid());
+    sandbox.ok("loadbalancer", &["3"]);
+    fourth.signal(Signal::SIGCONT);
+    let ended = sandbox.end(&mut fourth);
+    sandbox.assert_code(&ended, 2);
+    let told = "worker: worker 4 is not needed: this session is shared by workers 1 to 3\n";
+    assert_eq!(ended.stderr, told);
     sandbox.assert_log(SAMPLE);
     sandbox.assert_clean();
 }

@@ -54,6 +54,27 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     sandbox.assert_clean();
 }
 
+/// Stopped where nothing but its total was missing: nobody was told either.
+#[test]
+fn a_total_that_a_stopped_worker_owes_is_asked_for() {
+    let sandbox = Sandbox::default();
+    let mut workers = ["1", "2"].map(|k| sandbox.start("worker", &[k]));
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "2"]);
+    sandbox.ok("client", &["Halo A;4"]);
+    sandbox.wait_until("all is executed", || sandbox.log().matches(": message").count() == 4);
+    sandbox.stop(workers[1].pid());
+    balancer.signal(Signal::SIGTERM);
+    let told = "loadbalancer: worker 2 makes no progress: its total is missing; it seems to be stopped: \
+                continue or end it\n";
+    sandbox.wait_until("it is reported", || balancer.stderr().contains(told));
+    workers[1].signal(Signal::SIGCONT);
+    for process in workers.iter_mut().chain([&mut balancer]) {
+        sandbox.assert_code(&sandbox.end(process), 0);
+    }
+    sandbox.assert_log(&canonical_log(&[("Halo A", 4)], 2));
+    sandbox.assert_clean();
+}
+
 /// In a debugger, or frozen with its container: alive, and not stopped by a signal. Nobody was told.
 #[rstest]
 #[case::at_work(false, "2 messages wait for it")]

@@ -171,6 +171,27 @@ fn a_limit_on_shared_memory_was_named_wrongly(
     });
 }
 
+/// Enough files for the log, and none for a worker's start: it tries again, until it is asked to end.
+#[test]
+fn too_few_open_files_end_with_an_error_when_asked() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let path = sandbox.command("loadbalancer", &[]).get_program().to_owned();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=5").arg("--").arg(path).arg("3").current_dir(sandbox.dir());
+    let mut balancer = sandbox.start_command(command, "loadbalancer 3");
+    let told =
+        "loadbalancer: cannot start worker 3: Too many open files (os error 24); trying again\n";
+    sandbox.wait_until("it says so", || balancer.stderr().contains(told));
+    balancer.signal(Signal::SIGTERM);
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("; the session stays unfinished\n"), "{ended:#?}");
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(SAMPLE);
+    sandbox.assert_clean();
+}
+
 #[test]
 fn a_worker_that_always_dies_at_its_start_is_given_up() {
     let sandbox = Sandbox::default();

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use common::fence::message_queue::Message;
-use common::frame::KIND_FINISH;
+use common::frame::{FrameWriter, KIND_FINISH, KIND_FRAME};
+use common::instance::Directory;
+use common::session;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -135,5 +137,39 @@ fn a_frame_that_comes_twice_is_executed_once() {
     let expected: Vec<_> = (1..=10).map(|i| format!("Halo A;{i}\n")).collect();
     assert_eq!(echoed, format!("first;1\n{}", expected.concat()));
     assert_eq!(sandbox.sessions()[0].shares, [11]);
+    sandbox.assert_clean();
+}
+
+/// Whoever may write to the queue could have the worker execute, and count, what nobody submitted.
+#[test]
+fn a_forged_frame_is_not_executed_beyond_what_was_received() {
+    let sandbox = Sandbox::default();
+    let mut worker = sandbox.start("worker", &["--echo", "1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
+    sandbox.ok("client", &["first;1"]);
+    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    let directory = Directory::open(&sandbox.dir()).unwrap();
+    let ledger = session::find(&directory).unwrap().unwrap();
+    let mut message = Message::boxed();
+    message.set_kind(KIND_FRAME);
+    let mut forged = FrameWriter::new(message.bytes_mut(), ledger.session(), 1);
+    forged.push(b"forged", 0, 1, 1, 5).unwrap();
+    let len = forged.len();
+    let queue = sandbox.queues()[0];
+    queue.try_send(&message, len).unwrap();
+    // Behind it, so that it is done with.
+    message.set_kind(KIND_FINISH + 1);
+    queue.try_send(&message, 1).unwrap();
+    sandbox
+        .wait_until("both are taken", || worker.stderr().contains("ignored a message of 1 byte"));
+    sandbox.ok("client", &["Halo A;3"]);
+    sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 4);
+    balancer.signal(Signal::SIGTERM);
+    let ended = sandbox.end(&mut worker);
+    sandbox.assert_code(&ended, 0);
+    assert_eq!(ended.stdout, "first;1\nHalo A;1\nHalo A;2\nHalo A;3\n");
+    sandbox.assert_code(&sandbox.end(&mut balancer), 0);
+    assert_eq!(sandbox.sessions()[0].shares, [4]);
+    drop(ledger);
     sandbox.assert_clean();
 }
