@@ -1,98 +1,71 @@
 //! Submissions from standard input, a line each, in batches of what is there.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read};
 
-use common::error::Error;
+use common::error::{Error, exit};
 use common::submission::{SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError};
 
 /// Reads lines; a bad one is reported with its number and left out.
 pub(crate) struct Input<R> {
     reader: BufReader<R>,
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
-    /// The line was longer than any submission, so its rest is skipped.
-    too_long: bool,
-    line_number: u64,
-    accepted: u64,
+    lines: u64,
     refused: u64,
 }
 
 impl<R: Read> Input<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self {
-            reader: BufReader::with_capacity(64 << 10, reader),
-            partial: Vec::new(),
-            too_long: false,
-            line_number: 0,
-            accepted: 0,
-            refused: 0,
+        Self { reader: BufReader::with_capacity(64 << 10, reader), lines: 0, refused: 0 }
+    }
+
+    /// What became of all lines.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.refused {
+            0 => 0,
+            all if all == self.lines => exit::USAGE,
+            _ => exit::PARTLY,
         }
     }
 
-    /// Lines that were submissions.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.accepted
-    }
-
-    /// Lines that were not.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// Waits for input, and replaces `batch` by the submissions of all lines that have come.
+    /// Waits for a line, and appends the submissions of all lines that have come to `batch`.
     /// Returns false at the end of the input.
-    pub(crate) fn read_batch(&mut self, batch: &mut Vec<Submission>) -> Result<bool, Error> {
-        batch.clear();
-        let chunk = loop {
-            match self.reader.fill_buf() {
-                Ok(chunk) => break chunk.to_vec(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::System { what: "standard input", source }),
+    pub(crate) fn read_batch(&mut self, batch: &mut VecDeque<Submission>) -> Result<bool, Error> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.read_line(&mut line).map_err(Error::system("standard input"))?;
+            // The byte order mark that PowerShell and Notepad put before the first line.
+            let mark = if self.lines == 0 { "\u{feff}" } else { "" };
+            let text = line.strip_prefix(mark.as_bytes()).unwrap_or(&line);
+            if text.is_empty() {
+                return Ok(false);
             }
-        };
-        self.reader.consume(chunk.len());
-        for part in chunk.split_inclusive(|&byte| byte == b'\n') {
-            if self.partial.len() + part.len() > SUBMISSION_LINE_LEN_MAX {
-                self.too_long = true;
-                self.partial.clear();
-            } else if !self.too_long {
-                self.partial.extend_from_slice(part);
+            let parsed = match line.len() {
+                ..=SUBMISSION_LINE_LEN_MAX => Submission::parse(text),
+                _ => Err(SubmissionError::LineTooLong),
+            };
+            self.lines += 1;
+            match parsed {
+                Ok(submission) => batch.push_back(submission),
+                Err(error) => {
+                    self.refused += 1;
+                    common::tell!("client: line {}: {error}; left out", self.lines);
+                }
             }
-            if part.ends_with(b"\n") {
-                self.line(batch);
+            if !self.reader.buffer().contains(&b'\n') {
+                return Ok(true);
             }
         }
-        if chunk.is_empty() && (self.too_long || !self.line_so_far().is_empty()) {
-            self.line(batch); // the last line has no newline
-        }
-        Ok(!chunk.is_empty() || !batch.is_empty())
     }
 
-    /// Without the byte order mark that PowerShell and Notepad put before the first line.
-    fn line_so_far(&self) -> &[u8] {
-        let mark = if self.line_number == 0 { "\u{feff}" } else { "" };
-        self.partial.strip_prefix(mark.as_bytes()).unwrap_or(&self.partial)
-    }
-
-    fn line(&mut self, batch: &mut Vec<Submission>) {
-        let parsed = if self.too_long {
-            Err(SubmissionError::LineTooLong)
-        } else {
-            Submission::parse(self.line_so_far())
-        };
-        self.line_number += 1;
-        match parsed {
-            Ok(submission) => {
-                self.accepted += 1;
-                batch.push(submission);
-            }
-            Err(error) => {
-                self.refused += 1;
-                common::tell!("client: line {}: {error}; left out", self.line_number);
-            }
+    /// Reads a line with its end. Of one that is longer than any submission the rest is skipped.
+    fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
+        let most = SUBMISSION_LINE_LEN_MAX as u64 + 1;
+        self.reader.by_ref().take(most).read_until(b'\n', line)?;
+        if line.len() > SUBMISSION_LINE_LEN_MAX && !line.ends_with(b"\n") {
+            self.reader.skip_until(b'\n')?;
         }
-        self.partial.clear();
-        self.too_long = false;
+        Ok(())
     }
 }
 
@@ -114,11 +87,11 @@ mod tests {
 
     fn all(bytes: &[u8], step: usize) -> (Vec<String>, u64) {
         let mut input = Input::new(Trickle(bytes, step));
-        let (mut batch, mut all) = (Vec::new(), Vec::new());
+        let (mut batch, mut all) = (VecDeque::new(), Vec::new());
         while input.read_batch(&mut batch).unwrap() {
-            all.extend(batch.iter().map(ToString::to_string));
+            all.extend(batch.drain(..).map(|submission| submission.to_string()));
         }
-        (all, input.refused())
+        (all, input.refused)
     }
 
     #[test]

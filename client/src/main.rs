@@ -20,18 +20,20 @@
 mod feed;
 mod input;
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::StdinLock;
+use std::io::{self, StdinLock};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::advice;
+use common::advice::{self, LOG};
 use common::error::{Error, exit, report};
 use common::fence::signals;
 use common::instance::Instance;
 use common::role::Role;
+use common::session;
 use common::submission::Submission;
 
 use feed::Feed;
@@ -66,53 +68,56 @@ fn run(args: &Args) -> Result<u8, Error> {
     advice::give(&args.dir, None);
     signals::start_clean().map_err(Error::system("sigaction"))?;
     // Arguments are judged before anything is touched; lines of standard input as they come.
-    let mut submissions = Vec::new();
-    for (i, argument) in args.submissions.iter().enumerate() {
-        match Submission::parse(argument.as_bytes()) {
-            Ok(submission) => submissions.push(submission),
-            Err(error) => {
-                common::tell!("client: argument {}: {error}; nothing was submitted", i + 1);
-                return Ok(exit::USAGE);
-            }
-        }
-    }
-    // Without arguments the lines of standard input.
-    let mut input = submissions.is_empty().then(|| Input::new(std::io::stdin().lock()));
+    let parse = |(number, argument): (usize, &OsString)| {
+        Submission::parse(argument.as_bytes()).inspect_err(|error| {
+            common::tell!("client: argument {number}: {error}; nothing was submitted");
+        })
+    };
+    let Ok(mut left) = (1..).zip(&args.submissions).map(parse).collect::<Result<_, _>>() else {
+        return Ok(exit::USAGE);
+    };
+    let mut input = args.submissions.is_empty().then(|| Input::new(io::stdin().lock()));
     let mut instance = Instance::open(&args.dir)?;
-    loop {
+    let outcome = loop {
         // As long as this is held, a load balancer waits for more.
         instance.hold(Role::Client)?;
-        let mut feed = Feed::new(&instance, args.quiet, args.durable);
-        let outcome = submit(&mut submissions, input.as_mut(), &mut feed);
-        if !matches!(outcome, Ok(None)) {
-            return feed.end(outcome.map(Option::unwrap_or_default));
+        let feed = Feed::new(&instance, args.quiet, args.durable);
+        match submit(&mut left, input.as_mut(), feed) {
+            // There is no session, and the log is another one by now.
+            Err(Error::LogReplaced) if session::find(instance.directory())?.is_none() => {
+                instance.reopen()?;
+            }
+            outcome => break outcome,
         }
-        drop(feed);
-        instance.reopen()?;
+    };
+    if let (Err(error), Some(first)) = (&outcome, left.front()) {
+        let left = left.len();
+        match error {
+            Error::LogUnclear(_) => common::tell!(
+                "client: may have been accepted: {first} ({left} in all); whether it was is shown by {LOG} \
+                 once it can be written again"
+            ),
+            _ => common::tell!("client: not accepted: {first} ({left} in all)"),
+        }
     }
+    let released = instance.release(Role::Client);
+    // Now the balancer need not wait for more. It may sleep in a session that this client has not seen.
+    if let Ok(Some(ledger)) = session::find(instance.directory()) {
+        ledger.doorbell().ring();
+    }
+    released.and(outcome)
 }
 
-/// Submits those, and then what is read. Nothing: some are left, for the log that there is now.
+/// Submits those, and then what is read. Returns the exit code.
 fn submit(
-    submissions: &mut Vec<Submission>,
+    left: &mut VecDeque<Submission>,
     input: Option<&mut Input<StdinLock<'_>>>,
-    feed: &mut Feed<'_>,
-) -> Result<Option<u8>, Error> {
-    feed.submit(submissions)?;
-    let Some(input) = input else { return Ok(submissions.is_empty().then_some(0)) };
-    while submissions.is_empty() {
-        if !input.read_batch(submissions)? {
-            return Ok(Some(exit_code(input)));
-        }
-        feed.submit(submissions)?;
+    mut feed: Feed<'_>,
+) -> Result<u8, Error> {
+    feed.submit(left)?;
+    let Some(input) = input else { return Ok(0) };
+    while input.read_batch(left)? {
+        feed.submit(left)?;
     }
-    Ok(None)
-}
-
-fn exit_code(input: &Input<StdinLock<'_>>) -> u8 {
-    match (input.accepted(), input.refused()) {
-        (_, 0) => 0,
-        (0, _) => exit::USAGE,
-        _ => exit::PARTLY,
-    }
+    Ok(input.exit_code())
 }

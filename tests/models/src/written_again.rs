@@ -42,7 +42,7 @@ fn record() {
 
 #[test]
 fn sleepers() {
-    in_order(FEED, "fn submit_from(", &["space().look()", "self.try_submit(", "self.wait(seen"]);
+    in_order(FEED, "fn submit(", &["space().look()", "self.try_submit(", "self.wait(seen"]);
     in_order(BALANCE, "fn run(", &["doorbell().look()", ".advance()", "self.sleep(seen"]);
     in_order(BALANCE, "fn sleep(", &["may_sleep(", "doorbell().sleep(seen", ".awake("]);
 }
