@@ -1,60 +1,48 @@
 //! What a worker does with a message. At least once: a worker that is killed after this and before it
 //! has counted the message gets it again.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Write};
 
 use common::error::Error;
-use common::fence::signals;
+use nix::errno::Errno;
+use nix::unistd;
+
+use crate::serve::heed_signals;
+
+/// With so many bytes to print they are printed.
+const PRINT_LEN: usize = 64 << 10;
 
 pub(crate) struct Executor {
-    echo: Option<BufWriter<Output>>,
+    /// What is to be printed next, if messages are. No `BufWriter`: dropped, it would wait for a reader who
+    /// does not read.
+    echo: Option<Vec<u8>>,
 }
 
 impl Executor {
-    pub(crate) fn new(echo: bool) -> Result<Self, Error> {
-        let output = || io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let echo = echo.then(output).transpose().map_err(Error::system("standard output"))?;
-        Ok(Self { echo: echo.map(|file| BufWriter::new(Output { file, given_up: false })) })
+    pub(crate) fn new(echo: bool) -> Self {
+        Self { echo: echo.then(Vec::new) }
     }
 
     /// Executes one message: text and index are what the frame says.
-    pub(crate) fn execute(&mut self, text: &[u8], index: u32) -> io::Result<()> {
-        match &mut self.echo {
-            None => Ok(()),
-            Some(out) => {
-                out.write_all(text)?;
-                writeln!(out, ";{index}")
-            }
-        }
+    pub(crate) fn execute(&mut self, text: &[u8], index: u32) -> Result<(), Error> {
+        let Some(lines) = &mut self.echo else { return Ok(()) };
+        lines.extend_from_slice(text);
+        // Writing to a Vec cannot fail.
+        let _ = writeln!(lines, ";{index}");
+        if lines.len() < PRINT_LEN { Ok(()) } else { self.flush() }
     }
 
     /// What was executed can be seen from here on.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.echo.as_mut().map_or(Ok(()), Write::flush).map_err(Error::system("standard output"))
-    }
-}
-
-/// Standard output, for whose reader a worker does not wait once it was asked to end.
-struct Output {
-    file: File,
-    given_up: bool,
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.given_up {
-            return Err(io::Error::other("nobody reads it"));
+        let Some(lines) = &mut self.echo else { return Ok(()) };
+        while !lines.is_empty() {
+            match unistd::write(io::stdout(), lines) {
+                Ok(written) => drop(lines.drain(..written)),
+                // Asked to end, a worker does not wait for the reader, nor complain of one who has ended first.
+                Err(Errno::EINTR) => heed_signals()?,
+                Err(e) => return heed_signals().and(Err(Error::system("standard output")(e))),
+            }
         }
-        let written = self.file.write(bytes);
-        // The caller tries again, then.
-        self.given_up = matches!(&written, Err(e) if e.kind() == io::ErrorKind::Interrupted)
-            && signals::aborted_by().is_some();
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }

@@ -21,21 +21,22 @@
 mod execute;
 mod serve;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::advice;
-use common::error::{Error, exit, report};
+use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
 use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::rotation::WorkerId;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd;
 
 use execute::Executor;
 
@@ -54,7 +55,7 @@ struct Args {
     echo: bool,
     /// Set by the load balancer for the workers it starts: end when it does.
     #[arg(long, hide = true, value_name = "PID")]
-    spawned_by: Option<i32>,
+    spawned_by: Option<u32>,
     /// This worker's number, from 1 to the load balancer's N.
     #[arg(value_name = "K")]
     worker: WorkerId,
@@ -70,35 +71,32 @@ fn run(args: &Args) -> Result<u8, Error> {
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(Error::system("prctl"))?;
-        let found = unistd::getppid().as_raw();
+        let found = parent_id();
+        // A dead one's number has no program file, also while it is a zombie: this worker ends with it.
+        if found != parent && fs::read_link(format!("/proc/{parent}/exe")).is_err() {
+            return Ok(exit::TROUBLE);
+        }
         if found != parent {
-            // A dead one's number has no program file, also while it is a zombie: this worker ends with it.
-            if std::fs::read_link(format!("/proc/{parent}/exe")).is_err() {
-                return Ok(exit::TROUBLE);
-            }
-            return Err(Error::Worker {
-                worker: args.worker.get(),
-                why: format!(
-                    "its parent is process {found}, not the load balancer (process {parent}): what \
-                     --worker-program names must exec the worker"
-                ),
-            });
+            let why = format!(
+                "its parent is process {found}, not the load balancer (process {parent}): what --worker-program names \
+                 must exec the worker"
+            );
+            return Err(Error::Worker { worker: args.worker.get(), why });
         }
     }
     signals::watch(1).map_err(Error::system("sigaction"))?;
 
-    let role = Role::Worker(args.worker);
-    let mut executor = Executor::new(args.echo)?;
+    let mut executor = Executor::new(args.echo);
     let mut instance = Instance::of(directory(args)?)?;
     loop {
-        instance.hold(role)?;
+        instance.hold(Role::Worker(args.worker))?;
         match serve::serve(&instance, args.worker, &mut executor) {
-            // Another log: no session began in the one before, or it was set aside.
-            Ok(None) => instance.reopen()?,
-            outcome => {
-                let outcome = outcome.map(Option::unwrap_or_default);
-                return instance.release(role).and(outcome);
+            // No session began in the log before, or it was set aside.
+            Err(Error::LogReplaced) if serve::find_unfinished(&instance)?.is_none() => {
+                instance.reopen()?;
             }
+            Err(Error::Aborted(signal)) => return Ok(signal_exit_code(signal)),
+            outcome => return outcome.map(|()| 0),
         }
     }
 }
@@ -106,7 +104,7 @@ fn run(args: &Args) -> Result<u8, Error> {
 /// The load balancer hands over the directory that it has open, as standard input: whatever its path
 /// names by now. A worker program that is a wrapper may have closed that.
 fn directory(args: &Args) -> Result<Directory, Error> {
-    let handed = std::io::stdin().as_fd().try_clone_to_owned().map(File::from).ok();
+    let handed = io::stdin().as_fd().try_clone_to_owned().map(File::from).ok();
     let is_directory = |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_dir());
     match handed.filter(|file| args.spawned_by.is_some() && is_directory(file)) {
         Some(file) => Directory::of(&args.dir, file),

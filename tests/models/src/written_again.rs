@@ -66,7 +66,8 @@ fn wishes() {
 fn lines() {
     let advance = ["self.cursors()", "self.ready_at(", "self.try_lock()", "append_ready()"];
     in_order(JOURNAL, "fn advance(", &advance);
-    let log_ready = ["loop {", "Advance::Wrote => {}", "Advance::Busy => {", "ring();", "return"];
+    let log_ready =
+        ["while advanced == Advance::Wrote", "advance()", "advanced == Advance::Busy", "ring();"];
     in_order(SERVE, "fn log_ready(", &log_ready);
 }
 
