@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, Statx, StatxFlags, makedev, statx};
 use rustix::io::Errno;
 
 use crate::checksum;
@@ -15,13 +15,14 @@ use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
 use crate::log_file;
-use crate::role::{self, Role};
-use crate::rotation::{WorkerId, Workers};
+use crate::rotation::WorkerId;
 
 /// The log's name in its directory.
 pub const LOG_NAME: &str = "sistem.log";
 /// Keys tried before giving up, when others sit on ours.
 pub const KEY_TRIES: u32 = 16;
+/// What group and others may do, of a mode.
+pub(crate) const OTHERS: u32 = 0o077;
 
 /// Which IPC object a key is for.
 #[derive(Clone, Copy, Debug)]
@@ -51,19 +52,6 @@ pub struct Instance {
     log_id: [u64; 3],
 }
 
-/// What a name in the directory stands for.
-pub(crate) struct Named {
-    device: u64,
-    inode: u64,
-    len: u64,
-}
-
-impl Named {
-    pub(crate) fn is(&self, [device, inode, _]: [u64; 3]) -> bool {
-        (self.device, self.inode) == (device, inode)
-    }
-}
-
 impl Directory {
     /// Opens it. Nothing is made or changed.
     pub fn open(path: &Path) -> Result<Self, Error> {
@@ -73,15 +61,11 @@ impl Directory {
 
     /// Takes one that is open already; the path is how to name it.
     pub fn of(path: &Path, file: File) -> Result<Self, Error> {
-        let mut directory = Self { path: path.to_owned(), file, id: [0; 3] };
-        directory.ask_for_id()?;
-        Ok(directory)
-    }
-
-    fn ask_for_id(&mut self) -> Result<(), Error> {
-        let path = || self.path.clone();
-        self.id = id_of(&self.file).map_err(|source| Error::Directory { path: path(), source })?;
-        Ok(())
+        let path = path.to_owned();
+        match id_of(&file) {
+            Ok(id) => Ok(Self { path, file, id }),
+            Err(source) => Err(Error::Directory { path, source }),
+        }
     }
 
     /// The directory, as it was named.
@@ -108,14 +92,19 @@ impl Directory {
         keys(self.id, of)
     }
 
-    /// What a name in it stands for.
-    pub(crate) fn stat(&self, name: &str) -> Result<Named, Errno> {
+    /// The length of a file in it, after a check that the name still stands for it.
+    pub(crate) fn len_of(&self, name: &str, [device, inode, _]: [u64; 3]) -> Result<u64, Error> {
         // Not its times: on Linux 6.13 and later, once they were asked for, the next write must give it a
         // new one, which costs as much as the write itself (ext4: 3.6 µs for both calls instead of 2.3).
         let wanted = StatxFlags::INO | StatxFlags::SIZE;
-        let stat = statx(&self.file, name, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
-        let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        Ok(Named { device, inode: stat.stx_ino, len: stat.stx_size })
+        let is_it = |stat: &Statx| {
+            (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino) == (device, inode)
+        };
+        match statx(&self.file, name, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+            Ok(stat) if is_it(&stat) => Ok(stat.stx_size),
+            Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),
+            Err(error) => Err(Error::Log(error.into())),
+        }
     }
 }
 
@@ -126,11 +115,11 @@ impl Instance {
     }
 
     /// Opens the log of a directory.
-    pub fn of(mut directory: Directory) -> Result<Self, Error> {
+    pub fn of(directory: Directory) -> Result<Self, Error> {
         let (log, log_id) = log_file::open(&directory)?;
         // An overlay file system copies a directory up from a lower layer when something is made in it,
         // which gives it another birth time.
-        directory.ask_for_id()?;
+        let directory = Directory::of(&directory.path, directory.file)?;
         Ok(Self { directory, log, log_id })
     }
 
@@ -158,11 +147,6 @@ impl Instance {
         &self.log
     }
 
-    /// Makes the log's directory entry survive a power loss.
-    pub fn sync_directory(&self) -> Result<(), Error> {
-        self.directory.file.sync_all().map_err(Error::Log)
-    }
-
     /// What a ledger must say to be this instance's.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -171,38 +155,7 @@ impl Instance {
 
     /// The log's length, after a check that its path still names the open file.
     pub fn checked_log_len(&self) -> Result<u64, Error> {
-        match self.directory.stat(LOG_NAME) {
-            Ok(named) if named.is(self.log_id) => Ok(named.len),
-            Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),
-            Err(error) => Err(Error::Log(error.into())),
-        }
-    }
-
-    /// Takes a role, until it is given back or this process ends. Refused where somebody uses the log from
-    /// another IPC namespace or directory, whose objects cannot be found from here.
-    pub fn hold(&self, role: Role) -> Result<(), Error> {
-        role::be_here(&self.log, self.directory.id)?;
-        role.take(&self.log)
-    }
-
-    /// Gives a role back.
-    pub fn release(&self, role: Role) -> Result<(), Error> {
-        role.give_back(&self.log)
-    }
-
-    /// Whether another process has the role.
-    pub fn is_held_by_another(&self, role: Role) -> Result<bool, Error> {
-        role.is_taken(&self.log)
-    }
-
-    /// N of the load balancer that is running, if another process is one.
-    pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
-        role::balancer_workers(&self.log)
-    }
-
-    /// Renames the log to the first free `sistem.log.<i>`, and returns that name.
-    pub fn set_log_aside(&self) -> Result<PathBuf, Error> {
-        log_file::set_aside(&self.directory)
+        self.directory.len_of(LOG_NAME, self.log_id)
     }
 }
 
@@ -229,17 +182,22 @@ pub(crate) fn id_of(file: &File) -> io::Result<[u64; 3]> {
     Ok([makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, born])
 }
 
+/// Whether an IPC object was made, and is owned, by this user.
+pub(crate) fn is_own(permissions: &Permissions) -> bool {
+    [permissions.owner, permissions.creator] == [nix::unistd::geteuid().as_raw(); 2]
+}
+
 /// Whether an IPC object may be ours: made and owned by this user, and closed to everyone else.
 #[must_use]
 pub fn is_private(permissions: &Permissions) -> bool {
-    const OTHERS: u32 = 0o077;
-    let me = nix::unistd::geteuid().as_raw();
-    permissions.owner == me && permissions.creator == me && permissions.mode & OTHERS == 0
+    is_own(permissions) && permissions.mode & OTHERS == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::role::Role;
+    use crate::rotation::Workers;
 
     fn instance() -> (tempfile::TempDir, Instance) {
         let dir = tempfile::tempdir().unwrap();
@@ -282,7 +240,7 @@ mod tests {
     fn a_log_set_aside_never_replaces_another() {
         let (dir, a) = instance();
         std::fs::write(dir.path().join("sistem.log.1"), "older").unwrap();
-        let name = a.set_log_aside().unwrap();
+        let name = log_file::set_aside(a.directory()).unwrap();
         assert!(name.ends_with("sistem.log.2"));
         assert!(matches!(a.checked_log_len(), Err(Error::LogReplaced)));
     }

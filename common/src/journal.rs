@@ -14,7 +14,7 @@ use crate::lock::{self, LEAVE_LOCK, LogLock};
 use crate::pause::pause;
 use crate::render::Renderer;
 use crate::rotation::Workers;
-use crate::session::{self, Found};
+use crate::session;
 use crate::submission::Submission;
 use crate::transaction::Transaction;
 
@@ -70,28 +70,27 @@ pub struct Journal<'a> {
     head: Option<(u64, u64)>,
 }
 
-/// What [`Journal::open`] came to.
+/// What there was of a session when a process came.
 #[derive(Debug)]
-pub enum Opened<'a> {
-    /// There is no session.
+pub enum Opened<S> {
+    /// None.
     Nothing,
-    /// There was one that had ended; what a killed process left of it is removed now.
+    /// An ended one: its objects, which a killed process left, are removed now; or of its last line only half
+    /// stood in a log that may only grow, and the other half does now.
     Remains,
     /// An unfinished one; `true`: its ledger was gone, it was read back from the log.
-    Session(Box<Journal<'a>>, bool),
+    Session(S, bool),
 }
 
 impl<'a> Journal<'a> {
     /// Attaches the directory's unfinished session, if there is one, and finishes what the dead left pending.
     /// If `durable`, every transaction is on the disk (`fdatasync(2)`) before it counts as done.
-    pub fn open(instance: &'a Instance, durable: bool) -> Result<Opened<'a>, Error> {
-        sync_directory_if(durable, instance)?;
-        let lock = LogLock::wait(instance.log(), || ())?;
+    pub fn open(instance: &'a Instance, durable: bool) -> Result<Opened<Box<Self>>, Error> {
+        let lock = lock_session(instance, durable)?;
         let (ledger, rebuilt) = match session::attach(instance)? {
-            Found::Nothing => return Ok(Opened::Nothing),
-            Found::Remains => return Ok(Opened::Remains),
-            Found::Ledger(ledger) => (ledger, false),
-            Found::Rebuilt(ledger) => (ledger, true),
+            Opened::Nothing => return Ok(Opened::Nothing),
+            Opened::Remains => return Ok(Opened::Remains),
+            Opened::Session(ledger, rebuilt) => (ledger, rebuilt),
         };
         let mut journal = Self::of(instance, ledger, durable);
         // Under the same lock: let go in between, the session may be ended and removed by others.
@@ -111,11 +110,10 @@ impl<'a> Journal<'a> {
         submissions: &[Submission],
         durable: bool,
     ) -> Result<(Self, Accept), Error> {
-        sync_directory_if(durable, instance)?;
-        let lock = LogLock::wait(instance.log(), || ())?;
+        let lock = lock_session(instance, durable)?;
         let ledger = match session::attach(instance)? {
-            Found::Ledger(ledger) | Found::Rebuilt(ledger) => ledger,
-            Found::Nothing | Found::Remains => session::create(instance)?,
+            Opened::Session(ledger, _) => ledger,
+            Opened::Nothing | Opened::Remains => session::create(instance)?,
         };
         let mut journal = Self::of(instance, ledger, durable);
         let accepted = journal.begin(lock).and_then(|mut locked| {
@@ -216,10 +214,10 @@ impl<'a> Journal<'a> {
         }
         // Whoever writes the lines checks the submission; but it is checked before it is a reason to wait.
         match self.ready_of(at, self.ledger.peek_count(at.head)) {
-            Ready::Nothing => Ok(match self.count_at(at)? {
-                Some(count) => self.ready_of(at, count),
-                None => Ready::Pending, // others have written on
-            }),
+            // Pending if others have written on.
+            Ready::Nothing => {
+                Ok(self.count_at(at)?.map_or(Ready::Pending, |count| self.ready_of(at, count)))
+            }
             ready => Ok(ready),
         }
     }
@@ -249,20 +247,14 @@ impl<'a> Journal<'a> {
 
     /// The count of the submission whose lines come next. Nothing if that is not where it was any more.
     fn count_at(&mut self, at: &Cursors) -> Result<Option<u64>, Error> {
-        if let Some((head, count)) = self.head
-            && head == at.head
-        {
-            return Ok(Some(count));
+        if self.head.is_none_or(|(head, _)| head != at.head) {
+            self.head = match self.ledger.read_submission(at.head) {
+                Ok(submission) => Some((at.head, submission.count().into())),
+                Err(_) if self.cursors()?.head != at.head => None, // it was overwritten meanwhile
+                Err(error) => return Err(error),
+            };
         }
-        match self.ledger.read_submission(at.head) {
-            Ok(submission) => {
-                let count = u64::from(submission.count());
-                self.head = Some((at.head, count));
-                Ok(Some(count))
-            }
-            Err(_) if self.cursors()?.head != at.head => Ok(None), // it was overwritten meanwhile
-            Err(error) => Err(error),
-        }
+        Ok(self.head.map(|(_, count)| count))
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free. Nothing, too, if others have
@@ -279,24 +271,19 @@ impl<'a> Journal<'a> {
             Err(Error::SessionEnded) => return Ok(Advance::Nothing),
             Err(error) => return Err(error),
         };
-        transaction.append_ready()?;
+        // Then more may be forwarded.
+        let wrote_received = transaction.append_ready()?;
         let after = transaction.at;
-        let wrote_received = transaction.wrote_received;
         drop(transaction);
         if self.ledger.is_lock_wanted() {
             pause(LEAVE_LOCK);
         }
-        if wrote_received {
-            // More may be forwarded.
-            self.ledger.doorbell().ring();
-        }
-        if after.head != before.head {
+        let is_submission_logged = after.head != before.head;
+        if is_submission_logged {
             self.ledger.space().ring();
-            if after.all_logged() && self.ledger.is_watched() {
-                self.ledger.doorbell().ring();
-            }
         }
-        if after.totals != before.totals {
+        let is_watched_for = is_submission_logged && after.all_logged() && self.ledger.is_watched();
+        if wrote_received || is_watched_for || after.totals != before.totals {
             self.ledger.doorbell().ring();
         }
         // Nothing although lines looked ready: another holder was quicker.
@@ -334,18 +321,20 @@ impl<'a> Journal<'a> {
 
     /// Removes the session's IPC objects, after the totals.
     pub fn remove_objects(&mut self) -> Result<(), Error> {
-        let transaction = match self.lock() {
-            Err(Error::SessionEnded) => return Ok(()), // whoever came when all was over was quicker
-            locked => locked?,
-        };
-        if !transaction.at.is_ended() {
-            return Ok(());
+        match self.lock() {
+            Ok(locked) if locked.at.is_ended() => session::remove(locked.instance, locked.ledger),
+            // Or whoever came when all was over was quicker.
+            Ok(_) | Err(Error::SessionEnded) => Ok(()),
+            Err(error) => Err(error),
         }
-        session::remove(transaction.instance, transaction.ledger)
     }
 }
 
-/// The log's name must survive a power loss, too.
-fn sync_directory_if(durable: bool, instance: &Instance) -> Result<(), Error> {
-    if durable { instance.sync_directory() } else { Ok(()) }
+/// Waits for the log's lock, to look for a session.
+fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock<'_>, Error> {
+    if durable {
+        // The log's name must survive a power loss, too.
+        instance.directory().file().sync_all().map_err(Error::Log)?;
+    }
+    LogLock::wait(instance.log(), || ())
 }

@@ -64,11 +64,7 @@ impl<'a> LogLock<'a> {
 impl Drop for LogLock<'_> {
     fn drop(&mut self) {
         // Tried again, since others would wait as long as this process lives.
-        for _ in 0..10 {
-            if self.0.unlock().is_ok() {
-                return;
-            }
-        }
+        let _ = (0..10).any(|_| self.0.unlock().is_ok());
     }
 }
 

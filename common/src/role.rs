@@ -25,6 +25,7 @@ use nix::libc;
 
 use crate::checksum;
 use crate::error::Error;
+use crate::instance::Instance;
 use crate::pause::pause;
 use crate::rotation::{WorkerId, Workers};
 
@@ -62,36 +63,40 @@ impl Role {
             Self::Worker(worker) => format!("worker {worker}"),
         }
     }
+}
 
-    /// Takes the role, until it is given back or this process ends.
-    pub(crate) fn take(self, log: &File) -> Result<(), Error> {
+impl Instance {
+    /// Takes a role, until it is given back or this process ends. Refused where somebody uses the log from
+    /// another IPC namespace or directory, whose objects cannot be found from here.
+    pub fn hold(&self, role: Role) -> Result<(), Error> {
+        be_here(self.log(), self.directory().id())?;
         let start = Instant::now();
-        let kind = if self == Self::Client { libc::F_RDLCK } else { libc::F_WRLCK };
-        while !set(log, kind, self.bytes())? {
+        let kind = if role == Role::Client { libc::F_RDLCK } else { libc::F_WRLCK };
+        while !set(self.log(), kind, role.bytes())? {
             if start.elapsed() > ROLE_PATIENCE {
-                return Err(Error::RoleTaken(self.name()));
+                return Err(Error::RoleTaken(role.name()));
             }
             pause(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// Gives the role back.
-    pub(crate) fn give_back(self, log: &File) -> Result<(), Error> {
-        set(log, libc::F_UNLCK, self.bytes()).map(drop)
+    /// Gives a role back.
+    pub fn release(&self, role: Role) -> Result<(), Error> {
+        set(self.log(), libc::F_UNLCK, role.bytes()).map(drop)
     }
 
     /// Whether another process has the role.
-    pub(crate) fn is_taken(self, log: &File) -> Result<bool, Error> {
+    pub fn is_held_by_another(&self, role: Role) -> Result<bool, Error> {
         // A balancer of whatever N.
-        Ok(held(log, (self.bytes().0, 1))?.is_some())
+        Ok(held(self.log(), (role.bytes().0, 1))?.is_some())
     }
-}
 
-/// N of the load balancer that is running, if one is.
-pub(crate) fn balancer_workers(log: &File) -> Result<Option<Workers>, Error> {
-    let len = held(log, (BALANCER, 1))?;
-    Ok(len.and_then(|len| u32::try_from(len).ok()).and_then(|n| Workers::new(n).ok()))
+    /// N of the load balancer that is running, if another process is one.
+    pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
+        let len = held(self.log(), (BALANCER, 1))?;
+        Ok(len.and_then(|len| u32::try_from(len).ok()).and_then(|n| Workers::new(n).ok()))
+    }
 }
 
 /// Whether one of ours has a role, whoever else has locked the log.
@@ -100,7 +105,7 @@ pub(crate) fn is_used(log: &File) -> Result<bool, Error> {
 }
 
 /// Says from where this process uses the log, and refuses if somebody uses it from elsewhere.
-pub(crate) fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
+fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
     let namespace = std::fs::metadata("/proc/self/ns/ipc").map_err(Error::NoNamespace)?.ino();
     let places = [
         (NAMESPACE, namespace, "in another IPC namespace (ipc_namespaces(7))"),
@@ -139,7 +144,7 @@ fn held(log: &File, bytes: (i64, i64)) -> Result<Option<i64>, Error> {
     Ok((i32::from(probe.l_type) != libc::F_UNLCK).then_some(probe.l_len))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "F_*LCK and SEEK_SET are small constants")]
+/// Its constants are small.
 fn lock(kind: i32, (start, len): (i64, i64)) -> libc::flock {
     libc::flock {
         l_type: kind as i16,

@@ -1,10 +1,11 @@
 //! A session's IPC objects: found, made, rebuilt from the log, and removed. The ledger is made and removed
 //! only under the log's lock.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::io::Write;
+use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -16,49 +17,38 @@ use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory::{self, Segment};
 use crate::history::{self, History};
-use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_private};
+use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_own, is_private};
+use crate::journal::Opened;
 use crate::layout::{Layout, MAGIC};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::log_file;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
+use crate::submission::Submission;
 
 /// How often a key is looked at again whose object went away in between.
 const LOOKS: u32 = 100;
 
-/// What there was of a session when a process came.
-#[derive(Debug)]
-pub enum Found {
-    /// None.
-    Nothing,
-    /// An ended one: its objects, which a killed process left, are removed now; or of its last line only half
-    /// stood in a log that may only grow, and the other half does now.
-    Remains,
-    /// A ledger.
-    Ledger(Ledger),
-    /// No ledger, but an unfinished session in the log, from which this one was rebuilt.
-    Rebuilt(Ledger),
-}
-
 /// The directory's unfinished session. Under the log's lock.
-pub fn attach(instance: &Instance) -> Result<Found, Error> {
+pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
     let log_len = instance.checked_log_len()?;
-    let mut found = Found::Nothing;
+    let mut found = Opened::Nothing;
     if let Some(ledger) = find(instance.directory())? {
-        let has_submission = ledger.is_published() && ledger.committed()?.submissions > 0;
-        // Once its last transaction is in the log, too.
-        if has_submission && ledger.cursors()?.is_ended() {
-            found = Found::Remains;
-        } else if has_submission && ledger.header()?.identity.log != instance.identity().log {
-            return Err(Error::LogReplaced);
-        } else if has_submission {
-            return Ok(Found::Ledger(ledger));
-        } // Else its maker, who had this lock, is dead.
+        // Else its maker, who had this lock, is dead.
+        if ledger.is_published() && ledger.committed()?.submissions > 0 {
+            // Once its last transaction is in the log, too.
+            if !ledger.cursors()?.is_ended() {
+                let is_of_log = ledger.header()?.identity.log == instance.identity().log;
+                let session = is_of_log.then_some(Opened::Session(ledger, false));
+                return session.ok_or(Error::LogReplaced);
+            }
+            found = Opened::Remains;
+        }
         remove(instance, &ledger)?;
     }
     match rebuild(instance, log_len)? {
-        Found::Nothing => Ok(found),
+        Opened::Nothing => Ok(found),
         rebuilt => Ok(rebuilt),
     }
 }
@@ -67,9 +57,7 @@ pub fn attach(instance: &Instance) -> Result<Found, Error> {
 /// [`attach`] has found nothing.
 pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
     let cursors = Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() };
-    let ledger = create_segment(instance)?;
-    lay_out(instance, &ledger, &cursors);
-    Ok(ledger)
+    make(instance, cursors, iter::empty())
 }
 
 /// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
@@ -81,8 +69,7 @@ pub fn find(directory: &Directory) -> Result<Option<Ledger>, Error> {
     for key in directory.keys(KeyOf::Segment) {
         match look(directory, key)? {
             Some(ledger) if ledger.is_published() => return Ok(Some(ledger)),
-            Some(ledger) => drop(unpublished.get_or_insert(ledger)),
-            None => {}
+            found => unpublished = unpublished.or(found),
         }
     }
     Ok(unpublished)
@@ -90,35 +77,28 @@ pub fn find(directory: &Directory) -> Result<Option<Ledger>, Error> {
 
 /// The ledger under a key, if what is there is one of this directory.
 fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
-    let failed = |call, source| {
-        let object = format!("the segment with key {key:#x} of {}", directory.path().display());
-        Err(Error::Ipc { object, call, source })
-    };
+    let path = directory.path().display();
+    let object = format_args!("the segment with key {key:#x} of {path}");
     for _ in 0..LOOKS {
         let id = match shared_memory::find(key) {
-            Ok(id) => id,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(source) => return failed("shmget", source),
+            id => id.map_err(Error::ipc(object, "shmget"))?,
         };
         let stat = match shared_memory::stat(id) {
-            Ok(stat) => stat,
             Err(Errno::EINVAL | Errno::EIDRM) => continue, // it is gone
-            Err(Errno::EACCES) if is_strangers("shm", id) => return Ok(None),
-            Err(source) => return failed("shmctl", source),
+            Err(Errno::EACCES) if is_strangers(id) => return Ok(None),
+            stat => stat.map_err(Error::ipc(object, "shmctl"))?,
         };
-        let me = nix::unistd::geteuid().as_raw();
         let permissions = &stat.permissions;
         if permissions.key != key {
             continue; // removed, or its id is another one's by now
         }
-        if permissions.owner != me || permissions.creator != me || stat.size != size_of::<Layout>()
-        {
+        if !is_own(permissions) || stat.size != size_of::<Layout>() {
             return Ok(None);
         }
         let ledger = match Segment::attach(id) {
-            Ok(segment) => Ledger::new(segment),
             Err(Errno::EINVAL | Errno::EIDRM) => continue,
-            Err(source) => return failed("shmat", source),
+            segment => Ledger::new(segment.map_err(Error::ipc(object, "shmat"))?),
         };
         return match ledger.magic() {
             0 => Ok(Some(ledger).filter(|_| is_private(permissions))),
@@ -128,60 +108,60 @@ fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
             _ => Err(ledger.damaged("it is of another version, or its first bytes were changed")),
         };
     }
-    failed("shmctl", Errno::EIDRM)
+    Err(Error::ipc(object, "shmctl")(Errno::EIDRM))
 }
 
-/// Whether an IPC object that cannot be looked at belongs to somebody else (`sysvipc(7)`): one of our own
-/// that is kept from us must not pass for that.
-fn is_strangers(table: &str, id: i32) -> bool {
-    let table = std::fs::read_to_string(format!("/proc/sysvipc/{table}")).unwrap_or_default();
-    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let titles = lines.next().unwrap_or_default();
-    let column = |title| titles.iter().position(|&t| t == title).unwrap_or(usize::MAX);
-    let (uid, id_column) = (column("uid"), 1);
-    let me = nix::unistd::geteuid().to_string();
-    lines
-        .find(|row| row.get(id_column).is_some_and(|text| *text == id.to_string()))
-        .is_some_and(|row| row.get(uid).is_some_and(|owner| *owner != me))
+/// Whether a segment that cannot be looked at belongs to somebody else (`sysvipc(7)`): one of our own that is
+/// kept from us must not pass for that.
+fn is_strangers(id: i32) -> bool {
+    let (id, me) = (id.to_string(), nix::unistd::geteuid().to_string());
+    let table = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    table.lines().any(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        // key shmid perms size cpid lpid nattch uid …
+        [_, shmid, _, _, _, _, _, uid, ..] => shmid == id && uid != me,
+        _ => false,
+    })
 }
 
-fn create_segment(instance: &Instance) -> Result<Ledger, Error> {
-    let object = || format!("ledger of {}", instance.path().display());
-    for key in instance.directory().keys(KeyOf::Segment) {
-        match shared_memory::create(key, size_of::<Layout>()) {
-            Ok(id) => {
-                let attached = Segment::attach(id);
-                return attached.map(Ledger::new).map_err(|source| {
-                    let _ = shared_memory::remove(id); // nobody else knows of it
-                    Error::Ipc { object: object(), call: "shmat", source }
-                });
-            }
-            Err(Errno::EEXIST) => {}
-            Err(source) => return Err(Error::Ipc { object: object(), call: "shmget", source }),
-        }
+/// Makes a ledger with these submissions in its ring. It is not published yet.
+fn make(
+    instance: &Instance,
+    mut cursors: Cursors,
+    waiting: impl Iterator<Item = Submission>,
+) -> Result<Ledger, Error> {
+    let object = format_args!("ledger of {}", instance.path().display());
+    let create = |key| shared_memory::create(key, size_of::<Layout>());
+    let mut made = instance.directory().keys(KeyOf::Segment).map(create);
+    let taken = Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES };
+    let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
+    let id = made.map_err(Error::ipc(object, "shmget"))?;
+    let segment = Segment::attach(id).inspect_err(|_| {
+        let _ = shared_memory::remove(id); // nobody else knows of it
+    });
+    let ledger = Ledger::new(segment.map_err(Error::ipc(object, "shmat"))?);
+    for submission in waiting {
+        ledger.write_submission(cursors.tail, &submission);
+        cursors.tail += Ledger::record_len(&submission);
     }
-    Err(Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES })
-}
-
-fn lay_out(instance: &Instance, ledger: &Ledger, cursors: &Cursors) {
     // A nonce, not a secret: the standard library's hasher keys are random.
-    let session = RandomState::new().build_hasher().finish();
+    let session = RandomState::new().hash_one(());
     let path = std::path::absolute(instance.path()).unwrap_or_default();
-    ledger.lay_out(session, &instance.identity(), path.as_os_str().as_bytes(), cursors);
+    ledger.lay_out(session, &instance.identity(), path.as_os_str().as_bytes(), &cursors);
+    Ok(ledger)
 }
 
 /// Makes the ledger of the session that the log holds unfinished, if it does.
-fn rebuild(instance: &Instance, log_len: u64) -> Result<Found, Error> {
+fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     let mut history = history::read(instance.log(), log_len)?;
     if history.whole_len < log_len {
         history = mend(instance, history, log_len)?;
     }
     let History { replay, whole_len, .. } = history;
     if !replay.is_begun() {
-        return Ok(if whole_len > log_len { Found::Remains } else { Found::Nothing });
+        return Ok(if whole_len > log_len { Opened::Remains } else { Opened::Nothing });
     }
     let progress = replay.progress();
-    let mut cursors = Cursors {
+    let cursors = Cursors {
         log_len: whole_len,
         submissions: progress.submissions,
         messages: progress.messages,
@@ -194,66 +174,47 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Found, Error> {
     };
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance.directory(), |_| true)?;
-    let ledger = create_segment(instance)?;
-    for submission in progress.waiting() {
-        ledger.write_submission(cursors.tail, &submission);
-        cursors.tail += Ledger::record_len(&submission);
-    }
-    lay_out(instance, &ledger, &cursors);
+    let ledger = make(instance, cursors, progress.waiting())?;
     ledger.set_received(progress.received());
     for worker in WorkerId::all() {
         ledger.cell(worker).set_executed(progress.executed_by(worker));
     }
     ledger.publish();
-    Ok(Found::Rebuilt(ledger))
+    Ok(Opened::Session(ledger, true))
 }
 
 /// Cuts off what a write that was cut short left: half a line, which is rendered again; or one line of a
 /// submission, which was never confirmed to anyone. A file that may only grow gets the other half instead.
 fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, Error> {
     let mut log = instance.log();
-    match log.set_len(history.whole_len) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            let Some(rest) = history.completion else {
-                let path = instance.path().join(LOG_NAME);
-                let why = format!(
-                    "it ends inside a submission or a line, which cannot be cut off since it may only grow: allow \
-                     that (`chattr -a {}`) and start again",
-                    path.display()
-                );
-                return Err(Error::LogRefused { path, why });
-            };
-            log.write_all(&rest).map_err(|source| Error::LogWrite { source })?;
-            history::read(log, log_len + rest.len() as u64)
-        }
-        cut => cut.map(|()| history).map_err(Error::Log),
+    let cut = log.set_len(history.whole_len);
+    if !cut.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
+        return cut.map(|()| history).map_err(Error::Log);
     }
+    let rest = history.completion.ok_or_else(|| {
+        let why = format!(
+            "it ends inside a submission or a line, which cannot be cut off since it may only grow: allow that \
+             (`chattr -a {}`) and start again",
+            instance.path().join(LOG_NAME).display()
+        );
+        log_file::refused(instance.directory(), LOG_NAME, why)
+    })?;
+    log.write_all(&rest).map_err(|source| Error::LogWrite { source })?;
+    history::read(log, log_len + rest.len() as u64)
 }
 
 /// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
     remove_queues_of(instance, worker)?;
-    for key in instance.directory().keys(KeyOf::Queue(worker)) {
-        match MessageQueue::create(key) {
-            Ok(queue) => return Ok(queue),
-            Err(Errno::EEXIST) => {}
-            Err(source) => {
-                let object = format!("message queue of worker {worker}");
-                return Err(Error::Ipc { object, call: "msgget", source });
-            }
-        }
-    }
-    Err(Error::KeysTaken { object: "message queue", tries: KEY_TRIES })
+    let mut made = instance.directory().keys(KeyOf::Queue(worker)).map(MessageQueue::create);
+    let taken = Error::KeysTaken { object: "message queue", tries: KEY_TRIES };
+    let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
+    made.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgget"))
 }
 
 /// Removes a worker's queues. If it waits in one, it makes another.
 pub fn remove_queues_of(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
-    instance
-        .directory()
-        .keys(KeyOf::Queue(worker))
-        .filter_map(|key| MessageQueue::find(key).ok())
-        .filter(|&queue| is_queue_of(instance, worker, queue))
-        .try_for_each(|queue| remove_queue(worker, queue))
+    remove_queues(instance.directory(), |other| other == worker)
 }
 
 /// Whether an id is that of a queue of this worker.
@@ -269,40 +230,28 @@ pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -
 /// Removes a worker's queue, if it is still there.
 pub fn remove_queue(worker: WorkerId, queue: MessageQueue) -> Result<(), Error> {
     match queue.remove() {
-        // Or somebody else was quicker.
-        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => Ok(()),
-        Err(source) => {
-            let object = format!("message queue of worker {worker}");
-            Err(Error::Ipc { object, call: "msgctl", source })
+        Err(Errno::EINVAL | Errno::EIDRM) => Ok(()), // somebody else was quicker
+        removed => {
+            removed.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgctl"))
         }
     }
 }
 
-/// Every queue under a key of this directory that can be ours.
-fn queues(directory: &Directory) -> Result<Vec<(WorkerId, MessageQueue)>, Error> {
-    let all = MessageQueue::all().map_err(|source| {
-        let object = format!("message queues of {}", directory.path().display());
-        Error::Ipc { object, call: "msgctl", source }
-    })?;
-    let private: HashSet<i32> =
-        all.iter().filter(|(_, owner)| is_private(owner)).map(|(_, owner)| owner.key).collect();
-    if private.is_empty() {
-        return Ok(Vec::new()); // and thousands of keys need not be made
-    }
-    let keys: HashMap<i32, WorkerId> = WorkerId::all()
-        .flat_map(|worker| directory.keys(KeyOf::Queue(worker)).map(move |key| (key, worker)))
-        .filter(|(key, _)| private.contains(key))
-        .collect();
-    let ours = |(queue, owner): &(MessageQueue, crate::fence::Permissions)| {
-        keys.get(&owner.key).filter(|_| is_private(owner)).map(|&worker| (worker, *queue))
-    };
-    Ok(all.iter().filter_map(ours).collect())
-}
-
-/// Removes the queues of these workers. A stranger's is left alone.
+/// Removes the queues of these workers, under whichever of their keys. A stranger's is left alone.
 pub fn remove_queues(directory: &Directory, of: impl Fn(WorkerId) -> bool) -> Result<(), Error> {
-    let queues = queues(directory)?.into_iter().filter(|(worker, _)| of(*worker));
-    queues.into_iter().try_for_each(|(worker, queue)| remove_queue(worker, queue))
+    let object = format_args!("message queues of {}", directory.path().display());
+    let all = MessageQueue::all().map_err(Error::ipc(object, "msgctl"))?;
+    let private = all.into_iter().filter(|(_, owner)| is_private(owner));
+    let by_key: HashMap<_, _> = private.map(|(queue, owner)| (owner.key, queue)).collect();
+    if by_key.is_empty() {
+        return Ok(()); // and thousands of keys need not be made
+    }
+    for worker in WorkerId::all().filter(|&worker| of(worker)) {
+        let mut queues =
+            directory.keys(KeyOf::Queue(worker)).filter_map(|key| by_key.get(&key).copied());
+        queues.try_for_each(|queue| remove_queue(worker, queue))?;
+    }
+    Ok(())
 }
 
 /// Removes the queues of workers beyond N, whom this session does not need: who waits in one notices.
@@ -314,16 +263,11 @@ pub fn remove_queues_beyond(directory: &Directory, workers: Workers) -> Result<(
 /// knows that there may be queues. A worker that makes one now sees that the session has ended.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     remove_queues(instance.directory(), |_| true)?;
-    remove_segment(instance, ledger)
-}
-
-fn remove_segment(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     match shared_memory::remove(ledger.segment_id()) {
-        // Or somebody else was quicker.
-        Ok(()) | Err(Errno::EINVAL | Errno::EIDRM) => {}
-        Err(source) => {
-            let object = format!("ledger of {}", instance.path().display());
-            return Err(Error::Ipc { object, call: "shmctl", source });
+        Err(Errno::EINVAL | Errno::EIDRM) => {} // somebody else was quicker
+        removed => {
+            let object = format_args!("ledger of {}", instance.path().display());
+            removed.map_err(Error::ipc(object, "shmctl"))?;
         }
     }
     // Who waits for the end of this session has it still attached.
@@ -339,7 +283,7 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
     let complete = match history::read(instance.log(), log_len) {
-        Ok(History { replay, whole_len, .. }) => !replay.is_begun() && whole_len == log_len,
+        Ok(history) => !history.replay.is_begun() && history.whole_len == log_len,
         Err(Error::LogUnreadable { .. }) => false,
         Err(error) => return Err(error),
     };
@@ -350,11 +294,12 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     };
     // Totals of the first workers look like those of a session that had no more of them.
     let unfinished = ledger.as_ref().is_some_and(|ledger| {
-        let is_of_log = ledger.header().is_ok_and(|h| h.identity.log == instance.identity().log);
-        let ended = ledger.cursors().is_ok_and(|at| at.is_ended());
-        is_of_log && !ended && !ledger.committed().is_ok_and(|at| at.submissions == 0)
+        ledger.header().is_ok_and(|header| header.identity.log == instance.identity().log)
+            && !ledger.cursors().is_ok_and(|at| at.is_ended())
+            && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });
-    let name = if complete && !unfinished { None } else { Some(instance.set_log_aside()?) };
+    let to_keep = unfinished || !complete;
+    let name = to_keep.then(|| log_file::set_aside(instance.directory())).transpose()?;
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
         // This session has not ended, so its workers may have made others meanwhile.

@@ -26,8 +26,6 @@ pub(crate) struct Transaction<'a> {
     durable: bool,
     /// The state as of now.
     pub(crate) at: Cursors,
-    /// `Received` lines were among what was written.
-    pub(crate) wrote_received: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -39,6 +37,8 @@ impl<'a> Transaction<'a> {
         renderer: &'a mut Renderer,
         durable: bool,
     ) -> Result<Self, Error> {
+        let at = Cursors::default();
+        let mut this = Self { _lock: lock, instance, ledger, renderer, durable, at };
         let mut log_len = instance.checked_log_len()?;
         if ledger.is_removed()? {
             // … or never began: its first transaction was taken back.
@@ -46,11 +46,11 @@ impl<'a> Transaction<'a> {
             return Err(if ended { Error::SessionEnded } else { Error::LedgerRemoved });
         }
         if let Some((from, to)) = ledger.pending()? {
-            renderer.between(ledger, &from, &to)?;
-            let done = check_tail(instance.log(), renderer.bytes(), from.log_len, log_len)?;
-            let sync = durable && !renderer.bytes().is_empty();
-            let redone = write(instance, ledger, &renderer.bytes()[done..], sync, &from, &to);
-            redone.map_err(Error::of_another)?;
+            this.at = from;
+            this.renderer.between(ledger, &from, &to)?;
+            let bytes = this.renderer.bytes();
+            let done = check_tail(instance.log(), bytes, from.log_len, log_len)?;
+            this.write(done, &to).map_err(Error::of_another)?;
             log_len = to.log_len;
             // The dead one cannot.
             ledger.doorbell().ring();
@@ -58,21 +58,20 @@ impl<'a> Transaction<'a> {
         }
         // The next transaction begins with nothing: neither with what was redone, which is in the log
         // now, nor with what did not fit on a full disk.
-        renderer.clear();
-        let at = ledger.cursors()?;
-        check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error))?;
-        Ok(Self { _lock: lock, instance, ledger, renderer, durable, at, wrote_received: false })
+        this.renderer.clear();
+        this.at = ledger.cursors()?;
+        let checked = check_len(this.at.log_len, log_len);
+        checked.map_err(|error| continued(instance.log(), ledger, error))?;
+        Ok(this)
     }
 
     /// One transaction: the rendered bytes, and the cursors behind them.
     pub(crate) fn put(&mut self, next: Cursors) -> Result<(), Error> {
-        let bytes = self.renderer.bytes();
-        let next = Cursors { log_len: self.at.log_len + bytes.len() as u64, ..next };
-        let sync = self.durable && !bytes.is_empty();
+        let log_len = self.at.log_len + self.renderer.bytes().len() as u64;
+        let next = Cursors { log_len, ..next };
         self.ledger.commit(&next);
-        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;
+        self.write(0, &next)?;
         self.at = next;
-        self.wrote_received |= self.renderer.wrote_received();
         self.renderer.clear();
         Ok(())
     }
@@ -105,7 +104,8 @@ impl<'a> Transaction<'a> {
         Ok(Accept::Accepted(accepted))
     }
 
-    pub(crate) fn append_ready(&mut self) -> Result<(), Error> {
+    /// Returns whether `Received` lines were among it.
+    pub(crate) fn append_ready(&mut self) -> Result<bool, Error> {
         self.renderer.clear();
         let mut next = self.at;
         let executed = next.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
@@ -120,7 +120,11 @@ impl<'a> Transaction<'a> {
         if self.ledger.are_totals_ready(&self.at) {
             self.renderer.totals(&mut next, self.at.workers);
         }
-        if next == self.at { Ok(()) } else { self.put(next) }
+        let wrote_received = self.renderer.wrote_received();
+        if next != self.at {
+            self.put(next)?;
+        }
+        Ok(wrote_received)
     }
 
     pub(crate) fn set_workers(&mut self, workers: Workers) -> Result<(), Error> {
@@ -132,23 +136,70 @@ impl<'a> Transaction<'a> {
         let nothing_logged = (self.at.base, self.at.line) == (0, 0);
         let free = self.at.workers == 0 || nothing_logged && self.ledger.received() == 0;
         // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
-        let beyond = WorkerId::all()
-            .rev()
-            .take_while(|worker| worker.get() > workers.get())
-            .find(|&worker| self.ledger.cell(worker).executed() > 0);
+        let has_executed = |&worker: &WorkerId| self.ledger.cell(worker).executed() > 0;
+        let known = WorkerId::all().rev().find(has_executed).map_or(0, WorkerId::get);
         // Totals of a session that is not finished are not those of all its workers.
         let enough = self.at.totals == 0 || self.at.totals < asked;
-        match beyond {
-            None if free && enough => self.put(Cursors { workers: asked, ..self.at }),
-            _ => Err(Error::OtherWorkers {
-                // Rebuilt from the log, N may not be known, but who has executed something is.
-                session: match self.at.workers {
-                    0 => beyond.map_or(0, WorkerId::get).max(self.at.totals as u32 + 1),
-                    workers => workers as u32,
-                },
-                asked: workers.get(),
-            }),
+        if free && enough && known <= workers.get() {
+            return self.put(Cursors { workers: asked, ..self.at });
         }
+        let session = match self.at.workers {
+            // Rebuilt from the log, N may not be known, but who has executed something is.
+            0 => known.max(self.at.totals as u32 + 1),
+            workers => workers as u32,
+        };
+        Err(Error::OtherWorkers { session, asked: workers.get() })
+    }
+
+    /// Appends what is missing of a committed transaction's bytes, behind those that are done, and finishes it. Where that fails, for want of
+    /// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted. Where it
+    /// cannot even be taken back it stays pending, for the next holder of the lock.
+    fn write(&self, done: usize, to: &Cursors) -> Result<(), Error> {
+        let (mut log, from) = (self.instance.log(), &self.at);
+        let bytes = &self.renderer.bytes()[done..];
+        let mut append = || {
+            log.write_all(bytes)?;
+            // Also what a dead one may have left in memory.
+            if self.durable && !self.renderer.bytes().is_empty() {
+                log.sync_data()?;
+            }
+            // In append mode the position tells where the bytes came to stand.
+            if bytes.is_empty() { Ok(to.log_len) } else { log.stream_position() }
+        };
+        let error = match append() {
+            Ok(end) if end == to.log_len => {
+                self.ledger.finish();
+                return Ok(());
+            }
+            Ok(end) => {
+                // Ours stand behind a stranger's, or in a file that was cut.
+                let begin = end.saturating_sub(bytes.len() as u64);
+                let is_last = log.metadata().is_ok_and(|now| now.len() == end);
+                if !is_last || log.set_len(begin).is_err() {
+                    return Err(Error::LogUnclear(io::Error::other("another program changes it")));
+                }
+                let written = to.log_len - bytes.len() as u64;
+                if begin < written {
+                    Error::LogTruncated { len: begin, written }
+                } else {
+                    Error::LogForeign { at: from.log_len }
+                }
+            }
+            Err(why) => {
+                // No half line stays. On an append-only file nothing can be cut off.
+                let is_as_before = || log.metadata().is_ok_and(|now| now.len() == from.log_len);
+                if log.set_len(from.log_len).is_err() && !is_as_before() {
+                    return Err(Error::LogUnclear(why));
+                }
+                Error::LogWrite { source: why }
+            }
+        };
+        self.ledger.withdraw();
+        if from.submissions == 0 {
+            // It was the first: a ledger always holds a submission.
+            session::remove(self.instance, self.ledger)?;
+        }
+        Err(error)
     }
 }
 
@@ -164,10 +215,8 @@ fn check_len(written: u64, log_len: u64) -> Result<(), Error> {
 /// A dead holder wrote a first part of `bytes` at `from`, and nobody else anything: returns how
 /// much.
 fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize, Error> {
-    let Some(done) = log_len.checked_sub(from) else {
-        return Err(Error::LogTruncated { len: log_len, written: from });
-    };
-    let expected = &bytes[..usize::try_from(done).unwrap_or(usize::MAX).min(bytes.len())];
+    let done = log_len.saturating_sub(from) as usize;
+    let expected = &bytes[..done.min(bytes.len())];
     let mut found = vec![0; expected.len()];
     log.read_exact_at(&mut found, from).map_err(Error::Log)?;
     if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
@@ -188,62 +237,6 @@ fn continued(log: &File, ledger: &Ledger, error: Error) -> Error {
         Ok(_) => Error::LogContinued { at, segment: ledger.segment_id() },
         _ => error,
     }
-}
-
-/// Appends what is missing of a committed transaction's bytes and finishes it. Where that fails, for want of
-/// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted. Where it
-/// cannot even be taken back it stays pending, for the next holder of the lock.
-fn write(
-    instance: &Instance,
-    ledger: &Ledger,
-    bytes: &[u8],
-    sync: bool,
-    from: &Cursors,
-    to: &Cursors,
-) -> Result<(), Error> {
-    let mut log = instance.log();
-    let mut append = || {
-        log.write_all(bytes)?;
-        if sync {
-            log.sync_data()?;
-        }
-        // In append mode the position tells where the bytes came to stand.
-        if bytes.is_empty() { Ok(to.log_len) } else { log.stream_position() }
-    };
-    let error = match append() {
-        Ok(end) if end == to.log_len => {
-            ledger.finish();
-            return Ok(());
-        }
-        Ok(end) => {
-            // Ours stand behind a stranger's, or in a file that was cut.
-            let begin = end.saturating_sub(bytes.len() as u64);
-            let is_last = log.metadata().is_ok_and(|now| now.len() == end);
-            if !is_last || log.set_len(begin).is_err() {
-                return Err(Error::LogUnclear(io::Error::other("another program changes it")));
-            }
-            let written = to.log_len - bytes.len() as u64;
-            if begin < written {
-                Error::LogTruncated { len: begin, written }
-            } else {
-                Error::LogForeign { at: from.log_len }
-            }
-        }
-        Err(why) => {
-            // No half line stays. On an append-only file nothing can be cut off.
-            let is_as_before = || log.metadata().is_ok_and(|now| now.len() == from.log_len);
-            if log.set_len(from.log_len).is_err() && !is_as_before() {
-                return Err(Error::LogUnclear(why));
-            }
-            Error::LogWrite { source: why }
-        }
-    };
-    ledger.withdraw();
-    if from.submissions == 0 {
-        // It was the first: a ledger always holds a submission.
-        session::remove(instance, ledger)?;
-    }
-    Err(error)
 }
 
 #[cfg(test)]

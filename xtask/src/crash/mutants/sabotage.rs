@@ -14,7 +14,7 @@ pub(crate) struct Sabotage {
 
 /// The calls in `Transaction::put`.
 const COMMIT_AND_WRITE: &str = "self.ledger.commit(&next);
-        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;";
+        self.write(0, &next)?;";
 
 /// All of them.
 pub(crate) const SABOTAGES: &[Sabotage] = &[
@@ -25,14 +25,15 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         from: COMMIT_AND_WRITE,
         to: "self.ledger.commit(&next);
         self.ledger.finish();
-        write(self.instance, self.ledger, bytes, sync, &self.at, &next)?;",
+        self.write(0, &next)?;",
     },
     Sabotage {
         name: "commit-after-write",
         about: "the bytes are written before anything is committed",
         file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
-        to: "self.instance.log().write_all(bytes).map_err(Error::LogWrite)?;
+        to: "let written = self.instance.log().write_all(self.renderer.bytes());
+        written.map_err(|source| Error::LogWrite { source })?;
         self.ledger.commit(&next);
         self.ledger.finish();",
     },
@@ -47,15 +48,15 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "redo-writes-all",
         about: "a redo writes the whole line again, not what is missing of it",
         file: "common/src/transaction.rs",
-        from: "&renderer.bytes()[done..]",
-        to: "&renderer.bytes()[done.min(0)..]",
+        from: "&self.renderer.bytes()[done..]",
+        to: "&self.renderer.bytes()[done.min(0)..]",
     },
     Sabotage {
         name: "redo-not-cleared",
         about: "after a redo the next transaction writes its bytes once more (was so)",
         file: "common/src/transaction.rs",
         from: "        // now, nor with what did not fit on a full disk.
-        renderer.clear();",
+        this.renderer.clear();",
         to: "",
     },
     Sabotage {
@@ -103,11 +104,10 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
         from: "    remove_queues(instance.directory(), |_| true)?;
-    remove_segment(instance, ledger)
-}",
-        to: "    remove_segment(instance, ledger)?;
-    remove_queues(instance.directory(), |_| true)
-}",
+    match shared_memory::remove(ledger.segment_id()) {",
+        to: "    let removed = shared_memory::remove(ledger.segment_id());
+    remove_queues(instance.directory(), |_| true)?;
+    match removed {",
     },
     Sabotage {
         name: "torn-tail-stays",
@@ -120,14 +120,14 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "path-not-checked",
         about: "nobody looks whether the log's path still names the open file",
         file: "common/src/instance.rs",
-        from: "Ok(_) | Err(Errno::NOENT) => Err(Error::LogReplaced),",
-        to: "Ok(_) | Err(Errno::NOENT) => Ok(self.log.metadata().map_or(0, |m| m.len())),",
+        from: "self.directory.len_of(LOG_NAME, self.log_id)",
+        to: "Ok(self.log.metadata().map_or(0, |m| m.len()))",
     },
     Sabotage {
         name: "length-not-checked",
         about: "nobody looks whether the log is as long as what was written to it",
         file: "common/src/transaction.rs",
-        from: "        check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error))?;",
-        to: "        let _ = check_len(at.log_len, log_len).map_err(|error| continued(instance.log(), ledger, error));",
+        from: "        checked.map_err(|error| continued(instance.log(), ledger, error))?;",
+        to: "        let _ = checked.map_err(|error| continued(instance.log(), ledger, error));",
     },
 ];
