@@ -62,10 +62,10 @@ pub enum Accept {
 /// A directory's session: the way into its log.
 #[derive(Debug)]
 pub struct Journal<'a> {
-    instance: &'a Instance,
-    ledger: Ledger,
-    renderer: Renderer,
-    durable: bool,
+    pub(crate) instance: &'a Instance,
+    pub(crate) ledger: Ledger,
+    pub(crate) renderer: Renderer,
+    pub(crate) durable: bool,
     /// The submission whose lines come next: where it begins in the ring, and its count.
     head: Option<(u64, u64)>,
 }
@@ -94,7 +94,7 @@ impl<'a> Journal<'a> {
         };
         let mut journal = Self::of(instance, ledger, durable);
         // Under the same lock: let go in between, the session may be ended and removed by others.
-        drop(journal.begin(lock)?);
+        drop(Transaction::begin(lock, &mut journal)?);
         Ok(Opened::Session(Box::new(journal), rebuilt))
     }
 
@@ -116,13 +116,8 @@ impl<'a> Journal<'a> {
             Opened::Nothing | Opened::Remains => session::create(instance)?,
         };
         let mut journal = Self::of(instance, ledger, durable);
-        let accepted = journal.begin(lock).and_then(|mut locked| {
-            let accepted = locked.accept(submissions);
-            if accepted.is_err() && !locked.ledger.is_published() {
-                session::remove(instance, locked.ledger)?; // it always holds a submission
-            }
-            accepted
-        });
+        let accepted = Transaction::begin(lock, &mut journal)
+            .and_then(|mut transaction| transaction.accept(submissions));
         journal.ledger.doorbell().ring();
         Ok((journal, accepted?))
     }
@@ -150,21 +145,16 @@ impl<'a> Journal<'a> {
         self.ledger.cursors()
     }
 
-    fn begin<'b>(&'b mut self, lock: LogLock<'b>) -> Result<Transaction<'b>, Error> {
-        let Self { instance, ledger, renderer, durable, .. } = self;
-        Transaction::begin(lock, instance, ledger, renderer, *durable)
-    }
-
     /// Waits for the log's lock.
-    fn lock(&mut self) -> Result<Transaction<'_>, Error> {
+    fn lock(&mut self) -> Result<Transaction<'_, 'a>, Error> {
         let lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
-        self.begin(lock)
+        Transaction::begin(lock, self)
     }
 
     /// Takes the log's lock if it is free.
-    fn try_lock(&mut self) -> Result<Option<Transaction<'_>>, Error> {
+    pub(crate) fn try_lock(&mut self) -> Result<Option<Transaction<'_, 'a>>, Error> {
         let Some(lock) = LogLock::try_take(self.instance.log())? else { return Ok(None) };
-        self.begin(lock).map(Some)
+        Transaction::begin(lock, self).map(Some)
     }
 
     /// Looks whether header, log and the submission whose lines come next are still the session's, also when
@@ -223,14 +213,13 @@ impl<'a> Journal<'a> {
     }
 
     fn ready_of(&self, at: &Cursors, count: u64) -> Ready {
-        let lines =
-            |of: u64| of.saturating_sub(at.base).min(count).saturating_sub(at.line % count.max(1));
+        let its = |of: u64| of.saturating_sub(at.base).min(count);
         if at.line < count {
-            let ready = lines(self.ledger.received()) > 0;
+            let ready = its(self.ledger.received()) > at.line;
             return if ready { Ready::Received } else { Ready::Nothing };
         }
         let executed = at.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
-        match lines(executed) {
+        match (count + its(executed)).saturating_sub(at.line) {
             0 => Ready::Nothing,
             lines => Ready::Executed { lines, all: executed == at.messages },
         }
@@ -308,7 +297,7 @@ impl<'a> Journal<'a> {
             Err(Error::SessionEnded) => return Ok(true),
             Err(error) => return Err(error),
         };
-        if transaction.at.closing == 0 && no_more(transaction.instance, &transaction.at)? {
+        if transaction.at.closing == 0 && no_more(transaction.journal.instance, &transaction.at)? {
             transaction.put(Cursors { closing: 1, ..transaction.at })?;
         }
         Ok(true)
@@ -322,7 +311,9 @@ impl<'a> Journal<'a> {
     /// Removes the session's IPC objects, after the totals.
     pub fn remove_objects(&mut self) -> Result<(), Error> {
         match self.lock() {
-            Ok(locked) if locked.at.is_ended() => session::remove(locked.instance, locked.ledger),
+            Ok(locked) if locked.at.is_ended() => {
+                session::remove(locked.journal.instance, &locked.journal.ledger)
+            }
             // Or whoever came when all was over was quicker.
             Ok(_) | Err(Error::SessionEnded) => Ok(()),
             Err(error) => Err(error),

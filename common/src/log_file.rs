@@ -29,7 +29,6 @@ pub(crate) fn refused(directory: &Directory, name: &str, why: impl Into<String>)
 /// our log; what others can open is closed to them.
 pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
-    let mut tries = 0;
     loop {
         let log = open_private(directory, LOG_NAME).map_err(|error| {
             let why = io::Error::from(error);
@@ -51,16 +50,10 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
             let id = id_of(&log).map_err(Error::Log)?;
             return Ok((log, id));
         }
-        tries += 1;
-        let closed = match tries {
-            ..=3 => close_to_others(directory, &log),
-            _ => Err(Error::Log(Errno::NOTSUP.into())),
-        };
-        closed.map_err(|error| match error {
+        close_to_others(directory, &log).map_err(|error| match error {
             Error::Log(error) => refuse(format!(
-                "can be opened by others (mode {:o}), whose locks would stop everybody, and cannot be closed to \
-                 them: {error}; remove their rights (`chmod go= {LOG}`)",
-                metadata.mode() & 0o777
+                "can be opened by others, whose locks would stop everybody, and cannot be closed to them: {error}; \
+                 remove their rights (`chmod go= {LOG}`)"
             )),
             error => error,
         })?;
@@ -99,6 +92,9 @@ fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
     if is_used || replace(directory, log, &copy).is_err() {
         remove_unfinished_copy(directory)?;
         log.set_permissions(Permissions::from_mode(0o600)).map_err(Error::Log)?;
+        if log.metadata().map_err(Error::Log)?.mode() & OTHERS != 0 {
+            return Err(Error::Log(Errno::NOTSUP.into()));
+        }
     }
     Ok(())
 }
@@ -128,16 +124,13 @@ pub(crate) fn remove_unfinished_copy(directory: &Directory) -> Result<(), Error>
 /// Renames the log to the first free `sistem.log.<i>`, in one step, and returns that name.
 pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
     let dir = directory.file();
+    let is_there = |name: &str| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     for number in 1.. {
         let name = format!("{LOG_NAME}.{number}");
         let renamed = match renameat_with(dir, LOG_NAME, dir, &name, RenameFlags::NOREPLACE) {
             // Not every file system knows the flag. Nobody but a stranger makes a file of that name now.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(_) => renameat(dir, LOG_NAME, dir, &name),
-                }
-            }
+            Err(Errno::INVAL | Errno::NOSYS) if is_there(&name) => Err(Errno::EXIST),
+            Err(Errno::INVAL | Errno::NOSYS) => renameat(dir, LOG_NAME, dir, &name),
             renamed => renamed,
         };
         let why = match renamed {

@@ -144,13 +144,7 @@ fn held(log: &File, bytes: (i64, i64)) -> Result<Option<i64>, Error> {
     Ok((i32::from(probe.l_type) != libc::F_UNLCK).then_some(probe.l_len))
 }
 
-/// Its constants are small.
-fn lock(kind: i32, (start, len): (i64, i64)) -> libc::flock {
-    libc::flock {
-        l_type: kind as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: start,
-        l_len: len,
-        l_pid: 0, // must be 0 for OFD locks
-    }
+fn lock(kind: i32, (l_start, l_len): (i64, i64)) -> libc::flock {
+    let (l_type, l_whence) = (kind as i16, libc::SEEK_SET as i16); // small constants
+    libc::flock { l_type, l_whence, l_start, l_len, l_pid: 0 } // as OFD locks want it
 }

@@ -3,14 +3,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::fmt::Display;
 use std::hash::BuildHasher;
-use std::io::Write;
-use std::iter;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::libc;
 
 use crate::cursors::Cursors;
 use crate::error::Error;
@@ -57,7 +55,7 @@ pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
 /// [`attach`] has found nothing.
 pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
     let cursors = Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() };
-    make(instance, cursors, iter::empty())
+    make(instance, cursors, None)
 }
 
 /// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
@@ -127,7 +125,7 @@ fn is_strangers(id: i32) -> bool {
 fn make(
     instance: &Instance,
     mut cursors: Cursors,
-    waiting: impl Iterator<Item = Submission>,
+    waiting: impl IntoIterator<Item = Submission>,
 ) -> Result<Ledger, Error> {
     let object = format_args!("ledger of {}", instance.path().display());
     let create = |key| shared_memory::create(key, size_of::<Layout>());
@@ -146,7 +144,7 @@ fn make(
     // A nonce, not a secret: the standard library's hasher keys are random.
     let session = RandomState::new().hash_one(());
     let path = std::path::absolute(instance.path()).unwrap_or_default();
-    ledger.lay_out(session, &instance.identity(), path.as_os_str().as_bytes(), &cursors);
+    ledger.lay_out(session, &instance.identity(), path.as_os_str().as_encoded_bytes(), &cursors);
     Ok(ledger)
 }
 
@@ -173,7 +171,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
         ..Cursors::default()
     };
     // Those of the lost ledger, which may have known of more workers than the log does.
-    remove_queues(instance.directory(), |_| true)?;
+    remove_queues(instance, |_| true)?;
     let ledger = make(instance, cursors, progress.waiting())?;
     ledger.set_received(progress.received());
     for worker in WorkerId::all() {
@@ -187,9 +185,9 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
 /// submission, which was never confirmed to anyone. A file that may only grow gets the other half instead.
 fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, Error> {
     let mut log = instance.log();
-    let cut = log.set_len(history.whole_len);
-    if !cut.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EPERM)) {
-        return cut.map(|()| history).map_err(Error::Log);
+    match log.set_len(history.whole_len) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+        cut => return cut.map(|()| history).map_err(Error::Log),
     }
     let rest = history.completion.ok_or_else(|| {
         let why = format!(
@@ -205,16 +203,11 @@ fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, 
 
 /// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
-    remove_queues_of(instance, worker)?;
+    remove_queues(instance, |other| other == worker)?;
     let mut made = instance.directory().keys(KeyOf::Queue(worker)).map(MessageQueue::create);
     let taken = Error::KeysTaken { object: "message queue", tries: KEY_TRIES };
     let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
     made.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgget"))
-}
-
-/// Removes a worker's queues. If it waits in one, it makes another.
-pub fn remove_queues_of(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
-    remove_queues(instance.directory(), |other| other == worker)
 }
 
 /// Whether an id is that of a queue of this worker.
@@ -229,17 +222,20 @@ pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -
 
 /// Removes a worker's queue, if it is still there.
 pub fn remove_queue(worker: WorkerId, queue: MessageQueue) -> Result<(), Error> {
-    match queue.remove() {
+    removed(queue.remove(), format_args!("message queue of worker {worker}"), "msgctl")
+}
+
+fn removed(done: nix::Result<()>, object: impl Display, call: &'static str) -> Result<(), Error> {
+    match done {
         Err(Errno::EINVAL | Errno::EIDRM) => Ok(()), // somebody else was quicker
-        removed => {
-            removed.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgctl"))
-        }
+        done => done.map_err(Error::ipc(object, call)),
     }
 }
 
-/// Removes the queues of these workers, under whichever of their keys. A stranger's is left alone.
-pub fn remove_queues(directory: &Directory, of: impl Fn(WorkerId) -> bool) -> Result<(), Error> {
-    let object = format_args!("message queues of {}", directory.path().display());
+/// Removes the queues of these workers, under whichever of their keys: who waits in one notices. A stranger's
+/// is left alone.
+pub fn remove_queues(instance: &Instance, of: impl Fn(WorkerId) -> bool) -> Result<(), Error> {
+    let object = format_args!("message queues of {}", instance.path().display());
     let all = MessageQueue::all().map_err(Error::ipc(object, "msgctl"))?;
     let private = all.into_iter().filter(|(_, owner)| is_private(owner));
     let by_key: HashMap<_, _> = private.map(|(queue, owner)| (owner.key, queue)).collect();
@@ -247,29 +243,19 @@ pub fn remove_queues(directory: &Directory, of: impl Fn(WorkerId) -> bool) -> Re
         return Ok(()); // and thousands of keys need not be made
     }
     for worker in WorkerId::all().filter(|&worker| of(worker)) {
-        let mut queues =
-            directory.keys(KeyOf::Queue(worker)).filter_map(|key| by_key.get(&key).copied());
-        queues.try_for_each(|queue| remove_queue(worker, queue))?;
+        let keys = instance.directory().keys(KeyOf::Queue(worker));
+        keys.filter_map(|key| by_key.get(&key))
+            .try_for_each(|&queue| remove_queue(worker, queue))?;
     }
     Ok(())
-}
-
-/// Removes the queues of workers beyond N, whom this session does not need: who waits in one notices.
-pub fn remove_queues_beyond(directory: &Directory, workers: Workers) -> Result<(), Error> {
-    remove_queues(directory, |worker| worker.get() > workers.get())
 }
 
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
 /// knows that there may be queues. A worker that makes one now sees that the session has ended.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
-    remove_queues(instance.directory(), |_| true)?;
-    match shared_memory::remove(ledger.segment_id()) {
-        Err(Errno::EINVAL | Errno::EIDRM) => {} // somebody else was quicker
-        removed => {
-            let object = format_args!("ledger of {}", instance.path().display());
-            removed.map_err(Error::ipc(object, "shmctl"))?;
-        }
-    }
+    let object = format_args!("ledger of {}", instance.path().display());
+    remove_queues(instance, |_| true)?;
+    removed(shared_memory::remove(ledger.segment_id()), object, "shmctl")?;
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();
     ledger.doorbell().ring();
@@ -303,7 +289,7 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
         // This session has not ended, so its workers may have made others meanwhile.
-        remove_queues(instance.directory(), |_| true)?;
+        remove_queues(instance, |_| true)?;
     }
     log_file::remove_unfinished_copy(instance.directory())?;
     Ok(name)

@@ -6,73 +6,59 @@ use std::os::unix::fs::FileExt;
 
 use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::instance::Instance;
-use crate::journal::Accept;
+use crate::journal::{Accept, Journal};
 use crate::layout::RING_LEN;
 use crate::ledger::Ledger;
 use crate::line::{self, Line};
 use crate::lock::LogLock;
-use crate::render::{Limits, Renderer, TRANSACTION_LEN};
+use crate::render::{Limits, TRANSACTION_LEN};
 use crate::rotation::{WorkerId, Workers};
 use crate::session;
 use crate::submission::Submission;
 
 /// One holding of the lock, in which any number of transactions may follow each other.
-pub(crate) struct Transaction<'a> {
+pub(crate) struct Transaction<'j, 'a> {
     _lock: LogLock<'a>,
-    pub(crate) instance: &'a Instance,
-    pub(crate) ledger: &'a Ledger,
-    renderer: &'a mut Renderer,
-    durable: bool,
+    pub(crate) journal: &'j mut Journal<'a>,
     /// The state as of now.
     pub(crate) at: Cursors,
 }
 
-impl<'a> Transaction<'a> {
+impl<'j, 'a> Transaction<'j, 'a> {
     /// Checks that log and ledger are the session's and agree, and redoes what is pending.
-    pub(crate) fn begin(
-        lock: LogLock<'a>,
-        instance: &'a Instance,
-        ledger: &'a Ledger,
-        renderer: &'a mut Renderer,
-        durable: bool,
-    ) -> Result<Self, Error> {
-        let at = Cursors::default();
-        let mut this = Self { _lock: lock, instance, ledger, renderer, durable, at };
-        let mut log_len = instance.checked_log_len()?;
-        if ledger.is_removed()? {
+    pub(crate) fn begin(lock: LogLock<'a>, journal: &'j mut Journal<'a>) -> Result<Self, Error> {
+        let log = journal.instance.log();
+        let mut log_len = journal.instance.checked_log_len()?;
+        if journal.ledger.is_removed()? {
             // … or never began: its first transaction was taken back.
-            let ended = ledger.cursors().is_ok_and(|at| at.is_ended() || at.submissions == 0);
+            let ended = journal.cursors().is_ok_and(|at| at.is_ended() || at.submissions == 0);
             return Err(if ended { Error::SessionEnded } else { Error::LedgerRemoved });
         }
-        if let Some((from, to)) = ledger.pending()? {
-            this.at = from;
-            this.renderer.between(ledger, &from, &to)?;
-            let bytes = this.renderer.bytes();
-            let done = check_tail(instance.log(), bytes, from.log_len, log_len)?;
-            this.write(done, &to).map_err(Error::of_another)?;
+        if let Some((from, to)) = journal.ledger.pending()? {
+            journal.renderer.between(&journal.ledger, &from, &to)?;
+            let done = check_tail(log, journal.renderer.bytes(), from.log_len, log_len)?;
+            journal.write(done, &from, &to).map_err(Error::of_another)?;
             log_len = to.log_len;
             // The dead one cannot.
-            ledger.doorbell().ring();
-            ledger.space().ring();
+            journal.ledger.doorbell().ring();
+            journal.ledger.space().ring();
         }
         // The next transaction begins with nothing: neither with what was redone, which is in the log
         // now, nor with what did not fit on a full disk.
-        this.renderer.clear();
-        this.at = ledger.cursors()?;
-        let checked = check_len(this.at.log_len, log_len);
-        checked.map_err(|error| continued(instance.log(), ledger, error))?;
-        Ok(this)
+        journal.renderer.clear();
+        let at = journal.cursors()?;
+        check_len(at.log_len, log_len).map_err(|error| continued(journal, error))?;
+        Ok(Self { _lock: lock, journal, at })
     }
 
     /// One transaction: the rendered bytes, and the cursors behind them.
     pub(crate) fn put(&mut self, next: Cursors) -> Result<(), Error> {
-        let log_len = self.at.log_len + self.renderer.bytes().len() as u64;
+        let log_len = self.at.log_len + self.journal.renderer.bytes().len() as u64;
         let next = Cursors { log_len, ..next };
-        self.ledger.commit(&next);
-        self.write(0, &next)?;
+        self.journal.ledger.commit(&next);
+        self.journal.write(0, &self.at, &next)?;
         self.at = next;
-        self.renderer.clear();
+        self.journal.renderer.clear();
         Ok(())
     }
 
@@ -83,16 +69,16 @@ impl<'a> Transaction<'a> {
         if self.at.closing == 1 {
             return Ok(Accept::Closing);
         }
-        self.renderer.clear();
+        let Journal { ledger, renderer, .. } = &mut *self.journal;
         let mut next = self.at;
         let mut accepted = 0;
         for submission in submissions {
             let tail = next.tail + Ledger::record_len(submission);
-            if tail - next.head > RING_LEN || self.renderer.bytes().len() >= TRANSACTION_LEN {
+            if tail - next.head > RING_LEN || renderer.bytes().len() >= TRANSACTION_LEN {
                 break;
             }
-            self.ledger.write_submission(next.tail, submission);
-            self.renderer.submission(submission);
+            ledger.write_submission(next.tail, submission);
+            renderer.submission(submission);
             next.tail = tail;
             next.submissions += 1;
             next.messages += u64::from(submission.count());
@@ -106,21 +92,21 @@ impl<'a> Transaction<'a> {
 
     /// Returns whether `Received` lines were among it.
     pub(crate) fn append_ready(&mut self) -> Result<bool, Error> {
-        self.renderer.clear();
+        let Journal { ledger, renderer, .. } = &mut *self.journal;
         let mut next = self.at;
-        let executed = next.workers().map_or(0, |workers| self.ledger.executed_frontier(workers));
+        let executed = next.workers().map_or(0, |workers| ledger.executed_frontier(workers));
         if executed > next.messages {
-            return Err(self.ledger.damaged("its counters say more than was accepted"));
+            return Err(ledger.damaged("its counters say more than was accepted"));
         }
         // What is executed was received. Any other number is damage, which the balancer mends.
-        let received = self.ledger.received().clamp(executed, next.messages);
+        let received = ledger.received().clamp(executed, next.messages);
         let limits =
             Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
-        self.renderer.lines(self.ledger, &mut next, &limits)?;
-        if self.ledger.are_totals_ready(&self.at) {
-            self.renderer.totals(&mut next, self.at.workers);
+        renderer.lines(ledger, &mut next, &limits)?;
+        if ledger.are_totals_ready(&self.at) {
+            renderer.totals(&mut next, self.at.workers);
         }
-        let wrote_received = self.renderer.wrote_received();
+        let wrote_received = renderer.wrote_received();
         if next != self.at {
             self.put(next)?;
         }
@@ -128,18 +114,18 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) fn set_workers(&mut self, workers: Workers) -> Result<(), Error> {
-        let asked = u64::from(workers.get());
+        let (asked, ledger) = (u64::from(workers.get()), &self.journal.ledger);
         if self.at.workers == asked {
             return Ok(());
         }
         // Before the first message was taken, nothing depends on N.
         let nothing_logged = (self.at.base, self.at.line) == (0, 0);
-        let free = self.at.workers == 0 || nothing_logged && self.ledger.received() == 0;
+        let free = self.at.workers == 0 || nothing_logged && ledger.received() == 0;
         // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
-        let has_executed = |&worker: &WorkerId| self.ledger.cell(worker).executed() > 0;
+        let has_executed = |&worker: &WorkerId| ledger.cell(worker).executed() > 0;
         let known = WorkerId::all().rev().find(has_executed).map_or(0, WorkerId::get);
         // Totals of a session that is not finished are not those of all its workers.
-        let enough = self.at.totals == 0 || self.at.totals < asked;
+        let enough = self.at.totals < asked;
         if free && enough && known <= workers.get() {
             return self.put(Cursors { workers: asked, ..self.at });
         }
@@ -150,12 +136,14 @@ impl<'a> Transaction<'a> {
         };
         Err(Error::OtherWorkers { session, asked: workers.get() })
     }
+}
 
+impl Journal<'_> {
     /// Appends what is missing of a committed transaction's bytes, behind those that are done, and finishes it. Where that fails, for want of
     /// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted. Where it
     /// cannot even be taken back it stays pending, for the next holder of the lock.
-    fn write(&self, done: usize, to: &Cursors) -> Result<(), Error> {
-        let (mut log, from) = (self.instance.log(), &self.at);
+    fn write(&self, done: usize, from: &Cursors, to: &Cursors) -> Result<(), Error> {
+        let mut log = self.instance.log();
         let bytes = &self.renderer.bytes()[done..];
         let mut append = || {
             log.write_all(bytes)?;
@@ -197,7 +185,7 @@ impl<'a> Transaction<'a> {
         self.ledger.withdraw();
         if from.submissions == 0 {
             // It was the first: a ledger always holds a submission.
-            session::remove(self.instance, self.ledger)?;
+            session::remove(self.instance, &self.ledger)?;
         }
         Err(error)
     }
@@ -228,42 +216,34 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
 
 /// Says of lines behind ours, which look like ours, that they may be: this ledger may be left over from another
 /// IPC namespace than the one in which its session went on.
-fn continued(log: &File, ledger: &Ledger, error: Error) -> Error {
+fn continued(journal: &Journal<'_>, error: Error) -> Error {
     let Error::LogForeign { at } = error else { return error };
     let mut bytes = [0; line::LEN_MAX + 1];
-    let len = log.read_at(&mut bytes, at).unwrap_or(0);
+    let len = journal.instance.log().read_at(&mut bytes, at).unwrap_or(0);
     let line = bytes[..len].split(|&byte| byte == b'\n').next().unwrap_or_default();
-    match Line::parse_bytes(line) {
-        Ok(_) => Error::LogContinued { at, segment: ledger.segment_id() },
-        _ => error,
-    }
+    let segment = journal.ledger.segment_id();
+    Line::parse_bytes(line).map_or(error, |_| Error::LogContinued { at, segment })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fence::shared_memory;
-    use crate::journal::Journal;
+    use crate::instance::Instance;
 
     /// A foreign program appended, without the lock, after the length was checked and before the write.
     /// Its bytes counted as ours, and the advice was to cut as many of ours off.
     #[test]
     fn bytes_that_came_in_between_were_taken_for_ours() {
-        fn begin<'a>(i: &'a Instance, l: &'a Ledger, r: &'a mut Renderer) -> Transaction<'a> {
-            let lock = LogLock::try_take(i.log()).unwrap().unwrap();
-            Transaction::begin(lock, i, l, r, false).unwrap()
-        }
         let dir = tempfile::tempdir().unwrap();
         let instance = Instance::open(dir.path()).unwrap();
         let first = [Submission::parse(b"a;1").unwrap()];
-        let journal = Journal::submit(&instance, &first, false).unwrap().0;
-        let ledger = journal.ledger();
-        let len = ledger.cursors().unwrap().log_len;
-        let mut renderer = Renderer::default();
+        let mut journal = Journal::submit(&instance, &first, false).unwrap().0;
+        let len = journal.cursors().unwrap().log_len;
         let submission = [Submission::parse(b"b;1").unwrap()];
         let log_path = dir.path().join(crate::instance::LOG_NAME);
 
-        let mut transaction = begin(&instance, ledger, &mut renderer);
+        let mut transaction = journal.try_lock().unwrap().unwrap();
         let mut stranger = File::options().append(true).open(&log_path).unwrap();
         writeln!(stranger, "stranger").unwrap();
         let refused = transaction.accept(&submission);
@@ -271,12 +251,12 @@ mod tests {
         drop(transaction);
         // As the message says.
         instance.log().set_len(len).unwrap();
-        let accepted = begin(&instance, ledger, &mut renderer).accept(&submission).unwrap();
+        let accepted = journal.try_lock().unwrap().unwrap().accept(&submission).unwrap();
         assert_eq!(accepted, Accept::Accepted(1));
         let log = std::fs::read_to_string(&log_path).unwrap();
         let lines = |text| format!("Message from client: {text}\nMessage count: 1\n");
         assert_eq!(log, lines("a") + &lines("b"));
-        shared_memory::remove(ledger.segment_id()).unwrap();
+        shared_memory::remove(journal.ledger().segment_id()).unwrap();
     }
 
     #[test]

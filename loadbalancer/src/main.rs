@@ -213,7 +213,7 @@ fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Opt
         }
         set => set?,
     }
-    session::remove_queues_beyond(journal.instance().directory(), args.workers)?;
+    session::remove_queues(journal.instance(), |k| k.get() > args.workers.get())?;
     match Balancer::new(journal, args.workers, crew, args.serve)?.run() {
         Err(Error::SessionEnded) => Ok(None),
         ended => ended.map(Some),

@@ -271,7 +271,7 @@ impl Outlet {
             Some((since, then)) if then == executed => {
                 if since.elapsed() >= RESEND_AFTER {
                     (self.queue, self.drained) = (None, None);
-                    session::remove_queues_of(instance, self.worker)?;
+                    session::remove_queues(instance, |worker| worker == self.worker)?;
                 }
             }
             _ => self.drained = Some((Instant::now(), executed)),

@@ -13,8 +13,8 @@ pub(crate) struct Sabotage {
 }
 
 /// The calls in `Transaction::put`.
-const COMMIT_AND_WRITE: &str = "self.ledger.commit(&next);
-        self.write(0, &next)?;";
+const COMMIT_AND_WRITE: &str = "self.journal.ledger.commit(&next);
+        self.journal.write(0, &self.at, &next)?;";
 
 /// All of them.
 pub(crate) const SABOTAGES: &[Sabotage] = &[
@@ -23,26 +23,26 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "the pending mark is cleared, and so the cursor moved, before the bytes are written",
         file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
-        to: "self.ledger.commit(&next);
-        self.ledger.finish();
-        self.write(0, &next)?;",
+        to: "self.journal.ledger.commit(&next);
+        self.journal.ledger.finish();
+        self.journal.write(0, &self.at, &next)?;",
     },
     Sabotage {
         name: "commit-after-write",
         about: "the bytes are written before anything is committed",
         file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
-        to: "let written = self.instance.log().write_all(self.renderer.bytes());
+        to: "let written = self.journal.instance().log().write_all(self.journal.renderer.bytes());
         written.map_err(|source| Error::LogWrite { source })?;
-        self.ledger.commit(&next);
-        self.ledger.finish();",
+        self.journal.ledger.commit(&next);
+        self.journal.ledger.finish();",
     },
     Sabotage {
         name: "no-redo",
         about: "what a dead holder left pending is not finished",
         file: "common/src/transaction.rs",
-        from: "if let Some((from, to)) = ledger.pending()? {",
-        to: "if let Some((from, to)) = ledger.pending()?.filter(|_| false) {",
+        from: "if let Some((from, to)) = journal.ledger.pending()? {",
+        to: "if let Some((from, to)) = journal.ledger.pending()?.filter(|_| false) {",
     },
     Sabotage {
         name: "redo-writes-all",
@@ -56,7 +56,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "after a redo the next transaction writes its bytes once more (was so)",
         file: "common/src/transaction.rs",
         from: "        // now, nor with what did not fit on a full disk.
-        this.renderer.clear();",
+        journal.renderer.clear();",
         to: "",
     },
     Sabotage {
@@ -103,11 +103,10 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "ledger-before-queues",
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
-        from: "    remove_queues(instance.directory(), |_| true)?;
-    match shared_memory::remove(ledger.segment_id()) {",
-        to: "    let removed = shared_memory::remove(ledger.segment_id());
-    remove_queues(instance.directory(), |_| true)?;
-    match removed {",
+        from: "    remove_queues(instance, |_| true)?;
+    removed(shared_memory::remove(ledger.segment_id()), object, \"shmctl\")?;",
+        to: "    removed(shared_memory::remove(ledger.segment_id()), object, \"shmctl\")?;
+    remove_queues(instance, |_| true)?;",
     },
     Sabotage {
         name: "torn-tail-stays",
@@ -127,7 +126,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "length-not-checked",
         about: "nobody looks whether the log is as long as what was written to it",
         file: "common/src/transaction.rs",
-        from: "        checked.map_err(|error| continued(instance.log(), ledger, error))?;",
-        to: "        let _ = checked.map_err(|error| continued(instance.log(), ledger, error));",
+        from: "        check_len(at.log_len, log_len).map_err(|error| continued(journal, error))?;",
+        to: "        let _ = check_len(at.log_len, log_len).map_err(|error| continued(journal, error));",
     },
 ];
