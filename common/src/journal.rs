@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::lock::{self, LEAVE_LOCK, LogLock};
 use crate::pause::pause;
 use crate::render::Renderer;
-use crate::rotation::Workers;
+use crate::rotation::{WorkerId, Workers};
 use crate::session;
 use crate::submission::Submission;
 use crate::transaction::Transaction;
@@ -187,8 +187,7 @@ impl<'a> Journal<'a> {
     /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was
     /// ready before the last holder of the lock let it go is never overlooked.
     pub fn ready(&mut self) -> Result<Ready, Error> {
-        let at = self.cursors()?;
-        self.ready_at(&at)
+        self.ready_at(&self.cursors()?)
     }
 
     fn ready_at(&mut self, at: &Cursors) -> Result<Ready, Error> {
@@ -254,12 +253,8 @@ impl<'a> Journal<'a> {
         if self.ready_at(&before)? == Ready::Nothing {
             return Ok(Advance::Nothing);
         }
-        let mut transaction = match self.try_lock() {
-            Ok(Some(transaction)) => transaction,
-            Ok(None) => return Ok(Advance::Busy),
-            Err(Error::SessionEnded) => return Ok(Advance::Nothing),
-            Err(error) => return Err(error),
-        };
+        let Some(locked) = unless_ended(self.try_lock())? else { return Ok(Advance::Nothing) };
+        let Some(mut transaction) = locked else { return Ok(Advance::Busy) };
         // Then more may be forwarded.
         let wrote_received = transaction.append_ready()?;
         let after = transaction.at;
@@ -281,7 +276,27 @@ impl<'a> Journal<'a> {
 
     /// Records that N workers share the session; refused when it began with another N.
     pub fn set_workers(&mut self, workers: Workers) -> Result<(), Error> {
-        self.lock()?.set_workers(workers)
+        let (asked, mut transaction) = (u64::from(workers.get()), self.lock()?);
+        let (at, ledger) = (transaction.at, &transaction.journal.ledger);
+        if at.workers == asked {
+            return Ok(());
+        }
+        // Before the first message was taken, nothing depends on N.
+        let nothing_logged = (at.base, at.line) == (0, 0);
+        let free = at.workers == 0 || nothing_logged && ledger.received() == 0;
+        // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
+        let has_executed = |&worker: &WorkerId| ledger.cell(worker).executed() > 0;
+        let known = WorkerId::all().rev().find(has_executed).map_or(0, WorkerId::get);
+        // Totals of a session that is not finished are not those of all its workers.
+        if free && known <= workers.get() && at.totals < asked {
+            return transaction.put(Cursors { workers: asked, ..at });
+        }
+        let session = match at.workers {
+            // Rebuilt from the log, N may not be known, but who has executed something is.
+            0 => known.max(at.totals as u32 + 1),
+            workers => workers as u32,
+        };
+        Err(Error::OtherWorkers { session, asked: workers.get() })
     }
 
     /// Closes the session if `no_more` says so, under the lock: from then on submissions go to the
@@ -291,12 +306,8 @@ impl<'a> Journal<'a> {
         &mut self,
         no_more: impl FnOnce(&Instance, &Cursors) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let mut transaction = match self.try_lock() {
-            Ok(Some(transaction)) => transaction,
-            Ok(None) => return Ok(false),
-            Err(Error::SessionEnded) => return Ok(true),
-            Err(error) => return Err(error),
-        };
+        let Some(locked) = unless_ended(self.try_lock())? else { return Ok(true) };
+        let Some(mut transaction) = locked else { return Ok(false) };
         if transaction.at.closing == 0 && no_more(transaction.journal.instance, &transaction.at)? {
             transaction.put(Cursors { closing: 1, ..transaction.at })?;
         }
@@ -310,14 +321,20 @@ impl<'a> Journal<'a> {
 
     /// Removes the session's IPC objects, after the totals.
     pub fn remove_objects(&mut self) -> Result<(), Error> {
-        match self.lock() {
-            Ok(locked) if locked.at.is_ended() => {
+        match unless_ended(self.lock())? {
+            Some(locked) if locked.at.is_ended() => {
                 session::remove(locked.journal.instance, &locked.journal.ledger)
             }
-            // Or whoever came when all was over was quicker.
-            Ok(_) | Err(Error::SessionEnded) => Ok(()),
-            Err(error) => Err(error),
+            _ => Ok(()), // or whoever came when all was over was quicker
         }
+    }
+}
+
+/// Nothing where the session has ended, and others have removed it.
+fn unless_ended<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+    match outcome {
+        Err(Error::SessionEnded) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 

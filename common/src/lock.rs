@@ -33,12 +33,11 @@ impl<'a> LogLock<'a> {
         }
     }
 
-    /// Waits for the lock, with growing pauses instead of in the kernel: so a holder that was
+    /// Waits for the lock, with pauses instead of in the kernel: so a holder that was
     /// stopped can be named, and a signal that aborts the process is heeded.
     pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut limit = LEAVE_LOCK / 2;
         let mut told = false;
         loop {
             if let Some(lock) = Self::try_take(log)? {
@@ -52,11 +51,9 @@ impl<'a> LogLock<'a> {
                 told = true;
                 crate::tell!("waiting: {} has locked {LOG}", holder(log));
             }
-            pause(limit);
             // Half of LEAVE_LOCK at first, so that it is not missed.
-            if start.elapsed() > 100 * LEAVE_LOCK {
-                limit = (2 * limit).min(PAUSE_MAX);
-            }
+            let at_first = start.elapsed() < 100 * LEAVE_LOCK;
+            pause(if at_first { LEAVE_LOCK / 2 } else { PAUSE_MAX });
         }
     }
 }

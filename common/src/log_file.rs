@@ -31,7 +31,7 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
     loop {
         let log = open_private(directory, LOG_NAME).map_err(|error| {
-            let why = io::Error::from(error);
+            let why = io::Error::from(error).to_string();
             refuse(match error {
                 Errno::LOOP => "is a symbolic link; the log must be a file of its own".into(),
                 Errno::ISDIR => "is a directory; the log must be a file".into(),
@@ -39,16 +39,13 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
                 Errno::ACCESS | Errno::PERM | Errno::ROFS => {
                     format!("{why}; the directory and the log must be writable")
                 }
-                _ => why.to_string(),
+                _ => why,
             })
         })?;
         let metadata = log.metadata().map_err(Error::Log)?;
-        if let Some(why) = flaw(&metadata) {
-            return Err(refuse(why));
-        }
+        check(&metadata).map_err(refuse)?;
         if metadata.mode() & OTHERS == 0 {
-            let id = id_of(&log).map_err(Error::Log)?;
-            return Ok((log, id));
+            return id_of(&log).map(|id| (log, id)).map_err(Error::Log);
         }
         close_to_others(directory, &log).map_err(|error| match error {
             Error::Log(error) => refuse(format!(
@@ -60,16 +57,15 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     }
 }
 
-/// Why a file cannot be the log.
-fn flaw(metadata: &Metadata) -> Option<String> {
-    if !metadata.is_file() {
-        Some(NO_FILE.into())
-    } else if metadata.uid() != nix::unistd::geteuid().as_raw() {
-        Some("belongs to another user; the log must be your own".into())
-    } else {
+/// Whether a file can be the log; else why not.
+fn check(metadata: &Metadata) -> Result<(), String> {
+    let is_own = metadata.uid() == nix::unistd::geteuid().as_raw();
+    match metadata.nlink() {
+        _ if !metadata.is_file() => Err(NO_FILE.into()),
+        _ if !is_own => Err("belongs to another user; the log must be your own".into()),
+        ..=1 => Ok(()),
         // Who came by another name would have another ledger.
-        let names = Some(metadata.nlink()).filter(|&names| names > 1);
-        names.map(|n| format!("has {n} names (hard links); remove all but this one"))
+        names => Err(format!("has {names} names (hard links); remove all but this one")),
     }
 }
 
@@ -85,7 +81,7 @@ fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
         }
     }
     let ours = copy.metadata().map_err(Error::Log)?;
-    if flaw(&ours).is_some() || ours.mode() & OTHERS != 0 {
+    if check(&ours).is_err() || ours.mode() & OTHERS != 0 {
         return Err(refused(directory, PRIVATE_NAME, "is in the way: remove it"));
     }
     let is_used = role::is_used(log)? || session::find(directory)?.is_some();

@@ -129,10 +129,9 @@ fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
 fn set(log: &File, kind: i32, bytes: (i64, i64)) -> Result<bool, Error> {
     loop {
         match fcntl(log, FcntlArg::F_OFD_SETLK(&lock(kind, bytes))) {
-            Ok(_) => return Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
             Err(Errno::EINTR) => {}
-            Err(error) => return Err(Error::Log(error.into())),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            set => return set.map(|_| true).map_err(|error| Error::Log(error.into())),
         }
     }
 }

@@ -214,9 +214,8 @@ pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue
 #[must_use]
 pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -> bool {
     queue.stat().is_ok_and(|stat| {
-        let key = stat.permissions.key;
         let mut keys = instance.directory().keys(KeyOf::Queue(worker));
-        is_private(&stat.permissions) && keys.any(|k| k == key)
+        is_private(&stat.permissions) && keys.any(|key| key == stat.permissions.key)
     })
 }
 

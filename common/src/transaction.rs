@@ -12,7 +12,6 @@ use crate::ledger::Ledger;
 use crate::line::{self, Line};
 use crate::lock::LogLock;
 use crate::render::{Limits, TRANSACTION_LEN};
-use crate::rotation::{WorkerId, Workers};
 use crate::session;
 use crate::submission::Submission;
 
@@ -112,36 +111,12 @@ impl<'j, 'a> Transaction<'j, 'a> {
         }
         Ok(wrote_received)
     }
-
-    pub(crate) fn set_workers(&mut self, workers: Workers) -> Result<(), Error> {
-        let (asked, ledger) = (u64::from(workers.get()), &self.journal.ledger);
-        if self.at.workers == asked {
-            return Ok(());
-        }
-        // Before the first message was taken, nothing depends on N.
-        let nothing_logged = (self.at.base, self.at.line) == (0, 0);
-        let free = self.at.workers == 0 || nothing_logged && ledger.received() == 0;
-        // A rebuilt ledger knows workers that must be among the N, but perhaps not N.
-        let has_executed = |&worker: &WorkerId| ledger.cell(worker).executed() > 0;
-        let known = WorkerId::all().rev().find(has_executed).map_or(0, WorkerId::get);
-        // Totals of a session that is not finished are not those of all its workers.
-        let enough = self.at.totals < asked;
-        if free && enough && known <= workers.get() {
-            return self.put(Cursors { workers: asked, ..self.at });
-        }
-        let session = match self.at.workers {
-            // Rebuilt from the log, N may not be known, but who has executed something is.
-            0 => known.max(self.at.totals as u32 + 1),
-            workers => workers as u32,
-        };
-        Err(Error::OtherWorkers { session, asked: workers.get() })
-    }
 }
 
 impl Journal<'_> {
-    /// Appends what is missing of a committed transaction's bytes, behind those that are done, and finishes it. Where that fails, for want of
-    /// room or because a foreign program wrote there first, it is taken back: nothing counts as accepted. Where it
-    /// cannot even be taken back it stays pending, for the next holder of the lock.
+    /// Appends what is missing of a committed transaction's bytes, behind those that are done, and finishes it.
+    /// Where that fails, for want of room or because a foreign program wrote there first, it is taken back: nothing
+    /// counts as accepted. Where it cannot even be taken back it stays pending, for the next holder of the lock.
     fn write(&self, done: usize, from: &Cursors, to: &Cursors) -> Result<(), Error> {
         let mut log = self.instance.log();
         let bytes = &self.renderer.bytes()[done..];
@@ -166,11 +141,9 @@ impl Journal<'_> {
                 if !is_last || log.set_len(begin).is_err() {
                     return Err(Error::LogUnclear(io::Error::other("another program changes it")));
                 }
-                let written = to.log_len - bytes.len() as u64;
-                if begin < written {
-                    Error::LogTruncated { len: begin, written }
-                } else {
-                    Error::LogForeign { at: from.log_len }
+                match to.log_len - bytes.len() as u64 {
+                    written if begin < written => Error::LogTruncated { len: begin, written },
+                    _ => Error::LogForeign { at: from.log_len },
                 }
             }
             Err(why) => {
@@ -210,8 +183,7 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
         return Err(Error::LogForeign { at: from + at as u64 });
     }
-    check_len(from + expected.len() as u64, log_len)?;
-    Ok(expected.len())
+    check_len(from + expected.len() as u64, log_len).map(|()| expected.len())
 }
 
 /// Says of lines behind ours, which look like ours, that they may be: this ledger may be left over from another
