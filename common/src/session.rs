@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::hash::BuildHasher;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -154,13 +154,12 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     if history.whole_len < log_len {
         history = mend(instance, history, log_len)?;
     }
-    let History { replay, whole_len, .. } = history;
-    if !replay.is_begun() {
-        return Ok(if whole_len > log_len { Opened::Remains } else { Opened::Nothing });
+    if !history.replay.is_begun() {
+        return Ok(if history.whole_len > log_len { Opened::Remains } else { Opened::Nothing });
     }
-    let progress = replay.progress();
+    let progress = history.replay.progress();
     let cursors = Cursors {
-        log_len: whole_len,
+        log_len: history.whole_len,
         submissions: progress.submissions,
         messages: progress.messages,
         base: progress.base,
@@ -186,7 +185,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
 fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, Error> {
     let mut log = instance.log();
     match log.set_len(history.whole_len) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+        Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => {}
         cut => return cut.map(|()| history).map_err(Error::Log),
     }
     let rest = history.completion.ok_or_else(|| {
