@@ -231,6 +231,32 @@ mod tests {
         shared_memory::remove(journal.ledger().segment_id()).unwrap();
     }
 
+    /// Somebody cut the log in that moment. Ours stand at the end of what is left: they are taken back, and the
+    /// message tells what is missing.
+    #[test]
+    fn a_log_that_was_cut_in_between_is_told_apart_from_a_foreign_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let instance = Instance::open(dir.path()).unwrap();
+        let first = [Submission::parse(b"a;1").unwrap()];
+        let mut journal = Journal::submit(&instance, &first, false).unwrap().0;
+        let whole = std::fs::read(dir.path().join(crate::instance::LOG_NAME)).unwrap();
+        let written = whole.len() as u64;
+        let submission = [Submission::parse(b"b;1").unwrap()];
+
+        let mut transaction = journal.try_lock().unwrap().unwrap();
+        instance.log().set_len(5).unwrap();
+        let refused = transaction.accept(&submission);
+        let told = Error::LogTruncated { len: 5, written };
+        assert_eq!(refused.unwrap_err().to_string(), told.to_string());
+        assert_eq!(instance.checked_log_len().unwrap(), 5, "nothing of ours stays");
+        drop(transaction);
+        // As the message says.
+        instance.log().write_all(&whole[5..]).unwrap();
+        let accepted = journal.try_lock().unwrap().unwrap().accept(&submission).unwrap();
+        assert_eq!(accepted, Accept::Accepted(1));
+        shared_memory::remove(journal.ledger().segment_id()).unwrap();
+    }
+
     #[test]
     fn foreign_bytes_before_and_behind_ours_are_told_apart() {
         let file = tempfile::tempfile().unwrap();
