@@ -7,13 +7,15 @@
 //! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
 //! | any worker executes nothing for 3 s of what waits in its queue: it is traced, frozen, stopped by hand | reported, once |
+//! | … of what was sent to it, and its queue is empty | that is sent again |
+//! | … and it has no queue that the ledger knows | both |
 //! | a worker started by hand is missing | asked for, once |
 //! | a child that is no worker ends | reaped |
 
 use std::ffi::OsString;
-use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use common::advice;
@@ -24,19 +26,23 @@ use common::ledger::Ledger;
 use common::pause::pause;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
+use common::session;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::dispatch::Dispatch;
+use crate::balance::TICK;
+use crate::dispatch::{Dispatch, Left};
+use crate::lasting::{Lasting, once};
 
+const NAME_ANOTHER: &str = "name one that can be started with --worker-program";
 const FAST_DEATHS_MAX: u32 = 5;
 const FAST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
-const KILL_STOPPED_AFTER: Duration = Duration::from_secs(3);
-const REPORT_STUCK_AFTER: Duration = Duration::from_secs(3);
+/// How long a worker may stand still before that is acted on.
+const STILL_MAX: Duration = Duration::from_secs(3);
 /// How long workers that were started by hand may take to come, perhaps from a log that was renamed.
 const ASK_AFTER: Duration = Duration::from_millis(300);
 /// How often a young balancer looks whether a worker of a killed one is dead.
@@ -55,22 +61,14 @@ pub(crate) struct Crew {
 struct Member {
     worker: WorkerId,
     child: Option<Child>,
-    started: Instant,
+    /// When it was started, or is to be.
+    start: Instant,
     executed_at_start: u64,
     fast_deaths: u32,
-    start_at: Option<Instant>,
-    stopped_since: Option<Instant>,
-    told_stopped: bool,
-    stuck: Option<Stuck>,
-    told_missing: bool,
-    told_no_fork: bool,
-}
-
-/// A worker that leaves something in its queue.
-struct Stuck {
-    since: Instant,
-    executed: u64,
+    /// That it is missing, or cannot be started.
     told: bool,
+    /// It is stopped; so much is executed, and that is not all.
+    still: Lasting<(bool, Option<u64>)>,
 }
 
 /// The worker program beside this one.
@@ -85,15 +83,11 @@ impl Crew {
         let member = |worker| Member {
             worker,
             child: None,
-            started: now,
+            start: now,
             executed_at_start: 0,
             fast_deaths: 0,
-            start_at: None,
-            stopped_since: None,
-            told_stopped: false,
-            stuck: None,
-            told_missing: false,
-            told_no_fork: false,
+            told: false,
+            still: Lasting::default(),
         };
         Self { members: workers.ids().map(member).collect(), program, begun: now }
     }
@@ -103,50 +97,47 @@ impl Crew {
         self.begun = Instant::now();
     }
 
-    /// Looks after everyone; without a session they wait for one. `finishing`: everything is logged, only
-    /// totals are missing, so the dead are not replaced. Returns when to look again at the latest.
+    /// Looks after everyone; without a session they wait for one. When only totals are missing the dead are not
+    /// replaced. Returns when to look again at the latest.
     pub(crate) fn tend(
         &mut self,
         instance: &Instance,
         session: Option<(&Ledger, &Dispatch)>,
-        finishing: bool,
-    ) -> Result<Option<Instant>, Error> {
+    ) -> Result<Instant, Error> {
         let ledger = session.map(|(ledger, _)| ledger);
-        let mut look_again: Option<Instant> = None;
-        let young = self.begun.elapsed() < FAST;
+        let finishing = session.is_some_and(|(_, dispatch)| dispatch.finishing);
+        let mut look_again = Instant::now() + TICK;
         for member in &mut self.members {
+            let worker = member.worker;
             member.reap(ledger, finishing)?;
-            let stuck = member.stuck.take();
-            if member.child.is_some() {
-                member.watch_stopped();
-                member.stuck = member.watch_progress(stuck, session, finishing);
-            } else if instance.is_held_by_another(Role::Worker(member.worker))? {
-                member.stuck = member.watch_progress(stuck, session, finishing);
+            let is_child = member.child.is_some();
+            if is_child || instance.is_held_by_another(Role::Worker(worker))? {
+                let left = session.and_then(|(ledger, dispatch)| dispatch.left(worker, ledger));
+                member.watch(instance, left)?;
+                member.told = false;
                 // By hand; or a killed balancer's, which may take a moment to die.
-                member.told_missing = false;
-                let dying = young && self.program.is_some();
-                member.start_at = dying.then(|| Instant::now() + DYING);
-            } else if let Some(ledger) = ledger.filter(|_| finishing) {
-                if !ledger.cell(member.worker).is_finished() {
-                    ledger.cell(member.worker).set_finished();
+                if !is_child && self.program.is_some() && self.begun.elapsed() < FAST {
+                    look_again = look_again.min(Instant::now() + DYING);
+                }
+                continue;
+            }
+            member.still = Lasting::default();
+            if let Some(ledger) = ledger.filter(|_| finishing) {
+                if !ledger.cell(worker).is_finished() {
+                    ledger.cell(worker).set_finished();
                     ledger.doorbell().ring(); // its total is ready, and nobody else knows
                 }
-                member.start_at = None;
+            } else if member.start > Instant::now() {
+                look_again = look_again.min(member.start);
             } else if let Some(program) = &self.program {
-                let at = *member.start_at.get_or_insert_with(Instant::now);
-                if at <= Instant::now() {
-                    member.start(program, instance, ledger)?;
-                }
+                member.executed_at_start = member.executed(ledger);
+                member.start(program, instance)?;
             } else if self.begun.elapsed() < ASK_AFTER {
-                look_again = Some(self.begun + ASK_AFTER);
-            } else if !std::mem::replace(&mut member.told_missing, true) {
-                let start = advice::command("worker", member.worker);
-                common::tell!(
-                    "loadbalancer: waiting for worker {}: start `{start}`",
-                    member.worker
-                );
+                look_again = look_again.min(self.begun + ASK_AFTER);
+            } else if once(&mut member.told) {
+                let start = advice::command("worker", worker);
+                common::tell!("loadbalancer: waiting for worker {worker}: start `{start}`");
             }
-            look_again = [look_again, member.start_at].into_iter().flatten().min();
         }
         self.reap_others();
         Ok(look_again)
@@ -157,7 +148,7 @@ impl Crew {
     fn reap_others(&self) {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
-            && !self.members.iter().any(|member| member.is(pid))
+            && !self.members.iter().any(|member| member.pid() == Some(pid))
         {
             // It fails only if there is nothing to reap.
             let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
@@ -168,17 +159,15 @@ impl Crew {
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<(), Error> {
         let start = Instant::now();
         for member in &mut self.members {
-            while let Some(child) = &mut member.child {
-                if child.try_wait().map_err(Error::system("waitpid"))?.is_some() {
-                    member.child = None;
-                    break;
-                }
+            let Some(child) = &mut member.child else { continue };
+            while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
                 if start.elapsed() > patience {
                     // What it has not counted is sent again, what it has not logged is logged by others.
                     child.kill().map_err(Error::system("kill"))?;
                 }
                 pause(Duration::from_micros(200));
             }
+            member.child = None;
         }
         Ok(())
     }
@@ -188,11 +177,9 @@ impl Crew {
 /// inside a transaction, one would leave half a line in the log until the next start.
 impl Drop for Crew {
     fn drop(&mut self) {
-        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
-            // Only while it is not waited for is the number its own.
-            if matches!(child.try_wait(), Ok(None)) {
-                let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
-            }
+        for pid in self.members.iter().filter_map(Member::pid) {
+            // It is not waited for yet, so the number is its own.
+            let _ = kill(pid, Signal::SIGTERM);
         }
         // It fails only if a child was waited for elsewhere; then there is none to wait for.
         let _ = self.wait(DISMISS_PATIENCE);
@@ -200,8 +187,9 @@ impl Drop for Crew {
 }
 
 impl Member {
-    fn is(&self, pid: Pid) -> bool {
-        self.child.as_ref().is_some_and(|child| child.id().cast_signed() == pid.as_raw())
+    /// Of a child that is not waited for.
+    fn pid(&self) -> Option<Pid> {
+        self.child.as_ref().map(|child| Pid::from_raw(child.id().cast_signed()))
     }
 
     fn executed(&self, ledger: Option<&Ledger>) -> u64 {
@@ -213,162 +201,112 @@ impl Member {
         let Some(status) = child.try_wait().map_err(Error::system("waitpid"))? else {
             return Ok(());
         };
-        let pid = child.id();
+        let (worker, pid) = (self.worker, child.id());
         self.child = None;
-        self.stopped_since = None;
         if finishing {
             return Ok(());
         }
-        let progress = self.executed(ledger) > self.executed_at_start;
-        if self.started.elapsed() < FAST && !progress {
-            self.fast_deaths += 1;
-        } else {
-            self.fast_deaths = 0;
-        }
+        // And without progress.
+        let fast = self.start.elapsed() < FAST && self.executed(ledger) <= self.executed_at_start;
+        self.fast_deaths = if fast { self.fast_deaths + 1 } else { 0 };
         if self.fast_deaths >= FAST_DEATHS_MAX {
             let why = format!(
                 "ended {FAST_DEATHS_MAX} times in a row as soon as it was started ({status}); see its messages \
                  above. The session stays unfinished: start the load balancer again"
             );
-            return Err(Error::Worker { worker: self.worker.get(), why });
+            return Err(Error::Worker { worker: worker.get(), why });
         }
         common::tell!(
-            "loadbalancer: worker {} (process {pid}) ended: {status}; starting it again",
-            self.worker
+            "loadbalancer: worker {worker} (process {pid}) ended: {status}; starting it again"
         );
-        let pause = if self.fast_deaths == 0 {
-            Duration::ZERO
-        } else {
-            PAUSE * (1 << (self.fast_deaths - 1))
-        };
-        self.start_at = Some(Instant::now() + pause);
+        let earlier = self.fast_deaths.checked_sub(1);
+        self.start = Instant::now() + earlier.map_or(Duration::ZERO, |n| PAUSE * (1 << n));
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        program: &Path,
-        instance: &Instance,
-        ledger: Option<&Ledger>,
-    ) -> Result<(), Error> {
+    fn start(&mut self, program: &Path, instance: &Instance) -> Result<(), Error> {
         let mut command = Command::new(program);
         command
             .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
-            .arg("--spawned-by")
-            .arg(std::process::id().to_string())
-            .arg(self.worker.to_string());
-        // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            .args(["--spawned-by", &std::process::id().to_string(), &self.worker.to_string()])
+            // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
+            .process_group(0);
         // The directory that is open here: its path may name another one by now.
         let directory = instance.directory().file().try_clone();
-        match directory.and_then(|directory| command.stdin(Stdio::from(directory)).spawn()) {
+        let error = match directory.and_then(|directory| command.stdin(directory).spawn()) {
             Ok(child) => {
                 self.child = Some(child);
-                self.started = Instant::now();
-                self.executed_at_start = self.executed(ledger);
-                self.start_at = None;
-                self.told_no_fork = false;
-                Ok(())
+                self.start = Instant::now();
+                return Ok(());
             }
-            Err(error)
-                if matches!(
-                    errno(&error),
-                    Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE
-                ) =>
-            {
-                if signals::is_asked_to_end() {
-                    let why = format!("cannot be started: {error}; the session stays unfinished");
-                    return Err(Error::Worker { worker: self.worker.get(), why });
-                }
-                if !std::mem::replace(&mut self.told_no_fork, true) {
-                    common::tell!(
-                        "loadbalancer: cannot start worker {}: {error}; trying again",
-                        self.worker
-                    );
-                }
-                self.start_at = Some(Instant::now() + FAST);
-                Ok(())
+            Err(error) => error,
+        };
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        let passes = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
+        if passes && !signals::is_asked_to_end() {
+            if once(&mut self.told) {
+                let worker = self.worker;
+                common::tell!("loadbalancer: cannot start worker {worker}: {error}; trying again");
             }
-            Err(error) => {
-                let of = if program.exists() && errno(&error) == Errno::ENOENT {
-                    " (of its #! line)"
-                } else {
-                    ""
-                };
-                let program = program.display();
-                let why = format!(
-                    "cannot start {program}: {error}{of}; name one that can be started with --worker-program"
+            self.start = Instant::now() + FAST;
+            return Ok(());
+        }
+        let (of, advice) = match errno {
+            _ if passes => ("", "the session stays unfinished"),
+            Errno::ENOENT if program.exists() => (" (of its #! line)", NAME_ANOTHER),
+            _ => ("", NAME_ANOTHER),
+        };
+        let why = format!("cannot start {}: {error}{of}; {advice}", program.display());
+        Err(Error::Worker { worker: self.worker.get(), why })
+    }
+
+    /// Looks after one that lives. What is stopped is replaced. Of any other that does not go on, what is
+    /// missing in its queue is sent again; or it is reported, and not killed: whoever holds it goes on with it.
+    fn watch(&mut self, instance: &Instance, left: Option<Left>) -> Result<(), Error> {
+        let (worker, pid) = (self.worker, self.pid());
+        let state = pid.and_then(state);
+        let is_stopped = state == Some('T');
+        let left = left.filter(|_| !is_stopped);
+        let lasts = self.still.lasts((is_stopped, left.map(|left| left.executed)));
+        if let Some(pid) = pid.filter(|_| is_stopped) {
+            if lasts >= REPORT_STOPPED_AFTER && once(&mut self.still.told) {
+                common::tell!(
+                    "loadbalancer: worker {worker} (process {pid}) is stopped; it is replaced after \
+                     {STILL_MAX:?}"
                 );
-                Err(Error::Worker { worker: self.worker.get(), why })
+            }
+            if lasts >= STILL_MAX {
+                // Reaped and replaced at the next look. It fails only if the worker is gone already.
+                let _ = kill(pid, Signal::SIGKILL);
             }
         }
-    }
-
-    fn watch_stopped(&mut self) {
-        let Some(child) = &mut self.child else { return };
-        if state(child.id()) != Some('T') {
-            self.stopped_since = None;
-            self.told_stopped = false;
-            return;
+        let due = left.filter(|_| lasts >= STILL_MAX);
+        let Some(Left { messages, queued, finishing, .. }) = due else { return Ok(()) };
+        if queued.unwrap_or(0) == 0 {
+            // Others took the frames; or its queue is not what the ledger says. It makes another one.
+            session::remove_queues(instance, |other| other == worker)?;
+            self.still.since = None;
         }
-        let since = *self.stopped_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= REPORT_STOPPED_AFTER
-            && !std::mem::replace(&mut self.told_stopped, true)
-        {
-            common::tell!(
-                "loadbalancer: worker {} (process {}) is stopped; it is replaced after {} s",
-                self.worker,
-                child.id(),
-                KILL_STOPPED_AFTER.as_secs()
-            );
-        }
-        if since.elapsed() >= KILL_STOPPED_AFTER {
-            // Reaped and replaced at the next look. It fails only if the worker is gone already.
-            let _ = child.kill();
-        }
-    }
-
-    /// A worker that lives and does not run. Whoever holds it goes on with it: it is not killed.
-    fn watch_progress(
-        &self,
-        before: Option<Stuck>,
-        session: Option<(&Ledger, &Dispatch)>,
-        finishing: bool,
-    ) -> Option<Stuck> {
-        let (ledger, dispatch) = session?;
-        let waiting = dispatch.waiting(self.worker, ledger, finishing)?;
-        let executed = ledger.cell(self.worker).executed();
-        let mut stuck = before.filter(|stuck| stuck.executed == executed).unwrap_or(Stuck {
-            since: Instant::now(),
-            executed,
-            told: false,
-        });
-        let due = stuck.since.elapsed() >= REPORT_STUCK_AFTER && self.stopped_since.is_none();
-        if due && !std::mem::replace(&mut stuck.told, true) {
-            let what = match waiting {
+        if queued != Some(0) && once(&mut self.still.told) {
+            let what = match messages {
                 _ if finishing => "its total is missing".to_owned(),
-                waiting => format!("{waiting} messages wait for it"),
+                messages => format!("{messages} messages wait for it"),
             };
-            let why = match self.child.as_ref().map(|child| (child.id(), state(child.id()))) {
-                Some((pid, Some('t'))) => format!("process {pid} is traced"),
-                Some((pid, _)) => format!("process {pid} seems to be frozen"),
+            let why = match pid {
+                Some(pid) if state == Some('t') => format!("process {pid} is traced"),
+                Some(pid) => format!("process {pid} seems to be frozen"),
                 None => "it seems to be stopped".to_owned(),
             };
             common::tell!(
-                "loadbalancer: worker {} makes no progress: {what}; {why}: continue or end it",
-                self.worker
+                "loadbalancer: worker {worker} makes no progress: {what}; {why}: continue or end it"
             );
         }
-        Some(stuck)
+        Ok(())
     }
 }
 
 /// The state of a process, as `proc_pid_stat(5)` names it: T is stopped by a signal, t by a tracer.
-fn state(pid: u32) -> Option<char> {
+fn state(pid: Pid) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

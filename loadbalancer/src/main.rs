@@ -24,6 +24,7 @@
 mod balance;
 mod crew;
 mod dispatch;
+mod lasting;
 mod outlet;
 
 use std::path::PathBuf;
@@ -32,7 +33,6 @@ use std::time::Instant;
 
 use clap::Parser;
 use common::advice::{self, LOG};
-use common::cursors::Cursors;
 use common::error::{Error, report, signal_exit_code};
 use common::fence::signals;
 use common::instance::Instance;
@@ -44,6 +44,7 @@ use common::waiting::Watch;
 
 use balance::{Balancer, TICK};
 use crew::Crew;
+use lasting::Lasting;
 
 /// Log every submitted message and forward it round-robin to N workers.
 ///
@@ -95,70 +96,56 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
     let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(program));
-    let role = Role::Balancer(args.workers);
     loop {
-        instance.hold(role)?;
-        let code = match wait_for_session(args, &instance, &mut crew)? {
-            Waited::Session(journal) => balance(args, *journal, &mut crew)?,
-            Waited::Ended(code) => Some(code),
-            Waited::LogReplaced => {
-                instance.reopen()?;
-                crew.begin_again();
-                None
-            }
-        };
-        if let Some(code) = code {
+        if matches!(instance.checked_log_len(), Err(Error::LogReplaced)) {
+            instance.reopen()?;
+            crew.begin_again();
+        }
+        instance.hold(Role::Balancer(args.workers))?;
+        match next_session(args, &instance, &mut crew)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
-            if code != 0 || !args.serve || signals::is_asked_to_end() {
-                return Ok(code);
+            Some(0) if args.serve && !signals::is_asked_to_end() => {
+                common::tell!("loadbalancer: the session is complete; serving on");
             }
-            common::tell!("loadbalancer: the session is complete; serving on");
+            Some(code) => return Ok(code),
+            None => {}
         }
     }
 }
 
-/// What [`wait_for_session`] came to.
-enum Waited<'a> {
-    Session(Box<Journal<'a>>),
-    /// There is none, and none is waited for; the exit code.
-    Ended(u8),
-    /// The log has become another one, in which there may be a session.
-    LogReplaced,
-}
-
-/// Waits for a submission. There is no ledger before.
-fn wait_for_session<'a>(
-    args: &Args,
-    instance: &'a Instance,
-    crew: &mut Crew,
-) -> Result<Waited<'a>, Error> {
+/// Waits for a submission, and brings its session to its end. There is no ledger before. Returns the exit code;
+/// nothing: look for another session, perhaps in another log.
+fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Option<u8>, Error> {
     let mut watch = None;
-    // The log's length when it was read back, and since when it has the one that it has.
-    let (mut read_len, mut rest) = (None, None);
+    // The log's length; `told`: what it holds is read back.
+    let mut rest = Lasting::default();
     loop {
         if let Some(signal) = signals::aborted_by() {
-            return Ok(Waited::Ended(signal_exit_code(signal)));
+            return Ok(Some(signal_exit_code(signal)));
         }
         // Before the look: what was accepted before the signal is still processed.
         let draining = signals::is_asked_to_end();
         let log_len = match instance.checked_log_len() {
-            Err(Error::LogReplaced) => return Ok(Waited::LogReplaced),
+            Err(Error::LogReplaced) => return Ok(None),
             checked => checked?,
         };
-        let since = match rest {
-            Some((len, since)) if len == log_len => since,
-            _ => rest.insert((log_len, Instant::now())).1,
-        };
-        // Read back only once nobody writes to it any more, as one who restores it.
-        let is_another = read_len != Some(log_len) && since.elapsed() >= TICK;
-        if read_len.is_none() || is_another || session::find(instance.directory())?.is_some() {
-            read_len = Some(log_len);
+        // Read back again only once nobody writes to it any more, as one who restores it.
+        let is_another = rest.lasts(log_len) >= TICK && !rest.told;
+        if watch.is_none() || is_another || session::find(instance.directory())?.is_some() {
+            rest.told = true;
             match Journal::open(instance, args.durable)? {
                 Opened::Session(journal, rebuilt) => {
                     if rebuilt {
-                        tell_resuming(&journal.cursors()?);
+                        let at = journal.cursors()?;
+                        common::tell!(
+                            "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to \
+                             their last line",
+                            at.base,
+                            at.messages
+                        );
                     }
-                    return Ok(Waited::Session(journal));
+                    drop(watch); // else every write to the log takes longer
+                    return balance(args, *journal, crew);
                 }
                 Opened::Remains => {
                     common::tell!(
@@ -168,44 +155,32 @@ fn wait_for_session<'a>(
                         instance.log().sync_data().map_err(Error::Log)?;
                     }
                     if !args.serve {
-                        return Ok(Waited::Ended(0));
+                        return Ok(Some(0));
                     }
                 }
                 Opened::Nothing => {}
             }
         }
         if draining {
-            common::tell!("loadbalancer: draining: no messages left");
-            return Ok(Waited::Ended(0));
+            balance::tell_draining(0);
+            return Ok(Some(0));
         }
-        let look_again = crew.tend(instance, None, false)?;
+        let look_again = crew.tend(instance, None)?;
         match &watch {
             // Look once more: what came before is not told.
             None => watch = Some(Watch::new(instance.log())),
-            Some(watch) => {
-                let until = look_again.map(|at| at.saturating_duration_since(Instant::now()));
-                watch.wait(until.unwrap_or(TICK).min(TICK))?;
-            }
+            Some(watch) => watch.wait(look_again.saturating_duration_since(Instant::now()))?,
         }
     }
 }
 
-fn tell_resuming(at: &Cursors) {
-    common::tell!(
-        "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to their last line",
-        at.base,
-        at.messages
-    );
-}
-
 /// Brings a session to its end. Nothing: look for another one.
 fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Option<u8>, Error> {
-    // Its first submission was taken back.
-    let never_was = |journal: &Journal<'_>| Ok(journal.cursors()?.submissions == 0);
     match journal.set_workers(args.workers) {
-        Err(Error::SessionEnded) if never_was(&journal)? => return Ok(None),
-        // Only totals were missing, and workers started by hand have been quicker.
+        // Its first submission was taken back.
+        Err(Error::SessionEnded) if journal.cursors()?.submissions == 0 => return Ok(None),
         Err(Error::SessionEnded) => {
+            // Only totals were missing, and workers started by hand have been quicker.
             if !args.serve {
                 common::tell!("loadbalancer: the session is complete");
             }

@@ -1,7 +1,6 @@
 //! The way to one worker: its queue, and what this life of the worker was sent through it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
@@ -12,8 +11,6 @@ use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::errno::Errno;
 
-/// For so long a worker may not have executed what is its own.
-const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// Frames are about so long: four fill a queue of the default size (16 KiB), which measured best.
 const FRAME_LEN: usize = 4096;
 /// But a frame with a long text has room for so many messages.
@@ -22,14 +19,16 @@ const MESSAGES_MIN: usize = 256;
 /// A submission in the ledger's ring that the balancer has taken.
 pub(crate) struct Taken {
     pub(crate) position: u64,
+    pub(crate) text_len: usize,
+    /// The session's number of its first message, and that behind its last.
     pub(crate) base: u64,
-    pub(crate) count: u64,
+    pub(crate) end: u64,
 }
 
 /// What may be sent now.
-pub(crate) struct Stock<'a> {
-    pub(crate) taken: &'a VecDeque<Taken>,
+pub(crate) struct Stock {
     pub(crate) workers: Workers,
+    pub(crate) taken: VecDeque<Taken>,
     /// Messages before this one.
     pub(crate) limit: u64,
     /// A frame is worth sending with so many for its worker.
@@ -40,9 +39,9 @@ pub(crate) struct Outlet {
     worker: WorkerId,
     /// The life of the worker that all of this is about.
     generation: Option<u32>,
-    queue: Option<MessageQueue>,
+    pub(crate) queue: Option<MessageQueue>,
     /// Messages sent to this life of the worker, counted from the session's start.
-    sent: u64,
+    pub(crate) sent: u64,
     /// Bytes of the next message's text that are sent already.
     text_at: usize,
     /// The queue takes no longer message.
@@ -50,8 +49,6 @@ pub(crate) struct Outlet {
     /// The queue was full when the worker had executed so many.
     full_at: Option<u64>,
     finish_sent: bool,
-    /// Since when not all is executed although nothing is in its queue, and how much was then.
-    drained: Option<(Instant, u64)>,
 }
 
 impl Outlet {
@@ -65,30 +62,22 @@ impl Outlet {
             len_max: MESSAGE_LEN_MAX,
             full_at: None,
             finish_sent: false,
-            drained: None,
         }
     }
 
     /// Begins anew where the worker says that it has another queue: from what it has executed.
-    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger, msgmax: usize) {
+    pub(crate) fn follow(&mut self, instance: &Instance, ledger: &Ledger) {
         let (generation, id) = ledger.cell(self.worker).queue();
-        if self.generation == Some(generation) {
-            return;
+        if self.generation != Some(generation) {
+            // Else it has not come yet; or its queue is gone, or the ledger damaged: see left().
+            let is_own = |queue: &_| session::is_queue_of(instance, self.worker, *queue);
+            *self = Self {
+                generation: Some(generation),
+                queue: Some(MessageQueue(id)).filter(is_own),
+                sent: ledger.cell(self.worker).executed(),
+                ..Self::new(self.worker)
+            };
         }
-        let queue = MessageQueue(id);
-        *self = Self::new(self.worker);
-        self.generation = Some(generation);
-        self.sent = ledger.cell(self.worker).executed();
-        self.len_max = MESSAGE_LEN_MAX.min(msgmax);
-        // Else it has not come yet; or its queue is gone, or the ledger damaged: see watch().
-        self.queue =
-            Some(queue).filter(|&queue| session::is_queue_of(instance, self.worker, queue));
-    }
-
-    /// Asks for another queue: this one is gone, or frames were taken out of it. The worker, if it
-    /// waits in it, notices.
-    pub(crate) fn lose(&mut self) -> Result<(), Error> {
-        self.queue.take().map_or(Ok(()), |queue| session::remove_queue(self.worker, queue))
     }
 
     /// Sends one frame, if it fits. Returns whether another one may follow.
@@ -96,7 +85,7 @@ impl Outlet {
         &mut self,
         message: &mut Message,
         ledger: &Ledger,
-        stock: &Stock<'_>,
+        stock: &Stock,
     ) -> Result<bool, Error> {
         let Some(queue) = self.queue else { return Ok(false) };
         let executed = ledger.cell(self.worker).executed();
@@ -104,8 +93,7 @@ impl Outlet {
             // Frames of an earlier balancer's are still in it.
             (self.sent, self.text_at) = (executed, 0);
         }
-        let share = stock.workers.share(self.worker, stock.limit);
-        if self.sent.saturating_add(stock.least) > share {
+        if self.sent.saturating_add(stock.least) > stock.workers.share(self.worker, stock.limit) {
             // Nothing to send, so nothing to wait for either.
             self.full_at = None;
             return Ok(false);
@@ -113,82 +101,60 @@ impl Outlet {
         if self.full_at == Some(executed) {
             return Ok(false);
         }
-        let mut next = (self.sent, self.text_at);
-        let len = self.fill(message, ledger, stock, share, &mut next)?;
-        if len == 0 {
+        let Some((len, sent, text_at)) = self.fill(message, ledger, stock)? else {
             return Ok(ledger.cell(self.worker).executed() > self.sent);
-        }
+        };
         match queue.try_send(message, len) {
-            Ok(()) => {
-                (self.sent, self.text_at) = next;
-                self.full_at = None;
-            }
+            Ok(()) => (self.sent, self.text_at, self.full_at) = (sent, text_at, None),
             Err(Errno::EAGAIN) => {
                 self.full_at = Some(ledger.cell(self.worker).executed());
-                match queue.stat() {
-                    // Full of nothing: it takes less than this frame. Try a smaller one. (If it
-                    // takes as much, the worker has emptied it meanwhile.)
-                    Ok(stat) if stat.messages == 0 => {
-                        self.full_at = None;
-                        if len as u64 > stat.bytes_max {
-                            self.shrink(stat.bytes_max, len)?;
-                        }
-                    }
-                    _ => return Ok(false),
+                let empty = queue.stat().ok().filter(|stat| stat.messages == 0);
+                let Some(stat) = empty else { return Ok(false) };
+                // Full of nothing: it takes less than this frame. Try a smaller one. (If it takes as much,
+                // the worker has emptied it meanwhile.)
+                self.full_at = None;
+                if len as u64 > stat.bytes_max {
+                    self.shrink(stat.bytes_max as usize)?;
                 }
             }
-            Err(Errno::EINTR) => {}
-            // Removed by others: ask for a new one.
-            Err(Errno::EIDRM) => self.lose()?,
-            Err(Errno::EINVAL) if queue.stat().is_err() => self.lose()?,
-            // Longer than kernel.msgmax, which was lowered.
-            Err(Errno::EINVAL) => self.shrink((len / 2) as u64, len)?,
-            Err(error) => return Err(self.send_error(error)),
+            Err(error) => self.not_sent(queue, len, error)?,
         }
         Ok(true)
     }
 
-    /// Fills the message with a frame; `next` moves over what is in it. Returns its length.
+    /// Fills the message with a frame. Returns its length, and what is sent with it: so many messages, and so
+    /// much of the next one's text. Nothing: there is none.
     fn fill(
         &self,
         message: &mut Message,
         ledger: &Ledger,
-        Stock { taken, workers, .. }: &Stock<'_>,
-        share: u64,
-        next: &mut (u64, usize),
-    ) -> Result<usize, Error> {
+        Stock { taken, workers, limit, .. }: &Stock,
+    ) -> Result<Option<(usize, u64, usize)>, Error> {
         message.set_kind(KIND_FRAME);
-        let (mut own, mut text_at) = *next;
-        let mut at =
-            taken.partition_point(|t| t.base + t.count <= workers.message_of(self.worker, own));
-        let mut writer: Option<FrameWriter<'_>> = None;
-        let mut bytes = Some(&mut message.bytes_mut()[..]);
-        while own < share {
-            let Some(submission) = taken.get(at) else { break };
+        let (mut own, mut text_at) = (self.sent, self.text_at);
+        let next = taken.partition_point(|t| t.end <= workers.message_of(self.worker, own));
+        let text_len = taken.get(next).map_or(0, |submission| submission.text_len);
+        let len = FRAME_LEN.max(32 + text_len + MESSAGES_MIN * 4).min(self.len_max);
+        let mut writer = FrameWriter::new(&mut message.bytes_mut()[..len], ledger.session(), own);
+        for submission in taken.range(next..).take_while(|submission| submission.base < *limit) {
             let number = workers.message_of(self.worker, own);
-            if number >= submission.base + submission.count {
-                at += 1;
-                continue;
+            let limit = submission.end.min(*limit);
+            if number >= limit {
+                continue; // none of it is this worker's
             }
             let record = ledger.read_submission(submission.position);
             if ledger.cell(self.worker).executed() > own {
                 // By such frames, since send_frame() looked: the record may be overwritten.
-                return Ok(0);
+                return Ok(None);
             }
             let record = record?;
             let text = record.text().as_bytes();
-            if let Some(bytes) = bytes.take() {
-                let long = 32 + text.len() + MESSAGES_MIN * 4;
-                let len = FRAME_LEN.max(long).min(self.len_max);
-                writer = Some(FrameWriter::new(&mut bytes[..len], ledger.session(), own));
-            }
-            let Some(writer) = &mut writer else { break };
-            let end = workers.share(self.worker, submission.base + submission.count).min(share);
             // Within its submission a message has an index that fits: the count is a u32.
             let index = number.checked_sub(submission.base).ok_or_else(|| {
                 ledger.damaged("a worker has executed less than is logged to its last line")
             })? as u32
                 + 1;
+            let end = workers.share(self.worker, limit);
             let Some(pushed) = writer.push(text, text_at, index, workers.get(), end - own) else {
                 break;
             };
@@ -198,27 +164,51 @@ impl Outlet {
                 break; // full
             }
         }
-        *next = (own, text_at);
-        Ok(writer.map_or(0, |writer| writer.len()))
+        Ok((!writer.is_empty()).then(|| (writer.len(), own, text_at)))
     }
 
     /// Has the worker log its total.
-    pub(crate) fn send_finish(
-        &mut self,
-        message: &mut Message,
-        ledger: &Ledger,
-    ) -> Result<(), Error> {
+    pub(crate) fn finish(&mut self, message: &mut Message, ledger: &Ledger) -> Result<(), Error> {
         let asked = self.finish_sent || ledger.cell(self.worker).is_finished();
         let Some(queue) = self.queue.filter(|_| !asked) else { return Ok(()) };
         message.set_kind(KIND_FINISH);
         message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
         match queue.try_send(message, 8) {
             Ok(()) => self.finish_sent = true,
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(Errno::EIDRM | Errno::EINVAL) => self.lose()?,
-            Err(error) => return Err(self.send_error(error)),
+            Err(error) => self.not_sent(queue, 8, error)?,
         }
         Ok(())
+    }
+
+    fn not_sent(&mut self, queue: MessageQueue, len: usize, error: Errno) -> Result<(), Error> {
+        match error {
+            Errno::EAGAIN | Errno::EINTR => Ok(()),
+            // Longer than kernel.msgmax.
+            Errno::EINVAL if queue.stat().is_ok() => {
+                self.shrink((len / 2).max(FRAME_LEN_MIN).min(len - 1))
+            }
+            // Removed by others: ask for a new one.
+            Errno::EIDRM | Errno::EINVAL => self.lose(),
+            error => {
+                let object = format_args!("message queue of worker {}", self.worker);
+                Err(Error::ipc(object, "msgsnd")(error))
+            }
+        }
+    }
+
+    fn shrink(&mut self, len_max: usize) -> Result<(), Error> {
+        self.len_max = len_max;
+        if len_max >= FRAME_LEN_MIN {
+            return Ok(());
+        }
+        // The next start finds another one.
+        self.lose()?;
+        Err(Error::QueueTooSmall { bytes_max: len_max as u64, needed: FRAME_LEN_MIN })
+    }
+
+    /// Asks for another queue. The worker, if it waits in this one, notices.
+    fn lose(&mut self) -> Result<(), Error> {
+        self.queue.take().map_or(Ok(()), |queue| session::remove_queue(self.worker, queue))
     }
 
     /// Before sleeping: has a worker whose queue is full ring when half of what it has is executed.
@@ -232,78 +222,17 @@ impl Outlet {
         ledger.cell(self.worker).executed() < wake_at
     }
 
-    /// After sleeping.
-    pub(crate) fn awake(&mut self, ledger: &Ledger) {
+    /// After sleeping. After a long sleep a full queue is tried again, whatever its worker has done; and the
+    /// total is asked for again, since others may have taken the request out of the queue.
+    pub(crate) fn awake(&mut self, ledger: &Ledger, long: bool) {
         if let Some(executed) = self.full_at {
             ledger.cell(self.worker).set_wake_at(u64::MAX);
-            // The queue was full of pieces of a text, or of others' messages: that they were
+            // Or the queue was full of pieces of a text, or of others' messages: that they were
             // taken out does not show in what is executed.
-            if self.text_at > 0 || self.sent <= executed {
+            if long || self.text_at > 0 || self.sent <= executed {
                 self.full_at = None;
             }
         }
-    }
-
-    /// Tries a full queue again, whatever its worker has done; and asks for the total again, since
-    /// others may have taken the request out of the queue.
-    pub(crate) fn retry(&mut self) {
-        self.full_at = None;
-        self.finish_sent = false;
-    }
-
-    /// Notices that for a while the worker has not executed what is its own, although its queue is empty, since
-    /// another program took the frames; or although it is there, since its queue is not what the ledger says.
-    /// Has it make another queue. `due`: so many messages are its own.
-    pub(crate) fn watch(
-        &mut self,
-        instance: &Instance,
-        ledger: &Ledger,
-        due: u64,
-    ) -> Result<(), Error> {
-        let executed = ledger.cell(self.worker).executed();
-        let due = if self.queue.is_some() { self.sent } else { due };
-        let is_empty = |queue: MessageQueue| queue.stat().is_ok_and(|stat| stat.messages == 0);
-        if due <= executed || !self.queue.is_none_or(is_empty) {
-            self.drained = None;
-            return Ok(());
-        }
-        match self.drained {
-            Some((since, then)) if then == executed => {
-                if since.elapsed() >= RESEND_AFTER {
-                    (self.queue, self.drained) = (None, None);
-                    session::remove_queues(instance, |worker| worker == self.worker)?;
-                }
-            }
-            _ => self.drained = Some((Instant::now(), executed)),
-        }
-        Ok(())
-    }
-
-    /// What is its own and is not executed, if the worker leaves anything in its queue, or has none. `due`: so
-    /// many messages are its own.
-    pub(crate) fn waiting(&self, ledger: &Ledger, due: u64) -> Option<u64> {
-        let executed = ledger.cell(self.worker).executed();
-        match self.queue {
-            Some(queue) => {
-                (queue.stat().ok()?.messages > 0).then(|| self.sent.saturating_sub(executed))
-            }
-            None => due.checked_sub(executed).filter(|&left| left > 0),
-        }
-    }
-
-    fn shrink(&mut self, bytes_max: u64, tried: usize) -> Result<(), Error> {
-        let len_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(tried.saturating_sub(1));
-        if len_max < FRAME_LEN_MIN {
-            // The next start finds another one.
-            self.lose()?;
-            return Err(Error::QueueTooSmall { bytes_max, needed: FRAME_LEN_MIN });
-        }
-        self.len_max = len_max;
-        Ok(())
-    }
-
-    fn send_error(&self, source: Errno) -> Error {
-        let object = format!("message queue of worker {}", self.worker);
-        Error::Ipc { object, call: "msgsnd", source }
+        self.finish_sent &= !long;
     }
 }
