@@ -75,10 +75,14 @@ fn check(metadata: &Metadata) -> Result<(), String> {
 fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
     let copy = open_private(directory, PRIVATE_NAME).map_err(|error| Error::Log(error.into()))?;
     let _lock = LogLock::wait(&copy, || ())?; // its own, which others cannot take
-    for (name, file) in [(PRIVATE_NAME, &copy), (LOG_NAME, log)] {
-        if directory.len_of(name, id_of(file).map_err(Error::Log)?).is_err() {
-            return Ok(()); // somebody else has done it
-        }
+    let is_named =
+        |name, file| id_of(file).map(|id| directory.len_of(name, id).is_ok()).map_err(Error::Log);
+    // Somebody else has done it: with this copy, or with one before it.
+    if !is_named(PRIVATE_NAME, &copy)? {
+        return Ok(());
+    }
+    if !is_named(LOG_NAME, log)? {
+        return remove_unfinished_copy(directory);
     }
     let ours = copy.metadata().map_err(Error::Log)?;
     if check(&ours).is_err() || ours.mode() & OTHERS != 0 {

@@ -2,7 +2,7 @@
 //! path names another one by now: the one that is open goes on.
 #![forbid(unsafe_code)]
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -192,7 +192,7 @@ fn a_log_that_others_could_open_let_them_stop_everybody(
     #[values("", "the last session\n")] contents: &str,
     #[values(0o644, 0o660, 0o666)] mode: u32,
 ) {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
     let sandbox = Sandbox::default();
     let contents = if contents.is_empty() { String::new() } else { canonical_log(&[("x", 2)], 1) };
     std::fs::write(sandbox.log_path(), &contents).unwrap();
@@ -219,7 +219,7 @@ fn a_log_that_others_could_open_let_them_stop_everybody(
 /// first one out.
 #[test]
 fn a_log_made_readable_under_a_service_let_others_in() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
     let sandbox = Sandbox::default();
     let mut service = sandbox.start("loadbalancer", &["--serve", "2"]);
     sandbox.wait_until("it serves", || sandbox.has_worker(2));
@@ -244,10 +244,27 @@ fn a_log_made_readable_under_a_service_let_others_in() {
     sandbox.assert_clean();
 }
 
+/// Many come at once to a log that others can open, and each wants to close it: one who was late left an empty
+/// copy behind.
+#[test]
+fn a_log_is_closed_to_others_once_however_many_want_to() {
+    for _ in 0..20 {
+        let sandbox = Sandbox::default();
+        std::fs::write(sandbox.log_path(), "").unwrap();
+        std::fs::set_permissions(sandbox.log_path(), PermissionsExt::from_mode(0o644)).unwrap();
+        let mut clients = [(); 8].map(|()| sandbox.start("client", &["Halo A;1"]));
+        for client in &mut clients {
+            sandbox.assert_code(&sandbox.end(client), 0);
+        }
+        sandbox.ok("loadbalancer", &["3"]);
+        sandbox.assert_log(&canonical_log(&[("Halo A", 1); 8], 3));
+        sandbox.assert_clean();
+    }
+}
+
 /// Somebody's file under the name of the private copy was emptied, and became the log.
 #[test]
 fn a_file_in_the_way_of_a_private_copy_is_left_alone() {
-    use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::default();
     let [precious, copy] = ["precious", "sistem.log.private"].map(|name| sandbox.dir().join(name));
     std::fs::write(&precious, "precious").unwrap();
