@@ -20,17 +20,14 @@ pub struct WorkerId(u32);
 #[error("must be a number from 1 to {WORKERS_MAX}, in digits only")]
 pub struct WorkerNumberError;
 
-fn parse(digits: &str) -> Result<u32, WorkerNumberError> {
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(WorkerNumberError);
-    }
-    digits.parse().map_err(|_| WorkerNumberError)
-}
-
 impl Workers {
+    /// As many as there may be.
+    pub const MAX: Self = Self(WORKERS_MAX);
+
     /// N workers, if N is in range.
-    pub fn new(n: u32) -> Result<Self, WorkerNumberError> {
-        if (1..=WORKERS_MAX).contains(&n) { Ok(Self(n)) } else { Err(WorkerNumberError) }
+    pub fn new(n: impl TryInto<u32>) -> Result<Self, WorkerNumberError> {
+        let n = n.try_into().ok().filter(|n| (1..=WORKERS_MAX).contains(n));
+        n.map(Self).ok_or(WorkerNumberError)
     }
 
     /// N.
@@ -40,7 +37,7 @@ impl Workers {
     }
 
     /// Workers 1 to N.
-    pub fn ids(self) -> impl Iterator<Item = WorkerId> {
+    pub fn ids(self) -> impl DoubleEndedIterator<Item = WorkerId> {
         (1..=self.0).map(WorkerId)
     }
 
@@ -68,7 +65,7 @@ impl Workers {
 
 impl WorkerId {
     /// Worker number K, if K is in range.
-    pub fn new(k: u32) -> Result<Self, WorkerNumberError> {
+    pub fn new(k: impl TryInto<u32>) -> Result<Self, WorkerNumberError> {
         Workers::new(k).map(|n| Self(n.0))
     }
 
@@ -94,7 +91,11 @@ impl FromStr for Workers {
     type Err = WorkerNumberError;
 
     fn from_str(digits: &str) -> Result<Self, WorkerNumberError> {
-        Self::new(parse(digits)?)
+        // Besides digits, a number's parser takes a sign.
+        if digits.starts_with('+') {
+            return Err(WorkerNumberError);
+        }
+        Self::new(digits.parse().unwrap_or(0u32))
     }
 }
 
@@ -102,7 +103,7 @@ impl FromStr for WorkerId {
     type Err = WorkerNumberError;
 
     fn from_str(digits: &str) -> Result<Self, WorkerNumberError> {
-        Self::new(parse(digits)?)
+        digits.parse().map(|n: Workers| Self(n.0))
     }
 }
 
