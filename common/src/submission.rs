@@ -26,51 +26,29 @@ pub enum SubmissionError {
     /// Nothing stands before the last `;`.
     #[error("the text before `;` is empty")]
     TextEmpty,
-    /// The text is longer than [`TEXT_LEN_MAX`].
-    #[error("the text has {len} bytes; at most {TEXT_LEN_MAX} are allowed")]
-    TextTooLong {
-        /// Bytes found.
-        len: usize,
-    },
+    /// The text is longer than [`TEXT_LEN_MAX`]: it has so many bytes.
+    #[error("the text has {0} bytes; at most {TEXT_LEN_MAX} are allowed")]
+    TextTooLong(usize),
     /// The line is longer than any submission can be, so it was not even kept.
     #[error(
         "the line has more than {SUBMISSION_LINE_LEN_MAX} bytes; a text has at most {TEXT_LEN_MAX}"
     )]
     LineTooLong,
-    /// The line is not UTF-8.
-    #[error("byte {at} is not valid UTF-8")]
-    NotUtf8 {
-        /// Offset of the first bad byte.
-        at: usize,
-    },
-    /// A character that would forge a log line, or reach a terminal as a command.
-    #[error("byte {at} begins {}, which a text must not hold", describe(*.found))]
-    Forbidden {
-        /// Offset of its first byte.
-        at: usize,
-        /// The character.
-        found: char,
-    },
-    /// Nothing stands behind the last `;`.
-    #[error("the count behind `;` at byte {at} is missing")]
-    CountEmpty {
-        /// Where it should begin.
-        at: usize,
-    },
-    /// The count has something else than ASCII digits in it.
-    #[error("the count must be digits only, but byte {at} is {found:?}")]
-    CountNotDigits {
-        /// Offset of the first character that is no digit.
-        at: usize,
-        /// That character.
-        found: char,
-    },
-    /// The count is 0 or more than [`COUNT_MAX`].
-    #[error("the count at byte {at} is out of range; it must be 1 to {COUNT_MAX}")]
-    CountOutOfRange {
-        /// Where the count begins.
-        at: usize,
-    },
+    /// The line is not UTF-8, from this byte on.
+    #[error("byte {0} is not valid UTF-8")]
+    NotUtf8(usize),
+    /// A character that would forge a log line, or reach a terminal as a command, and where.
+    #[error("byte {0} begins {what}, which a text must not hold", what = describe(*.1))]
+    Forbidden(usize, char),
+    /// Nothing stands behind the last `;`, where the count should begin.
+    #[error("the count behind `;` at byte {0} is missing")]
+    CountEmpty(usize),
+    /// The count has something else than ASCII digits in it: where first, and what.
+    #[error("the count must be digits only, but byte {0} is {1:?}")]
+    CountNotDigits(usize, char),
+    /// The count, which begins there, is 0 or more than [`COUNT_MAX`].
+    #[error("the count at byte {0} is out of range; it must be 1 to {COUNT_MAX}")]
+    CountOutOfRange(usize),
 }
 
 /// Names a forbidden character without printing it.
@@ -93,24 +71,18 @@ fn is_forbidden(c: char) -> bool {
 impl Submission {
     /// A submission from its parts, as they come out of shared memory or a log: checked like input.
     pub fn new(text: &[u8], count: u32) -> Result<Self, SubmissionError> {
-        let text = check_text(text)?;
-        if !(1..=COUNT_MAX).contains(&count) {
-            return Err(SubmissionError::CountOutOfRange { at: text.len() + 1 });
-        }
-        Ok(Self { text: text.to_owned(), count })
+        let text = check_text(text)?.to_owned();
+        Ok(Self { count: check_count(count, text.len() + 1)?, text })
     }
 
     /// Parses one line of input; a trailing `\n` or `\r\n` is not part of it.
     pub fn parse(line: &[u8]) -> Result<Self, SubmissionError> {
         let line = line.strip_suffix(b"\n").map_or(line, |l| l.strip_suffix(b"\r").unwrap_or(l));
         // The last `;` separates, so that the text may hold `;` itself.
-        let at = memchr::memrchr(b';', line).ok_or_else(|| match std::str::from_utf8(line) {
-            Err(e) => SubmissionError::NotUtf8 { at: e.valid_up_to() },
-            Ok(_) => SubmissionError::NoSeparator,
-        })?;
-        let text = check_text(&line[..at])?;
-        let count = parse_count(&line[at + 1..], at + 1)?;
-        Ok(Self { text: text.to_owned(), count })
+        let at = memchr::memrchr(b';', line)
+            .ok_or_else(|| utf8(line).err().unwrap_or(SubmissionError::NoSeparator))?;
+        let text = check_text(&line[..at])?.to_owned();
+        Ok(Self { count: parse_count(&line[at + 1..], at + 1)?, text })
     }
 
     /// The text that each message carries.
@@ -132,29 +104,34 @@ pub(crate) fn check_text(text: &[u8]) -> Result<&str, SubmissionError> {
         return Err(SubmissionError::TextEmpty);
     }
     if text.len() > TEXT_LEN_MAX {
-        return Err(SubmissionError::TextTooLong { len: text.len() });
+        return Err(SubmissionError::TextTooLong(text.len()));
     }
-    let text =
-        std::str::from_utf8(text).map_err(|e| SubmissionError::NotUtf8 { at: e.valid_up_to() })?;
+    let text = utf8(text)?;
     match text.char_indices().find(|&(_, c)| is_forbidden(c)) {
-        Some((at, found)) => Err(SubmissionError::Forbidden { at, found }),
+        Some((at, found)) => Err(SubmissionError::Forbidden(at, found)),
         None => Ok(text),
     }
 }
 
+fn utf8(bytes: &[u8]) -> Result<&str, SubmissionError> {
+    std::str::from_utf8(bytes).map_err(|e| SubmissionError::NotUtf8(e.valid_up_to()))
+}
+
 fn parse_count(digits: &[u8], at: usize) -> Result<u32, SubmissionError> {
     if digits.is_empty() {
-        return Err(SubmissionError::CountEmpty { at });
+        return Err(SubmissionError::CountEmpty(at));
     }
-    if let Some(i) = digits.iter().position(|b| !b.is_ascii_digit()) {
-        // The bytes before `i` are ASCII, so the lossy rest begins at a character.
-        let found = String::from_utf8_lossy(&digits[i..]).chars().next().unwrap_or('?');
-        return Err(SubmissionError::CountNotDigits { at: at + i, found });
+    let digits = String::from_utf8_lossy(digits);
+    // The characters before the first one that is no digit are a byte each.
+    if let Some((i, found)) = digits.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+        return Err(SubmissionError::CountNotDigits(at + i, found));
     }
-    let value = std::str::from_utf8(digits).ok().and_then(|d| d.parse::<u32>().ok());
-    value
-        .filter(|count| (1..=COUNT_MAX).contains(count))
-        .ok_or(SubmissionError::CountOutOfRange { at })
+    check_count(digits.parse().unwrap_or(u32::MAX), at)
+}
+
+fn check_count(count: u32, at: usize) -> Result<u32, SubmissionError> {
+    let in_range = Some(count).filter(|count| (1..=COUNT_MAX).contains(count));
+    in_range.ok_or(SubmissionError::CountOutOfRange(at))
 }
 
 impl FromStr for Submission {
@@ -195,23 +172,23 @@ mod tests {
     #[case::empty(b"", SubmissionError::NoSeparator)]
     #[case::no_separator(b"Halo A", SubmissionError::NoSeparator)]
     #[case::text_empty(b";1", SubmissionError::TextEmpty)]
-    #[case::count_empty(b"a;", SubmissionError::CountEmpty { at: 2 })]
-    #[case::count_zero(b"a;0", SubmissionError::CountOutOfRange { at: 2 })]
-    #[case::count_above(b"a;1000000001", SubmissionError::CountOutOfRange { at: 2 })]
-    #[case::count_huge(b"a;99999999999999999999999", SubmissionError::CountOutOfRange { at: 2 })]
-    #[case::sign(b"a;+1", SubmissionError::CountNotDigits { at: 2, found: '+' })]
-    #[case::minus(b"a;-1", SubmissionError::CountNotDigits { at: 2, found: '-' })]
-    #[case::space(b"a; 1", SubmissionError::CountNotDigits { at: 2, found: ' ' })]
-    #[case::arabic_digit("a;1٣".as_bytes(), SubmissionError::CountNotDigits { at: 3, found: '٣' })]
-    #[case::newline_inside(b"a\nb;1", SubmissionError::Forbidden { at: 1, found: '\n' })]
-    #[case::second_newline(b"a;1\n\n", SubmissionError::CountNotDigits { at: 3, found: '\n' })]
-    #[case::escape(b"ab\x1b[1m;1", SubmissionError::Forbidden { at: 2, found: '\x1b' })]
-    #[case::del(b"a\x7f;1", SubmissionError::Forbidden { at: 1, found: '\x7f' })]
-    #[case::c1("a\u{85};1".as_bytes(), SubmissionError::Forbidden { at: 1, found: '\u{85}' })]
-    #[case::line_separator("\u{2028};1".as_bytes(), SubmissionError::Forbidden { at: 0, found: '\u{2028}' })]
-    #[case::bidi("é\u{202e};1".as_bytes(), SubmissionError::Forbidden { at: 2, found: '\u{202e}' })]
-    #[case::isolate("\u{2069};1".as_bytes(), SubmissionError::Forbidden { at: 0, found: '\u{2069}' })]
-    #[case::not_utf8(b"ab\xff;1", SubmissionError::NotUtf8 { at: 2 })]
+    #[case::count_empty(b"a;", SubmissionError::CountEmpty(2))]
+    #[case::count_zero(b"a;0", SubmissionError::CountOutOfRange(2))]
+    #[case::count_above(b"a;1000000001", SubmissionError::CountOutOfRange(2))]
+    #[case::count_huge(b"a;99999999999999999999999", SubmissionError::CountOutOfRange(2))]
+    #[case::sign(b"a;+1", SubmissionError::CountNotDigits(2, '+'))]
+    #[case::minus(b"a;-1", SubmissionError::CountNotDigits(2, '-'))]
+    #[case::space(b"a; 1", SubmissionError::CountNotDigits(2, ' '))]
+    #[case::arabic_digit("a;1٣".as_bytes(), SubmissionError::CountNotDigits(3, '٣'))]
+    #[case::newline_inside(b"a\nb;1", SubmissionError::Forbidden(1, '\n'))]
+    #[case::second_newline(b"a;1\n\n", SubmissionError::CountNotDigits(3, '\n'))]
+    #[case::escape(b"ab\x1b[1m;1", SubmissionError::Forbidden(2, '\x1b'))]
+    #[case::del(b"a\x7f;1", SubmissionError::Forbidden(1, '\x7f'))]
+    #[case::c1("a\u{85};1".as_bytes(), SubmissionError::Forbidden(1, '\u{85}'))]
+    #[case::line_separator("\u{2028};1".as_bytes(), SubmissionError::Forbidden(0, '\u{2028}'))]
+    #[case::bidi("é\u{202e};1".as_bytes(), SubmissionError::Forbidden(2, '\u{202e}'))]
+    #[case::isolate("\u{2069};1".as_bytes(), SubmissionError::Forbidden(0, '\u{2069}'))]
+    #[case::not_utf8(b"ab\xff;1", SubmissionError::NotUtf8(2))]
     fn refuses(#[case] line: &[u8], #[case] error: SubmissionError) {
         assert_eq!(Submission::parse(line), Err(error));
     }
@@ -222,7 +199,7 @@ mod tests {
         assert!(Submission::parse(format!("{longest};1").as_bytes()).is_ok());
         assert_eq!(
             Submission::parse(format!("{longest}x;1").as_bytes()),
-            Err(SubmissionError::TextTooLong { len: TEXT_LEN_MAX + 1 })
+            Err(SubmissionError::TextTooLong(TEXT_LEN_MAX + 1))
         );
     }
 
