@@ -32,22 +32,9 @@ const INDEX_LEN: usize = 4;
 /// The smallest frame that makes progress: one byte of a text, one index.
 pub const FRAME_LEN_MIN: usize = HEAD_LEN + BATCH_HEAD_LEN + 1 + INDEX_LEN;
 
-/// Why bytes from a queue are not a frame of this session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// It ends before it is complete.
-    #[error("it is cut short")]
-    Short,
-    /// It belongs to another session, or to nobody.
-    #[error("it does not belong to this session")]
-    Stranger,
-    /// A text's pieces do not follow each other.
-    #[error("the pieces of its text do not fit together")]
-    Pieces,
-    /// A length that no frame of ours has.
-    #[error("its lengths contradict each other")]
-    Lengths,
-}
+/// Why bytes from a queue are refused that belong to another session, or to nobody.
+pub const STRANGER: &str = "it does not belong to this session";
+const SHORT: &str = "it is cut short";
 
 /// Writes one frame.
 #[derive(Debug)]
@@ -104,11 +91,9 @@ impl<'a> FrameWriter<'a> {
             self.put(&(number as u16).to_le_bytes());
         }
         self.put(piece);
-        let indices = &mut self.bytes[self.len..][..messages * INDEX_LEN];
-        let mut index = first;
-        for place in indices.chunks_exact_mut(INDEX_LEN) {
-            place.copy_from_slice(&index.to_le_bytes());
-            index = index.wrapping_add(step);
+        let (places, _) = self.bytes[self.len..][..messages * INDEX_LEN].as_chunks_mut();
+        for (i, place) in (0..).zip(places) {
+            *place = first.wrapping_add(step.wrapping_mul(i)).to_le_bytes();
         }
         self.len += messages * INDEX_LEN;
         Some(Pushed { text_at: text_at + piece.len(), messages })
@@ -119,16 +104,10 @@ impl<'a> FrameWriter<'a> {
         self.len += part.len();
     }
 
-    /// Bytes written.
+    /// Ends the frame. Returns how many bytes it has.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn finish(self) -> usize {
         self.len
-    }
-
-    /// Whether no batch is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == HEAD_LEN
     }
 }
 
@@ -139,45 +118,47 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Checks a frame and hands out its batches: the worker's own number of the batch's first
-    /// message, the text, and an iterator over the messages' indices.
+    /// Checks a frame and hands out its messages: the worker's own number of each, its text, and its
+    /// index. Returns why it is not a frame of this session.
     pub fn read(
         &mut self,
         bytes: &[u8],
         session: u64,
-        mut batch: impl FnMut(u64, &[u8], Indices<'_>),
-    ) -> Result<(), FrameError> {
-        let (head, mut rest) = bytes.split_at_checked(HEAD_LEN).ok_or(FrameError::Short)?;
-        let word = |at: usize| head[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        if word(0) != session {
-            return Err(FrameError::Stranger);
+        mut message: impl FnMut(u64, &[u8], u32),
+    ) -> Result<(), &'static str> {
+        let (owner, rest) = bytes.split_first_chunk().ok_or(SHORT)?;
+        if u64::from_le_bytes(*owner) != session {
+            return Err(STRANGER);
         }
-        let mut own = word(8);
+        let (first, mut rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let mut own = u64::from_le_bytes(*first);
         while !rest.is_empty() {
-            let (head, tail) = rest.split_at_checked(BATCH_HEAD_LEN).ok_or(FrameError::Short)?;
+            let (head, tail) = rest.split_at_checked(BATCH_HEAD_LEN).ok_or(SHORT)?;
             let half = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
             let (text_len, piece_at, piece_len, count) = (half(0), half(2), half(4), half(6));
-            let (piece, tail) = tail.split_at_checked(piece_len).ok_or(FrameError::Short)?;
-            let (indices, tail) =
-                tail.split_at_checked(count * INDEX_LEN).ok_or(FrameError::Short)?;
-            let ends_text = piece_at + piece_len == text_len;
+            let (piece, tail) = tail.split_at_checked(piece_len).ok_or(SHORT)?;
+            let (indices, tail) = tail.split_at_checked(count * INDEX_LEN).ok_or(SHORT)?;
+            let piece_end = piece_at + piece_len;
+            let ends_text = piece_end == text_len;
             if piece_len == 0
                 || text_len > TEXT_LEN_MAX
-                || piece_at + piece_len > text_len
+                || piece_end > text_len
                 || ends_text != (count > 0)
             {
-                return Err(FrameError::Lengths);
+                return Err("its lengths contradict each other");
             }
             if piece_at == 0 {
                 self.text.clear();
             }
             if self.text.len() != piece_at {
-                return Err(FrameError::Pieces);
+                return Err("the pieces of its text do not fit together");
             }
             self.text.extend_from_slice(piece);
+            for index in indices.as_chunks().0 {
+                message(own, &self.text, u32::from_le_bytes(*index));
+                own = own.wrapping_add(1);
+            }
             if ends_text {
-                batch(own, &self.text, Indices { bytes: indices });
-                own = own.wrapping_add(count as u64);
                 self.text.clear();
             }
             rest = tail;
@@ -185,29 +166,6 @@ impl FrameReader {
         Ok(())
     }
 }
-
-/// The indices of a batch's messages.
-#[derive(Clone, Debug)]
-pub struct Indices<'a> {
-    bytes: &'a [u8],
-}
-
-impl Iterator for Indices<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        let (index, rest) = self.bytes.split_first_chunk::<INDEX_LEN>()?;
-        self.bytes = rest;
-        Some(u32::from_le_bytes(*index))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = self.bytes.len() / INDEX_LEN;
-        (len, Some(len))
-    }
-}
-
-impl ExactSizeIterator for Indices<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -248,12 +206,10 @@ mod tests {
                         todo.push((text, text_at, first, left));
                     }
                 }
-                prop_assert!(!writer.is_empty(), "no progress");
-                let len = writer.len();
-                reader.read(&frame[..len], 7, |first, text, indices| {
-                    for (i, index) in indices.enumerate() {
-                        received.push((first + i as u64, text.to_vec(), index));
-                    }
+                let len = writer.finish();
+                prop_assert!(len > HEAD_LEN, "no progress");
+                reader.read(&frame[..len], 7, |own, text, index| {
+                    received.push((own, text.to_vec(), index));
                 }).unwrap();
             }
             prop_assert_eq!(received, sent);
@@ -274,12 +230,12 @@ mod tests {
         let mut bytes = [0; 64];
         let mut writer = FrameWriter::new(&mut bytes, 1, 0);
         writer.push(b"x", 0, 1, 1, 1).unwrap();
-        let len = writer.len();
+        let len = writer.finish();
         let read =
             |bytes: &[u8], session| FrameReader::default().read(bytes, session, |_, _, _| ());
         assert_eq!(read(&bytes[..len], 1), Ok(()));
-        assert_eq!(read(&bytes[..len], 2), Err(FrameError::Stranger));
-        assert_eq!(read(&bytes[..len - 1], 1), Err(FrameError::Short));
-        assert_eq!(read(&bytes[..7], 1), Err(FrameError::Short));
+        assert_eq!(read(&bytes[..len], 2), Err(STRANGER));
+        assert_eq!(read(&bytes[..len - 1], 1), Err(SHORT));
+        assert_eq!(read(&bytes[..7], 1), Err(SHORT));
     }
 }

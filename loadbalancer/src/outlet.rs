@@ -164,7 +164,8 @@ impl Outlet {
                 break; // full
             }
         }
-        Ok((!writer.is_empty()).then(|| (writer.len(), own, text_at)))
+        let len = writer.finish();
+        Ok((len > 0).then_some((len, own, text_at)))
     }
 
     /// Has the worker log its total.

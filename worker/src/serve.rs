@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::error::Error;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::signals;
-use common::frame::{FrameError, FrameReader, KIND_FINISH, KIND_FRAME};
+use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
 use common::instance::Instance;
 use common::journal::{Advance, Journal, Ready};
 use common::ledger::Ledger;
@@ -208,19 +208,16 @@ impl Server<'_> {
         let mut complete = true;
         let mut executed = Ok(());
         let read = if self.message.kind() == KIND_FRAME {
-            self.reader.read(bytes, ledger.session(), |own, text, indices| {
-                complete &= own <= next;
+            self.reader.read(bytes, ledger.session(), |own, text, index| {
+                complete &= own <= next || next == limit;
                 // Earlier ones are duplicates: sent again after a death.
-                let duplicates = usize::try_from(next.saturating_sub(own)).unwrap_or(usize::MAX);
-                for index in indices.skip(duplicates) {
-                    if complete && executed.is_ok() && next < limit {
-                        executed = self.executor.execute(text, index);
-                        next += 1;
-                    }
+                if own == next && executed.is_ok() && next < limit {
+                    executed = self.executor.execute(text, index);
+                    next += 1;
                 }
             })
         } else {
-            Err(FrameError::Stranger)
+            Err(STRANGER)
         };
         executed?;
         self.executor.flush()?;
