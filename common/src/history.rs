@@ -19,10 +19,9 @@ use std::fs::File;
 
 use crate::error::Error;
 use crate::layout::RING_LEN;
-use crate::line::{self, Line, LineError};
+use crate::line::{self, Line};
 use crate::replay::Replay;
 use crate::rotation::{WORKERS_MAX, Workers};
-use lines::{Lines, LinesBackward, half_line};
 
 /// What the log's end tells.
 #[derive(Debug)]
@@ -38,111 +37,81 @@ pub struct History {
 
 /// Reads a log of `log_len` bytes back.
 pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
-    let half = half_line(log, log_len)?;
+    let half = lines::half(log, log_len)?;
     let lines_end = log_len - half.len() as u64;
     let mut replay = Replay::new(None);
     let mut whole_len = lines_end;
     // Totals of the first workers look like those of a session that had no more of them; but half a total
     // behind them does not begin another session.
     if !replay.may_begin_with(&half) || !is_finished(log, lines_end)? {
-        let start = session_start(log, lines_end)?;
-        whole_len = replay_from(log, start, lines_end, &mut replay)?;
+        whole_len = session_start(log, lines_end)?;
+        lines::forward(log, whole_len, lines_end, |at, line| {
+            replay.push(line).map_err(|fault| unreadable(format!("at byte {at}: {fault}")))?;
+            let cursors = replay.cursors();
+            // Before all of them were read: there may be any number.
+            if cursors.tail - cursors.head > RING_LEN {
+                let why = "it has more unfinished submissions than a ledger holds";
+                return Err(unreadable(why.to_owned()));
+            }
+            if !replay.is_inside_submission() {
+                whole_len = at + line.len() as u64 + 1;
+            }
+            Ok(())
+        })?;
     }
     if !replay.may_begin_with(&half) {
         let expected = replay.expected();
-        let why =
-            format!("the half line at byte {lines_end} is none of this log's; expected {expected}");
-        return Err(Error::LogUnreadable { why });
+        return Err(unreadable(format!(
+            "the half line at byte {lines_end} is none of this log's; expected {expected}"
+        )));
     }
     let completion = replay.completion(&half);
-    if replay.is_inside_submission() {
-        replay.forget_half_submission();
-    }
     Ok(History { replay, whole_len, completion })
 }
 
-/// Replays the lines from `start` to `end`. Returns where the last whole unit ends.
-fn replay_from(log: &File, start: u64, end: u64, replay: &mut Replay) -> Result<u64, Error> {
-    let mut lines = Lines::new(log, start, end)?;
-    let mut whole_len = start;
-    while let Some((at, line)) = lines.next()? {
-        replay
-            .push(line)
-            .map_err(|fault| Error::LogUnreadable { why: format!("at byte {at}: {fault}") })?;
-        // Before all of them were read: there may be any number.
-        if replay.ring_len() > RING_LEN {
-            let why = "it has more unfinished submissions than a ledger holds".to_owned();
-            return Err(Error::LogUnreadable { why });
-        }
-        if !replay.is_inside_submission() {
-            whole_len = at + line.len() as u64 + 1;
-        }
-    }
-    Ok(whole_len)
+fn unreadable(why: String) -> Error {
+    Error::LogUnreadable { why }
 }
 
 /// Whether the last session before `end` has all its totals. Looks at the end only: the totals 1..m
 /// must be a fair share of their sum G among m, and the last m + 1 executions be those of a rotation
 /// of m. If the session had more workers than totals, one of these would not be.
 fn is_finished(log: &File, end: u64) -> Result<bool, Error> {
-    let mut lines = LinesBackward::new(log, end);
-    let mut totals = Vec::new();
-    let mut next = previous(&mut lines)?;
-    while let Some(Ok(Line::Total { worker, messages })) = next
-        && totals.len() <= WORKERS_MAX as usize
-    {
-        totals.push((worker, messages));
-        next = previous(&mut lines)?;
-    }
-    if totals.is_empty() {
-        return Ok(next.is_none());
-    }
-    totals.reverse();
-    let messages = totals.iter().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
-    let Ok(workers) = Workers::new(u32::try_from(totals.len()).unwrap_or(u32::MAX)) else {
-        return Ok(false);
-    };
-    if !workers.ids().map(|k| (k, workers.share(k, messages))).eq(totals) {
-        return Ok(false);
-    }
-    let mut message = messages;
-    let oldest = messages.saturating_sub(u64::from(workers.get()) + 1);
-    while message > oldest {
-        match next {
-            Some(Ok(Line::Executed { worker })) => {
-                message -= 1;
-                if worker != workers.worker_of(message) {
-                    return Ok(false);
-                }
+    let (mut totals, mut executed, mut messages) = (Vec::new(), Vec::new(), 0u64);
+    lines::backward(log, end, |_, line| {
+        match Line::parse_bytes(line) {
+            Some(Line::Total { worker, messages: share })
+                if executed.is_empty() && totals.len() <= WORKERS_MAX as usize =>
+            {
+                totals.push((worker, share));
+                messages = messages.saturating_add(share);
             }
-            Some(Ok(Line::Received { .. } | Line::Client { .. } | Line::Count { .. })) => {}
-            _ => return Ok(false),
+            None | Some(Line::Total { .. }) => return false,
+            Some(_) if totals.is_empty() => return false,
+            Some(Line::Executed { worker }) => executed.push(worker),
+            Some(_) => {}
         }
-        next = previous(&mut lines)?;
-    }
-    Ok(messages > 0)
-}
-
-fn previous<'a>(
-    lines: &'a mut LinesBackward<'_>,
-) -> Result<Option<Result<Line<'a>, LineError>>, Error> {
-    Ok(lines.previous()?.map(|(_, line)| Line::parse_bytes(line)))
+        executed.is_empty() || (executed.len() as u64) < messages.min(totals.len() as u64 + 1)
+    })?;
+    let Ok(workers) = Workers::new(totals.len()) else { return Ok(end == 0) };
+    let shares = workers.ids().rev().map(|worker| (worker, workers.share(worker, messages)));
+    let rotation = (0..messages).rev().map(|message| workers.worker_of(message));
+    Ok(messages > 0 && shares.eq(totals) && rotation.take(workers.get() as usize + 1).eq(executed))
 }
 
 /// Where the last session before `end` begins: behind the last total that other lines follow.
 fn session_start(log: &File, end: u64) -> Result<u64, Error> {
-    let mut lines = LinesBackward::new(log, end);
-    let mut start = end;
-    let mut inside = false;
-    while let Some((at, line)) = lines.previous()? {
+    let (mut start, mut inside) = (end, false);
+    lines::backward(log, end, |at, line| {
         let total = line::is_total(line);
         if inside && total {
-            return Ok(start);
+            return false;
         }
         inside |= !total;
         start = at;
-    }
-    Ok(0)
+        true
+    })?;
+    Ok(start)
 }
 
 #[cfg(test)]
@@ -203,10 +172,9 @@ mod tests {
             let whole = &log[..usize::try_from(whole_len).unwrap() - before.len()];
             let lines = whole.lines().count();
             assert_eq!(replay.is_begun(), lines >= 2, "cut at {cut}");
-            let progress = replay.progress();
-            let total_lines = 2 + 20 + progress.totals as usize;
-            let expected =
-                if progress.base == 10 { total_lines } else { 2 + progress.line as usize };
+            let cursors = replay.cursors();
+            let total_lines = 2 + 20 + cursors.totals as usize;
+            let expected = if cursors.base == 10 { total_lines } else { 2 + cursors.line as usize };
             assert_eq!(lines, if lines < 2 { 0 } else { expected }, "cut at {cut}");
             assert!(contents.len() - usize::try_from(whole_len).unwrap() < 60, "cut at {cut}");
             let half = &log[whole.len()..cut];
@@ -226,7 +194,7 @@ mod tests {
         log.truncate(log.find("Worker 2: ").unwrap());
         assert!(!history(&log).unwrap().replay.is_begun(), "nobody can tell");
         let read = history(&format!("{log}Worker 2")).unwrap();
-        assert_eq!((read.replay.progress().totals, read.whole_len), (1, log.len() as u64));
+        assert_eq!((read.replay.cursors().totals, read.whole_len), (1, log.len() as u64));
         assert_eq!(read.completion, None, "nobody could tell any more");
     }
 
@@ -238,7 +206,7 @@ mod tests {
         let fits = RING_LEN / Ledger::record_len(&submission);
         (0..fits).for_each(|_| line::append_submission(&mut log, &submission));
         let full = String::from_utf8(log.clone()).unwrap();
-        assert_eq!(history(&full).unwrap().replay.progress().submissions, fits);
+        assert_eq!(history(&full).unwrap().replay.cursors().submissions, fits);
         line::append_submission(&mut log, &submission);
         log.extend_from_slice(b"hello\n");
         let error = history(&String::from_utf8(log).unwrap()).unwrap_err();

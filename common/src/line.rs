@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::rotation::WorkerId;
@@ -50,18 +51,14 @@ pub enum Line<'a> {
     },
 }
 
-/// The line follows none of the five forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("none of the five kinds of line")]
-pub struct LineError;
-
 const CLIENT: &str = "Message from client: ";
 const COUNT: &str = "Message count: ";
 const RECEIVED: &str = "Received at lb: ";
 const RECEIVED_INDEX: &str = " (#message ";
 const RECEIVED_END: &str = ")";
-const WORKER: &str = "Worker";
+const EXECUTED: &str = "Worker";
 const EXECUTED_END: &str = ": message received";
+const TOTAL: &str = "Worker ";
 const TOTAL_MIDDLE: &str = ": ";
 const TOTAL_END: &str = " messages";
 
@@ -80,9 +77,9 @@ impl fmt::Display for Line<'_> {
             Self::Received { text, index } => {
                 write!(f, "{RECEIVED}{text}{RECEIVED_INDEX}{index}{RECEIVED_END}")
             }
-            Self::Executed { worker } => write!(f, "{WORKER}{worker}{EXECUTED_END}"),
+            Self::Executed { worker } => write!(f, "{EXECUTED}{worker}{EXECUTED_END}"),
             Self::Total { worker, messages } => {
-                write!(f, "{WORKER} {worker}{TOTAL_MIDDLE}{messages}{TOTAL_END}")
+                write!(f, "{TOTAL}{worker}{TOTAL_MIDDLE}{messages}{TOTAL_END}")
             }
         }
     }
@@ -90,53 +87,39 @@ impl fmt::Display for Line<'_> {
 
 impl<'a> Line<'a> {
     /// Reads one line, as [`Self::parse`] does.
-    pub fn parse_bytes(line: &'a [u8]) -> Result<Self, LineError> {
-        std::str::from_utf8(line).map_err(|_| LineError).and_then(Self::parse)
+    #[must_use]
+    pub fn parse_bytes(line: &'a [u8]) -> Option<Self> {
+        std::str::from_utf8(line).ok().and_then(Self::parse)
     }
 
     /// Reads one line, given without its `\n`. Only what [`Display`](fmt::Display) writes is a line:
     /// no other spacing, no leading zeros, no text that a client could not have submitted.
-    pub fn parse(line: &'a str) -> Result<Self, LineError> {
-        let parsed = if let Some(text) = line.strip_prefix(CLIENT) {
-            Self::Client { text: valid_text(text)? }
+    #[must_use]
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let valid = |text: &'a str| check_text(text.as_bytes()).ok();
+        let id = |digits| WorkerId::new(number(digits, 1..=u32::MAX)?).ok();
+        if let Some(text) = line.strip_prefix(CLIENT) {
+            Some(Self::Client { text: valid(text)? })
         } else if let Some(count) = line.strip_prefix(COUNT) {
-            Self::Count { count: number(count, 1, COUNT_MAX)? }
+            Some(Self::Count { count: number(count, 1..=COUNT_MAX)? })
         } else if let Some(rest) = line.strip_prefix(RECEIVED) {
             // The last marker counts: the text may hold one itself.
-            let (text, rest) = rest.rsplit_once(RECEIVED_INDEX).ok_or(LineError)?;
-            let index = rest.strip_suffix(RECEIVED_END).ok_or(LineError)?;
-            Self::Received { text: valid_text(text)?, index: number(index, 1, COUNT_MAX)? }
-        } else if let Some(rest) = line.strip_prefix(WORKER) {
-            match rest.strip_prefix(' ') {
-                Some(rest) => {
-                    let (worker, rest) = rest.split_once(TOTAL_MIDDLE).ok_or(LineError)?;
-                    let messages = rest.strip_suffix(TOTAL_END).ok_or(LineError)?;
-                    Self::Total { worker: id(worker)?, messages: number(messages, 0, u64::MAX)? }
-                }
-                None => Self::Executed {
-                    worker: id(rest.strip_suffix(EXECUTED_END).ok_or(LineError)?)?,
-                },
-            }
+            let (text, index) = rest.strip_suffix(RECEIVED_END)?.rsplit_once(RECEIVED_INDEX)?;
+            Some(Self::Received { text: valid(text)?, index: number(index, 1..=COUNT_MAX)? })
+        } else if let Some(rest) = line.strip_prefix(TOTAL) {
+            let (worker, messages) = rest.strip_suffix(TOTAL_END)?.split_once(TOTAL_MIDDLE)?;
+            Some(Self::Total { worker: id(worker)?, messages: number(messages, 0..=u64::MAX)? })
         } else {
-            return Err(LineError);
-        };
-        Ok(parsed)
+            let worker = line.strip_prefix(EXECUTED)?.strip_suffix(EXECUTED_END)?;
+            Some(Self::Executed { worker: id(worker)? })
+        }
     }
 }
 
-fn valid_text(text: &str) -> Result<&str, LineError> {
-    check_text(text.as_bytes()).map_err(|_| LineError)
-}
-
-fn id(digits: &str) -> Result<WorkerId, LineError> {
-    WorkerId::new(number(digits, 1, u32::MAX)?).map_err(|_| LineError)
-}
-
-fn number<T: FromStr + PartialOrd + Copy>(digits: &str, least: T, most: T) -> Result<T, LineError> {
-    let canonical = digits.bytes().all(|b| b.is_ascii_digit())
-        && (digits.len() == 1 || !digits.starts_with('0'));
-    let value: T = digits.parse().map_err(|_| LineError)?;
-    if canonical && value >= least && value <= most { Ok(value) } else { Err(LineError) }
+fn number<T: FromStr + PartialOrd>(digits: &str, range: RangeInclusive<T>) -> Option<T> {
+    // Besides digits, a number's parser takes a sign.
+    let canonical = digits == "0" || !digits.starts_with(['0', '+']);
+    digits.parse().ok().filter(|value| canonical && range.contains(value))
 }
 
 /// Whether a `Message from client` line may begin with these bytes.
@@ -158,7 +141,7 @@ fn begins(form: &str, fragment: &[u8]) -> bool {
 /// Whether these bytes begin a total's line, judged quickly.
 #[must_use]
 pub fn is_total(line: &[u8]) -> bool {
-    line.strip_prefix(WORKER.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
+    line.starts_with(TOTAL.as_bytes())
 }
 
 /// Appends a submission's two lines.
@@ -191,11 +174,8 @@ pub fn append_received(
     let mut index = first;
     let mut line_start = bytes.len();
     append(bytes, Line::Received { text, index });
-    while index < last {
-        let line_len = bytes.len() - line_start;
-        if bytes.len() + line_len + 1 > len_max {
-            break;
-        }
+    // The next line may be one byte longer.
+    while index < last && 2 * bytes.len() - line_start < len_max {
         index += 1;
         let previous = line_start;
         line_start = bytes.len();
@@ -208,9 +188,7 @@ pub fn append_received(
         if bytes[digit].is_ascii_digit() {
             bytes[digit] += 1;
         } else {
-            // 9 became 10: one digit more than the line before it.
-            bytes.truncate(line_start);
-            append(bytes, Line::Received { text, index });
+            bytes.insert(digit + 1, b'1'); // one digit more than the line before it
         }
     }
     index
@@ -235,7 +213,7 @@ mod tests {
     #[case("Worker 3: 0 messages", Line::Total { worker: worker(3), messages: 0 })]
     fn forms(#[case] text: &str, #[case] line: Line<'_>) {
         assert_eq!(line.to_string(), text);
-        assert_eq!(Line::parse(text), Ok(line));
+        assert_eq!(Line::parse(text), Some(line));
     }
 
     #[rstest]
@@ -255,13 +233,13 @@ mod tests {
     #[case("worker1: message received")]
     #[case(" Worker1: message received")]
     fn other_forms_are_refused(#[case] text: &str) {
-        assert_eq!(Line::parse(text), Err(LineError));
+        assert_eq!(Line::parse(text), None);
     }
 
     proptest! {
         #[test]
         fn any_text_is_judged_without_a_panic(text in "\\PC{0,60}") {
-            if let Ok(line) = Line::parse(&text) {
+            if let Some(line) = Line::parse(&text) {
                 prop_assert_eq!(line.to_string(), text);
             }
         }

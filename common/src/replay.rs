@@ -9,9 +9,9 @@
 mod due;
 mod waiting;
 
-use std::fmt;
-
+use crate::cursors::Cursors;
 use crate::line::Line;
+use crate::ring;
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::Submission;
 use waiting::Waiting;
@@ -28,32 +28,17 @@ pub struct Summary {
 }
 
 /// A line that must not stand where it stands, or at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It is none of the five kinds of line.
+    #[error("this is none of the five kinds of line")]
     NotALine,
-    /// Another line was due.
-    Unexpected {
-        /// What may stand there.
-        expected: String,
-    },
-    /// The log ends in the middle of a session.
-    Unfinished {
-        /// What should come next.
-        expected: String,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotALine => f.write_str("this is none of the five kinds of line"),
-            Self::Unexpected { expected } => write!(f, "expected {expected}"),
-            Self::Unfinished { expected } => {
-                write!(f, "the session is not finished; next should come {expected}")
-            }
-        }
-    }
+    /// Another line was due: what may stand there.
+    #[error("expected {0}")]
+    Unexpected(String),
+    /// The log ends in the middle of a session: what should come next.
+    #[error("the session is not finished; next should come {0}")]
+    Unfinished(String),
 }
 
 /// Reads lines, and knows how far the current session has come.
@@ -61,69 +46,61 @@ impl fmt::Display for Fault {
 pub struct Replay {
     /// N, when it is prescribed for every session.
     prescribed: Option<Workers>,
-    /// N of the current session, once it is known.
-    workers: Option<Workers>,
     /// The text of a submission whose count line has not come yet.
     text: Option<String>,
     /// Submissions that are not written to their last line.
     waiting: Waiting,
-    /// Lines of the first of them that have been read.
-    line: u64,
-    /// Messages of all submissions before it.
-    base: u64,
-    submissions: u64,
-    messages: u64,
-    totals: u32,
+    /// The log's length and whether the session is closing are not among what is known.
+    at: Cursors,
 }
 
 impl Replay {
     /// Begins at the start of a log; N is prescribed, or found out from each session's lines.
     #[must_use]
     pub fn new(workers: Option<Workers>) -> Self {
-        Self { prescribed: workers, workers, ..Self::default() }
+        let n = workers.map_or(0, |workers| workers.get().into());
+        let at = Cursors { workers: n, ..Cursors::default() };
+        Self { prescribed: workers, at, ..Self::default() }
     }
 
     /// Reads one line, given without its `\n`. Returns the summary of the session that it ends or,
     /// where N was not known, that its predecessor has ended.
     pub fn push(&mut self, line: &[u8]) -> Result<Option<Summary>, Fault> {
-        self.push_line(Line::parse_bytes(line).map_err(|_| Fault::NotALine)?)
-    }
-
-    fn push_line(&mut self, line: Line<'_>) -> Result<Option<Summary>, Fault> {
+        let line = Line::parse_bytes(line).ok_or(Fault::NotALine)?;
         let mut ended = None;
         if matches!(line, Line::Client { .. }) {
             ended = self.end_if_complete();
         }
         if !self.may_follow(line) {
-            return Err(Fault::Unexpected { expected: self.expected() });
+            return Err(Fault::Unexpected(self.expected()));
         }
         match line {
             Line::Client { text } => self.text = Some(text.to_owned()),
             Line::Count { count } => {
                 let text = self.text.take().unwrap_or_default();
-                self.submissions += 1;
-                self.messages += u64::from(count);
                 self.waiting.push(&text, count);
+                self.at.submissions += 1;
+                self.at.messages += u64::from(count);
+                self.at.tail += ring::record_len(text.len());
             }
-            Line::Received { .. } => self.line += 1,
+            Line::Received { .. } => self.at.line += 1,
             Line::Executed { worker } => {
-                let executed = self.executed();
-                if self.workers.is_none() && worker.get() == 1 && executed > 0 {
-                    // The turn came round: now N is known. It is at most WORKERS_MAX, since no
+                if self.at.workers == 0 && worker.get() == 1 {
+                    // If the turn came round, now N is known. It is at most WORKERS_MAX, since no
                     // greater worker number parses.
-                    self.workers = u32::try_from(executed).ok().and_then(|n| Workers::new(n).ok());
+                    self.at.workers = self.executed();
                 }
-                self.line += 1;
+                self.at.line += 1;
                 let count = self.count();
-                if self.line == 2 * count {
-                    self.waiting.pop();
-                    self.base += count;
-                    self.line = 0;
+                if self.at.line == 2 * count {
+                    self.at.head += self.waiting.pop().map_or(0, ring::record_len);
+                    self.at.base += count;
+                    self.at.line = 0;
                 }
             }
             Line::Total { .. } => {
-                self.totals += 1;
-                if self.workers.is_some() {
+                self.at.totals += 1;
+                if self.at.workers > 0 {
                     ended = self.end_if_complete();
                 }
             }
@@ -134,29 +111,25 @@ impl Replay {
     /// The log ends here: it must not end inside a session.
     pub fn finish(&mut self) -> Result<Option<Summary>, Fault> {
         let ended = self.end_if_complete();
-        if ended.is_none() && self.is_begun() {
-            return Err(Fault::Unfinished { expected: self.expected() });
+        if ended.is_none() && (self.is_begun() || self.is_inside_submission()) {
+            return Err(Fault::Unfinished(self.expected()));
         }
         Ok(ended)
     }
 
     fn end_if_complete(&mut self) -> Option<Summary> {
-        let complete = match self.workers {
-            Some(workers) => self.totals == workers.get(),
-            // Without a full turn each of the first workers has one message, and may be the last.
-            None => u64::from(self.totals) >= self.base.max(1),
-        };
-        if !complete {
-            return None;
-        }
-        let workers = self.workers.or_else(|| Workers::new(self.totals).ok())?;
-        let summary = Summary {
-            submissions: self.submissions,
-            messages: self.messages,
-            shares: workers.ids().map(|k| workers.share(k, self.messages)).collect(),
-        };
+        let Cursors { submissions, messages, base, totals, workers, .. } = self.at;
+        // Without a full turn each of the first workers has one message, and may be the last.
+        let complete = if workers > 0 { totals == workers } else { totals >= base };
+        let workers = Workers::new(totals).ok().filter(|_| complete)?;
+        let shares = workers.ids().map(|k| workers.share(k, messages)).collect();
         *self = Self::new(self.prescribed);
-        Some(summary)
+        Some(Summary { submissions, messages, shares })
+    }
+
+    /// N; as long as it is not known, the greatest that may be.
+    fn workers(&self) -> Workers {
+        self.at.workers().unwrap_or(Workers::MAX)
     }
 
     /// Messages of the current submission.
@@ -166,7 +139,7 @@ impl Replay {
 
     /// Messages executed: lines read for whole submissions, and for the current one.
     fn executed(&self) -> u64 {
-        self.base + self.line.saturating_sub(self.count())
+        self.at.base + self.at.line.saturating_sub(self.count())
     }
 
     /// The first line of a submission was read, but not its second.
@@ -175,60 +148,18 @@ impl Replay {
         self.text.is_some()
     }
 
-    /// Forgets the first line of a submission whose second never came.
-    pub fn forget_half_submission(&mut self) {
-        self.text = None;
-    }
-
-    /// Bytes that the submissions which are not written to their last line take in a ledger's ring.
-    #[must_use]
-    pub fn ring_len(&self) -> u64 {
-        self.waiting.ring_len()
-    }
-
-    /// A session has begun and has not ended.
+    /// A session has begun, with a whole submission, and has not ended.
     #[must_use]
     pub fn is_begun(&self) -> bool {
-        self.submissions > 0 || self.text.is_some()
+        self.at.submissions > 0
     }
 
-    /// How far the current session has come.
+    /// How far the current session has come, but for the log's length and whether it is closing.
     #[must_use]
-    pub fn progress(&self) -> Progress<'_> {
-        Progress {
-            submissions: self.submissions,
-            messages: self.messages,
-            base: self.base,
-            line: self.line,
-            executed: self.executed(),
-            totals: self.totals,
-            workers: self.workers,
-            waiting: &self.waiting,
-        }
+    pub fn cursors(&self) -> Cursors {
+        self.at
     }
-}
 
-/// How far an unfinished session has come.
-#[derive(Debug)]
-pub struct Progress<'a> {
-    /// Submissions accepted.
-    pub submissions: u64,
-    /// Messages of all submissions.
-    pub messages: u64,
-    /// Messages of the submissions that are written to their last line.
-    pub base: u64,
-    /// Lines written of the first one that is not.
-    pub line: u64,
-    /// Messages executed, in rotation.
-    pub executed: u64,
-    /// Totals written.
-    pub totals: u32,
-    /// N, if the lines tell it.
-    pub workers: Option<Workers>,
-    waiting: &'a Waiting,
-}
-
-impl Progress<'_> {
     /// Submissions that are not written to their last line, each made when it is asked for.
     pub fn waiting(&self) -> impl Iterator<Item = Submission> {
         // Their parts were checked when the lines were parsed.
@@ -238,18 +169,14 @@ impl Progress<'_> {
     /// Messages whose `Received` line stands, of those in the order of acceptance.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.base + self.line.min(self.waiting.first().map_or(0, |(_, count)| count.into()))
+        self.at.base + self.at.line.min(self.count())
     }
 
     /// Messages executed by one worker.
     #[must_use]
     pub fn executed_by(&self, worker: WorkerId) -> u64 {
-        match self.workers {
-            Some(workers) if worker.get() > workers.get() => 0,
-            Some(workers) => workers.share(worker, self.executed),
-            // Without a full turn, each of the first workers has executed one.
-            None => u64::from(u64::from(worker.get()) <= self.executed),
-        }
+        let workers = self.workers();
+        if worker.get() > workers.get() { 0 } else { workers.share(worker, self.executed()) }
     }
 }
 

@@ -157,24 +157,15 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     if !history.replay.is_begun() {
         return Ok(if history.whole_len > log_len { Opened::Remains } else { Opened::Nothing });
     }
-    let progress = history.replay.progress();
-    let cursors = Cursors {
-        log_len: history.whole_len,
-        submissions: progress.submissions,
-        messages: progress.messages,
-        base: progress.base,
-        line: progress.line,
-        totals: progress.totals.into(),
-        workers: progress.workers.map_or(0, |workers| workers.get().into()),
-        closing: u64::from(progress.totals > 0),
-        ..Cursors::default()
-    };
+    let at = history.replay.cursors();
+    let closing = u64::from(at.totals > 0);
+    let cursors = Cursors { log_len: history.whole_len, tail: at.head, closing, ..at };
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance, |_| true)?;
-    let ledger = make(instance, cursors, progress.waiting())?;
-    ledger.set_received(progress.received());
+    let ledger = make(instance, cursors, history.replay.waiting())?;
+    ledger.set_received(history.replay.received());
     for worker in WorkerId::all() {
-        ledger.cell(worker).set_executed(progress.executed_by(worker));
+        ledger.cell(worker).set_executed(history.replay.executed_by(worker));
     }
     ledger.publish();
     Ok(Opened::Session(ledger, true))

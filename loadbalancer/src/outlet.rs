@@ -164,8 +164,8 @@ impl Outlet {
                 break; // full
             }
         }
-        let len = writer.finish();
-        Ok((len > 0).then_some((len, own, text_at)))
+        let any = (own, text_at) != (self.sent, self.text_at);
+        Ok(any.then(|| (writer.finish(), own, text_at)))
     }
 
     /// Has the worker log its total.

@@ -57,8 +57,8 @@ pub fn submissions(log: &str) -> Vec<String> {
     let mut submissions = Vec::new();
     for line in log.lines() {
         match Line::parse(line) {
-            Ok(Line::Client { text }) => client_text = text,
-            Ok(Line::Count { count }) => submissions.push(format!("{client_text};{count}")),
+            Some(Line::Client { text }) => client_text = text,
+            Some(Line::Count { count }) => submissions.push(format!("{client_text};{count}")),
             _ => {}
         }
     }

@@ -12,99 +12,70 @@ use crate::line::LEN_MAX;
 /// Bytes read at once; more than a line has.
 const CHUNK: usize = 64 << 10;
 
-/// Lines from one place to another.
-pub(super) struct Lines<'a> {
-    reader: BufReader<&'a File>,
-    line: Vec<u8>,
-    at: u64,
-    end: u64,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn new(file: &'a File, start: u64, end: u64) -> Result<Self, Error> {
-        let mut reader = BufReader::with_capacity(CHUNK, file);
-        reader.seek(SeekFrom::Start(start)).map_err(Error::Log)?;
-        Ok(Self { reader, line: Vec::new(), at: start, end })
-    }
-
-    /// Where the next line begins, and the line without its `\n`.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, Error> {
-        heed_signals()?;
-        let at = self.at;
-        if at >= self.end {
-            return Ok(None);
-        }
-        self.line.clear();
-        let mut some = self.reader.by_ref().take(LEN_MAX as u64 + 1);
-        self.at += some.read_until(b'\n', &mut self.line).map_err(Error::Log)? as u64;
-        match self.line.strip_suffix(b"\n") {
-            Some(line) => Ok(Some((at, line))),
-            None if self.line.len() > LEN_MAX => Err(too_long(&format!("line at byte {at}"))),
-            None => Err(Error::Log(ErrorKind::UnexpectedEof.into())),
-        }
-    }
-}
-
-/// Lines before a place where one ends, the last one first.
-pub(super) struct LinesBackward<'a> {
-    file: &'a File,
-    /// Where in the file the buffer begins.
+/// Hands out the lines from one place to another: where each begins, and the line without its `\n`.
+pub(super) fn forward(
+    file: &File,
     start: u64,
-    buffer: Vec<u8>,
-    /// Bytes of the buffer whose lines are not given out yet.
-    len: usize,
+    end: u64,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut reader = BufReader::with_capacity(CHUNK, file);
+    reader.seek(SeekFrom::Start(start)).map_err(Error::Log)?;
+    let (mut at, mut line) = (start, Vec::new());
+    while at < end {
+        heed_signals()?;
+        line.clear();
+        let mut some = reader.by_ref().take(LEN_MAX as u64 + 1);
+        some.read_until(b'\n', &mut line).map_err(Error::Log)?;
+        match line.strip_suffix(b"\n") {
+            Some(line) => each(at, line)?,
+            None if line.len() > LEN_MAX => return Err(too_long(&format!("line at byte {at}"))),
+            None => return Err(Error::Log(ErrorKind::UnexpectedEof.into())),
+        }
+        at += line.len() as u64;
+    }
+    Ok(())
 }
 
-impl<'a> LinesBackward<'a> {
-    pub(super) fn new(file: &'a File, end: u64) -> Self {
-        Self { file, start: end, buffer: vec![0; CHUNK], len: 0 }
-    }
-
-    /// Where the line before begins, and the line without its `\n`.
-    pub(super) fn previous(&mut self) -> Result<Option<(u64, &[u8])>, Error> {
+/// Hands out the lines before a place where one ends, the last one first, as long as `each` wants more.
+pub(super) fn backward(
+    file: &File,
+    end: u64,
+    mut each: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), Error> {
+    let mut buffer = vec![0; CHUNK];
+    // Where in the file the buffer begins, and how many bytes of it are not handed out yet.
+    let (mut start, mut len) = (end, 0);
+    while start > 0 || len > 0 {
         heed_signals()?;
-        let mut range = self.last_line();
-        if range.is_none() {
-            self.fill()?;
-            range = self.last_line();
+        // The longest line, its own `\n`, and that of the line before it.
+        if len < LEN_MAX + 2 && start > 0 {
+            let before = usize::try_from(start).unwrap_or(usize::MAX).min(CHUNK - len);
+            buffer.copy_within(..len, before);
+            start -= before as u64;
+            len += before;
+            file.read_exact_at(&mut buffer[..before], start).map_err(Error::Log)?;
         }
-        match range {
-            Some((at, end)) if end - at <= LEN_MAX => {
-                self.len = at;
-                Ok(Some((self.start + at as u64, &self.buffer[at..end])))
-            }
-            None if self.len == 0 => Ok(None),
-            _ => Err(too_long(&format!("line that ends at byte {}", self.start + self.len as u64))),
+        let line = &buffer[..len - 1];
+        let at = memchr::memrchr(b'\n', line).map_or(0, |i| i + 1);
+        if line.len() - at > LEN_MAX {
+            return Err(too_long(&format!("line that ends at byte {}", start + len as u64)));
         }
+        if !each(start + at as u64, &line[at..]) {
+            return Ok(());
+        }
+        len = at;
     }
-
-    fn last_line(&self) -> Option<(usize, usize)> {
-        let line = self.buffer[..self.len].strip_suffix(b"\n")?;
-        let at = memchr::memrchr(b'\n', line).map(|i| i + 1);
-        at.or((self.start == 0).then_some(0)).map(|at| (at, line.len()))
-    }
-
-    /// Reads what is before the buffer, as much as it has room for.
-    fn fill(&mut self) -> Result<(), Error> {
-        let before = usize::try_from(self.start).unwrap_or(usize::MAX);
-        let len = before.min(self.buffer.len() - self.len);
-        self.buffer.copy_within(..self.len, len);
-        self.start -= len as u64;
-        self.len += len;
-        self.file.read_exact_at(&mut self.buffer[..len], self.start).map_err(Error::Log)
-    }
+    Ok(())
 }
 
 /// What is behind the last `\n` of a log of `len` bytes.
-pub(super) fn half_line(file: &File, len: u64) -> Result<Vec<u8>, Error> {
+pub(super) fn half(file: &File, len: u64) -> Result<Vec<u8>, Error> {
     let start = len.saturating_sub(LEN_MAX as u64 + 1);
     let mut end = vec![0; (len - start) as usize];
     file.read_exact_at(&mut end, start).map_err(Error::Log)?;
-    match memchr::memrchr(b'\n', &end) {
-        Some(i) => Ok(end.split_off(i + 1)),
-        None if end.len() > LEN_MAX => Err(too_long("half line at the end")),
-        None => Ok(end),
-    }
+    let half = end.split_off(memchr::memrchr(b'\n', &end).map_or(0, |i| i + 1));
+    if half.len() > LEN_MAX { Err(too_long("half line at the end")) } else { Ok(half) }
 }
 
 fn too_long(what: &str) -> Error {
@@ -128,22 +99,20 @@ mod tests {
     }
 
     fn forwards(contents: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let file = file(contents);
-        let mut lines = Lines::new(&file, 0, contents.len() as u64)?;
         let mut read = Vec::new();
-        while let Some((at, line)) = lines.next()? {
+        forward(&file(contents), 0, contents.len() as u64, |at, line| {
             read.push((at, line.to_vec()));
-        }
+            Ok(())
+        })?;
         Ok(read)
     }
 
     fn backwards(contents: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let file = file(contents);
-        let mut lines = LinesBackward::new(&file, contents.len() as u64);
         let mut read = Vec::new();
-        while let Some((at, line)) = lines.previous()? {
+        backward(&file(contents), contents.len() as u64, |at, line| {
             read.push((at, line.to_vec()));
-        }
+            true
+        })?;
         read.reverse();
         Ok(read)
     }
@@ -177,13 +146,13 @@ mod tests {
                     assert!(error.contains("is longer than any of this log's"), "{len}: {error}");
                 }
             }
-            let half = |len| {
+            let half_of = |len| {
                 let contents = &contents(len)[..before.len() + len];
-                half_line(&file(contents), contents.len() as u64)
+                half(&file(contents), contents.len() as u64)
             };
-            assert_eq!(half(LEN_MAX).unwrap().len(), LEN_MAX);
-            assert_eq!(half(0).unwrap(), b"");
-            assert!(half(LEN_MAX + 1).is_err() && half(3 * CHUNK).is_err());
+            assert_eq!(half_of(LEN_MAX).unwrap().len(), LEN_MAX);
+            assert_eq!(half_of(0).unwrap(), b"");
+            assert!(half_of(LEN_MAX + 1).is_err() && half_of(3 * CHUNK).is_err());
         }
     }
 }

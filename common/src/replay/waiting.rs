@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::ring;
-
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Their texts, in order, after those of earlier ones.
@@ -12,7 +10,6 @@ pub(super) struct Waiting {
     start: usize,
     /// The count and the text's length of each.
     heads: VecDeque<(u32, u32)>,
-    ring_len: u64,
 }
 
 impl Waiting {
@@ -20,18 +17,18 @@ impl Waiting {
     pub(super) fn push(&mut self, text: &str, count: u32) {
         self.texts.push_str(text);
         self.heads.push_back((count, text.len() as u32));
-        self.ring_len += ring::record_len(text.len());
     }
 
-    pub(super) fn pop(&mut self) {
-        let Some((_, len)) = self.heads.pop_front() else { return };
-        self.ring_len -= ring::record_len(len as usize);
-        self.start += len as usize;
+    /// Forgets the first one. Returns its text's length.
+    pub(super) fn pop(&mut self) -> Option<usize> {
+        let len = self.heads.pop_front()?.1 as usize;
+        self.start += len;
         // Now and then only, so that moving the others costs no more than reading them did.
         if self.start > self.texts.len() / 4 {
             self.texts.drain(..self.start);
             self.start = 0;
         }
+        Some(len)
     }
 
     /// The first one's text, and its count.
@@ -46,11 +43,6 @@ impl Waiting {
             texts = rest;
             (text, count)
         })
-    }
-
-    /// Bytes that they take in a ledger's ring.
-    pub(super) fn ring_len(&self) -> u64 {
-        self.ring_len
     }
 }
 
@@ -69,14 +61,12 @@ mod tests {
                     waiting.push(&text, count);
                     queue.push_back((text, count));
                 } else {
-                    waiting.pop();
-                    queue.pop_front();
+                    let len = queue.pop_front().map(|(text, _): (String, _)| text.len());
+                    prop_assert_eq!(waiting.pop(), len);
                 }
                 let expected = || queue.iter().map(|(text, count)| (text.as_str(), *count));
                 prop_assert!(waiting.iter().eq(expected()));
                 prop_assert_eq!(waiting.first(), expected().next());
-                let ring_len = expected().map(|(text, _)| ring::record_len(text.len())).sum();
-                prop_assert_eq!(waiting.ring_len(), ring_len);
                 let texts_len: usize = expected().map(|(text, _)| text.len()).sum();
                 prop_assert!(3 * waiting.texts.len() <= 4 * texts_len, "what has gone is kept");
             }

@@ -47,7 +47,7 @@ pub(super) fn complete(log: &Path, case: &Case) -> Result<(), Failure> {
     let mut executed = vec![0u64; case.workers.get() as usize];
     each_line(log, case, |line| {
         let line = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-        match Line::parse(line).map_err(|error| error.to_string())? {
+        match Line::parse(line).ok_or("none of the five kinds of line")? {
             Line::Received { text: found, index } if found == text && index == received + 1 => {
                 received = index;
             }

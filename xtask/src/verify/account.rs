@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use common::line::Line;
-use common::replay::Progress;
+use common::replay::Replay;
 use common::rotation::{WORKERS_MAX, WorkerId, Workers};
 
 use super::balance::Balance;
@@ -49,26 +49,25 @@ impl Account {
 
     /// Of a session whose lines were in order so far; `text` is that of a submission whose count
     /// line was due.
-    pub(crate) fn resume(progress: &Progress<'_>, text: Option<String>) -> Self {
-        let mut account = Self::new(progress.workers);
-        account.submissions = progress.submissions;
-        account.messages = progress.messages;
+    pub(crate) fn resume(replay: &Replay, text: Option<String>) -> Self {
+        let at = replay.cursors();
+        let mut account = Self::new(at.workers());
+        account.submissions = at.submissions;
+        account.messages = at.messages;
         account.text = text;
-        for submission in progress.waiting() {
+        for submission in replay.waiting() {
             account.change(submission.text(), |balance| balance.expect(submission.count()));
         }
-        if let Some(first) = progress.waiting().next() {
+        if let Some(first) = replay.waiting().next() {
             // The submission's own count is a u32, so what is not above it is one, too.
-            let received =
-                u32::try_from(progress.received() - progress.base).unwrap_or(first.count());
+            let received = u32::try_from(replay.received() - at.base).unwrap_or(first.count());
             if received > 0 {
                 account.receive(first.text(), 1, received);
             }
         }
-        for (k, cell) in (1..).zip(&mut account.cells) {
-            let Ok(worker) = WorkerId::new(k) else { break };
-            cell.executed = progress.executed_by(worker);
-            if k <= progress.totals {
+        for (worker, cell) in WorkerId::all().zip(&mut account.cells) {
+            cell.executed = replay.executed_by(worker);
+            if u64::from(worker.get()) <= at.totals {
                 *cell = Cell { total: Some(cell.executed), totals: 1, ..*cell };
             }
         }

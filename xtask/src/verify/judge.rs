@@ -154,7 +154,7 @@ impl Judge {
                 }
                 _ => None,
             };
-            let account = Account::resume(&replay.progress(), text);
+            let account = Account::resume(replay, text);
             self.state = State::Damaged(Box::new(account), fault);
         }
     }
@@ -216,9 +216,7 @@ impl Judge {
 
 fn expected_by(fault: &ReplayFault) -> String {
     match fault {
-        ReplayFault::Unexpected { expected } | ReplayFault::Unfinished { expected } => {
-            expected.clone()
-        }
+        ReplayFault::Unexpected(expected) | ReplayFault::Unfinished(expected) => expected.clone(),
         ReplayFault::NotALine => fault.to_string(),
     }
 }

@@ -51,7 +51,7 @@ fn keep(partial: &mut Vec<u8>, part: &[u8]) {
 
 /// A line of the log's grammar, if it is one.
 pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
-    Line::parse_bytes(line).ok()
+    Line::parse_bytes(line)
 }
 
 #[cfg(test)]

@@ -58,8 +58,8 @@ pub(crate) fn submissions(log: &str) -> Vec<String> {
     let mut last = None;
     for line in log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         match Line::parse(line) {
-            Ok(Line::Client { text }) => last = Some(text),
-            Ok(Line::Count { count }) => {
+            Some(Line::Client { text }) => last = Some(text),
+            Some(Line::Count { count }) => {
                 found.extend(last.take().map(|text| format!("{text};{count}")));
             }
             _ => {}

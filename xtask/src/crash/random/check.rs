@@ -54,9 +54,9 @@ pub(in crate::crash) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Rea
             log.messages += summary.messages;
             log.sessions += 1;
         }
-        match std::str::from_utf8(line).map(Line::parse) {
-            Ok(Ok(Line::Client { text: of })) => text = Some(of),
-            Ok(Ok(Line::Count { count })) => {
+        match Line::parse_bytes(line) {
+            Some(Line::Client { text: of }) => text = Some(of),
+            Some(Line::Count { count }) => {
                 let text = text.take().unwrap_or_default();
                 let submission = Submission::new(text.as_bytes(), count);
                 log.submissions.push(submission.map_err(|error| place(&error))?);
