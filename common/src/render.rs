@@ -16,12 +16,16 @@ pub struct Limits {
     pub received: u64,
     /// `Executed` lines of the session's messages before this one.
     pub executed: u64,
-    /// Ring position and line where to stop, whatever else is ready.
-    pub stop: (u64, u64),
+    /// Ring position and line where to stop, whatever else is ready. Without one a transaction may end
+    /// anywhere, and a long run of lines may be one of its own, rendered in place.
+    pub stop: Option<(u64, u64)>,
+}
+
+impl Limits {
     /// No further line once so many bytes are rendered.
-    pub bytes: usize,
-    /// A long run of lines may be a transaction of its own, rendered in place.
-    pub runs: bool,
+    fn len(&self) -> usize {
+        self.stop.map_or(TRANSACTION_LEN, |_| usize::MAX)
+    }
 }
 
 /// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
@@ -36,7 +40,7 @@ pub struct Renderer {
     payload: Payload,
     bytes: Vec<u8>,
     received_run: ReceivedRun,
-    executed_run: Option<ExecutedRun>,
+    executed_run: ExecutedRun,
     /// The submission whose lines are being written, and where in the ring it begins.
     current: Option<(u64, Submission)>,
     wrote_received: bool,
@@ -48,9 +52,9 @@ enum Payload {
     /// In the renderer's own buffer.
     #[default]
     Bytes,
-    /// In a long run of `Received` lines.
-    Received(Range<usize>),
-    /// … of `Executed` lines.
+    /// So many in a long run of `Received` lines.
+    Received(usize),
+    /// In a long run of `Executed` lines.
     Executed(Range<usize>),
 }
 
@@ -65,10 +69,10 @@ impl Renderer {
     /// What was rendered since.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        match (&self.payload, &self.executed_run) {
-            (Payload::Received(range), _) => &self.received_run.bytes()[range.clone()],
-            (Payload::Executed(range), Some(run)) => &run.bytes()[range.clone()],
-            _ => &self.bytes,
+        match &self.payload {
+            Payload::Bytes => &self.bytes,
+            Payload::Received(len) => &self.received_run.bytes[..*len],
+            Payload::Executed(range) => &self.executed_run.bytes[range.clone()],
         }
     }
 
@@ -92,10 +96,10 @@ impl Renderer {
         limits: &Limits,
     ) -> Result<(), Error> {
         let mut more = true;
-        while more && at.head != at.tail && self.bytes.len() < limits.bytes {
+        while more && at.head != at.tail && self.bytes.len() < limits.len() {
             if self.current.as_ref().is_none_or(|(head, _)| *head != at.head) {
                 self.current = Some((at.head, ledger.read_submission(at.head)?));
-                self.received_run.clear();
+                self.received_run.rendered = None;
             }
             let Some((_, submission)) = &self.current else { break };
             let count = u64::from(submission.count());
@@ -106,7 +110,7 @@ impl Renderer {
             } else {
                 (2 * count, count.saturating_add(limits.executed.saturating_sub(at.base)))
             };
-            let stop = if limits.stop.0 == at.head { limits.stop.1 } else { u64::MAX };
+            let stop = limits.stop.filter(|stop| stop.0 == at.head).map_or(u64::MAX, |stop| stop.1);
             let to = end.min(ready).min(stop);
             if to <= at.line {
                 break;
@@ -114,7 +118,21 @@ impl Renderer {
             more = if at.line < count {
                 self.received_lines(at, to, limits)
             } else {
-                self.executed_lines(ledger, at, count, to, limits)?
+                let workers = at.workers();
+                let workers =
+                    workers.ok_or_else(|| ledger.damaged("it has lines but no workers"))?;
+                self.executed_run.render(workers, TRANSACTION_LEN);
+                let worker = workers.worker_of(at.base + at.line - count);
+                let room = limits.len().saturating_sub(self.bytes.len()).min(TRANSACTION_LEN);
+                let (range, lines) = self.executed_run.lines(worker, to - at.line, room);
+                let in_place = self.may_be_run(at, to, limits);
+                at.line += lines;
+                if in_place {
+                    self.payload = Payload::Executed(range);
+                } else {
+                    self.bytes.extend_from_slice(&self.executed_run.bytes[range]);
+                }
+                !in_place
             };
             if at.line == 2 * count {
                 at.head += record_len;
@@ -128,55 +146,29 @@ impl Renderer {
     /// Renders `Received` lines up to line `to`. Returns whether the transaction may have more.
     fn received_lines(&mut self, at: &mut Cursors, to: u64, limits: &Limits) -> bool {
         let Some((_, submission)) = &self.current else { return false };
+        let text = submission.text();
         self.wrote_received = true;
         // All of these are at most the count, which is a u32.
         let (first, mut last) = (at.line as u32 + 1, to as u32);
-        if limits.runs {
-            if self.bytes.is_empty()
-                && let Some((range, lines)) =
-                    self.received_run.blocks(submission.text(), first, last, limits.bytes)
-            {
-                self.payload = Payload::Received(range);
-                at.line += u64::from(lines);
-                return false;
-            }
-            // Up to where a run can begin.
-            let run_first = (first + 1).next_multiple_of(ReceivedRun::BLOCK_LINES_MAX);
-            if u64::from(run_first) + RUN_LINES_MIN <= to {
-                last = run_first - 1;
-            }
+        if self.may_be_run(at, to, limits)
+            && let Some((len, lines)) = self.received_run.blocks(text, first, last, TRANSACTION_LEN)
+        {
+            self.payload = Payload::Received(len);
+            at.line += u64::from(lines);
+            return false;
         }
-        let text = submission.text();
-        at.line = line::append_received(&mut self.bytes, text, first, last, limits.bytes).into();
+        // Up to where a run can begin.
+        let run_first = (first + 1).next_multiple_of(ReceivedRun::BLOCK_LINES_MAX);
+        if limits.stop.is_none() && u64::from(run_first) + RUN_LINES_MIN <= to {
+            last = run_first - 1;
+        }
+        at.line = line::append_received(&mut self.bytes, text, first, last, limits.len()).into();
         at.line == to
     }
 
-    /// Renders `Executed` lines up to line `to`. Returns whether the transaction may have more.
-    fn executed_lines(
-        &mut self,
-        ledger: &Ledger,
-        at: &mut Cursors,
-        count: u64,
-        to: u64,
-        limits: &Limits,
-    ) -> Result<bool, Error> {
-        let workers = at.workers().ok_or_else(|| ledger.damaged("it has lines but no workers"))?;
-        let run = match &mut self.executed_run {
-            Some(run) if run.workers() == workers => run,
-            other => other.insert(ExecutedRun::new(workers, TRANSACTION_LEN)),
-        };
-        let worker = workers.worker_of(at.base + at.line - count);
-        if limits.runs && self.bytes.is_empty() && to - at.line >= RUN_LINES_MIN {
-            let (range, lines) = run.lines(worker, to - at.line, limits.bytes);
-            self.payload = Payload::Executed(range);
-            at.line += lines;
-            return Ok(false);
-        }
-        let room = limits.bytes.saturating_sub(self.bytes.len()).min(TRANSACTION_LEN);
-        let (range, lines) = run.lines(worker, to - at.line, room);
-        self.bytes.extend_from_slice(&run.bytes()[range]);
-        at.line += lines;
-        Ok(true)
+    /// Whether the lines up to line `to` are enough for a transaction of their own, rendered in place.
+    fn may_be_run(&self, at: &Cursors, to: u64, limits: &Limits) -> bool {
+        limits.stop.is_none() && self.bytes.is_empty() && to - at.line >= RUN_LINES_MIN
     }
 
     /// Renders totals, so many with those that are written, and moves the cursors over them.
@@ -201,19 +193,13 @@ impl Renderer {
         }
         let mut at = *from;
         at.workers = to.workers;
-        let limits = Limits {
-            received: u64::MAX,
-            executed: u64::MAX,
-            stop: (to.head, to.line),
-            bytes: usize::MAX,
-            runs: false,
-        };
-        self.lines(ledger, &mut at, &limits)?;
+        let stop = Some((to.head, to.line));
+        self.lines(ledger, &mut at, &Limits { received: u64::MAX, executed: u64::MAX, stop })?;
         self.totals(&mut at, to.totals);
-        let arrived = (at.head, at.base, at.line, at.totals)
-            == (to.head, to.base, to.line, to.totals)
-            && position == to.tail;
-        if !arrived || to.log_len.checked_sub(from.log_len) != Some(self.bytes.len() as u64) {
+        at.tail = position;
+        let places = |at: &Cursors| (at.tail, at.head, at.base, at.line, at.totals);
+        let len = to.log_len.checked_sub(from.log_len);
+        if places(&at) != places(to) || len != Some(self.bytes.len() as u64) {
             return Err(ledger.damaged("its pending transaction contradicts itself"));
         }
         Ok(())

@@ -10,33 +10,30 @@ use crate::line::{self, BEHIND_INDEX_LEN, Line};
 use crate::rotation::{WorkerId, Workers};
 
 /// The `Executed` lines of workers 1..=N, turn after turn.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ExecutedRun {
-    workers: Workers,
-    bytes: Vec<u8>,
+    /// Whose lines are rendered.
+    workers: Option<Workers>,
+    /// All that is rendered.
+    pub bytes: Vec<u8>,
     /// Where each of the first turn's lines begins, and where the second turn does.
     starts: Vec<usize>,
 }
 
 impl ExecutedRun {
-    /// Renders as many turns as give `len` bytes from any line on.
-    #[must_use]
-    pub fn new(workers: Workers, len: usize) -> Self {
-        let mut bytes = Vec::new();
-        let mut starts = vec![0];
-        for worker in workers.ids() {
-            line::append(&mut bytes, Line::Executed { worker });
-            starts.push(bytes.len());
+    /// Renders as many turns of N workers as give `len` bytes from any line on, if it has not yet.
+    pub fn render(&mut self, workers: Workers, len: usize) {
+        if self.workers == Some(workers) {
+            return;
         }
-        let turn_len = bytes.len();
-        let bytes = bytes.repeat(len / turn_len + 2);
-        Self { workers, bytes, starts }
-    }
-
-    /// Whose lines these are.
-    #[must_use]
-    pub fn workers(&self) -> Workers {
-        self.workers
+        let mut turn = Vec::new();
+        self.starts = vec![0];
+        for worker in workers.ids() {
+            line::append(&mut turn, Line::Executed { worker });
+            self.starts.push(turn.len());
+        }
+        self.bytes = turn.repeat(len / turn.len() + 2);
+        self.workers = Some(workers);
     }
 
     /// Up to `count` lines, beginning with `worker`'s, as many as fit into `len_max` bytes but at least
@@ -54,109 +51,71 @@ impl ExecutedRun {
         let end = usize::try_from(count).map_or(end, |count| end.min(first.saturating_add(count)));
         (start(first)..start(end), (end - first) as u64)
     }
-
-    /// All that is rendered.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// Consecutive `Received` lines of one text, in blocks of 10, 100 or 1000 that share their leading
 /// digits.
 #[derive(Debug, Default)]
 pub struct ReceivedRun {
-    bytes: Vec<u8>,
-    /// What is rendered in `bytes`.
-    rendered: Option<Rendered>,
+    /// What was rendered last.
+    pub bytes: Vec<u8>,
+    /// Bytes of each line in it, lines of each block, and blocks; nothing once another text comes.
+    pub rendered: Option<(usize, u32, usize)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rendered {
-    line_len: usize,
-    /// Digits of each index, and how many of them change within a block.
-    digits: u32,
-    trailing: u32,
-    blocks: usize,
-}
-
-/// The part of a line that is overwritten at once: the leading digits, and what precedes them.
+/// The part of a line that is overwritten at once: the leading digits, of which there are at most 8, and
+/// what precedes them.
 const WINDOW_LEN: usize = 8;
 
 impl ReceivedRun {
     /// Any block begins at a multiple of this.
     pub const BLOCK_LINES_MAX: u32 = 1000;
 
-    /// Another text comes: forget what is rendered.
-    pub fn clear(&mut self) {
-        self.rendered = None;
-    }
-
     /// Renders the lines of messages `first` to at most `last` that fill whole blocks, and returns
-    /// where they stand in [`ReceivedRun::bytes`] and how many they are. Nothing if `first` does not
-    /// begin a block, or a block has more than `len_max` bytes or goes beyond `last`.
+    /// how many bytes and how many lines these are. Nothing if `first` does not begin a block, or it goes
+    /// beyond `last`. A block has at most `len_max` bytes, and as many lines as give no more.
     pub fn blocks(
         &mut self,
         text: &str,
         first: u32,
         last: u32,
         len_max: usize,
-    ) -> Option<(Range<usize>, u32)> {
-        if !first.is_multiple_of(10) || last - first < 9 {
-            return None;
-        }
-        let digits = first.ilog10() + 1;
+    ) -> Option<(usize, u32)> {
         let mut line = Vec::new();
         line::append(&mut line, Line::Received { text, index: first });
         let line_len = line.len();
-        let trailing = (1..=3).rev().find(|&trailing| {
-            let lines = 10u32.pow(trailing);
-            trailing < digits
-                && digits - trailing <= WINDOW_LEN as u32
-                && first.is_multiple_of(lines)
-                && lines as usize * line_len <= len_max
-                && last - first >= lines - 1
-        })?;
-        let block_lines = 10u32.pow(trailing);
+        let block_lines = [Self::BLOCK_LINES_MAX, 100, 10]
+            .into_iter()
+            .find(|&lines| lines as usize * line_len <= len_max)
+            .filter(|&lines| first.is_multiple_of(lines) && last - first >= lines - 1)?;
         let block_len = block_lines as usize * line_len;
-        // Lines that have the same number of digits, and are wanted.
-        let lines = (last - first + 1).min(10u32.saturating_pow(digits) - first);
-        let blocks = (lines / block_lines) as usize;
-        let blocks = blocks.min(len_max / block_len);
-        let wanted = Rendered { line_len, digits, trailing, blocks: len_max / block_len };
-        if self.rendered != Some(wanted) {
+        let blocks_max = len_max / block_len;
+        let wanted = Some((line_len, block_lines, blocks_max));
+        if self.rendered != wanted {
             // Every block gets the first one's leading digits: those are overwritten below.
+            let block_last = first + block_lines - 1;
             self.bytes.clear();
-            line::append_received(
-                &mut self.bytes,
-                text,
-                first,
-                first + block_lines - 1,
-                usize::MAX,
-            );
-            self.bytes = self.bytes.repeat(wanted.blocks);
-            self.rendered = Some(wanted);
+            line::append_received(&mut self.bytes, text, first, block_last, usize::MAX);
+            self.bytes = self.bytes.repeat(blocks_max);
+            self.rendered = wanted;
         }
-        let window_end = line_len - BEHIND_INDEX_LEN - trailing as usize;
-        for (number, block) in self.bytes.chunks_exact_mut(block_len).take(blocks).enumerate() {
-            let mut index = (first / block_lines) as usize + number;
-            let mut window: [u8; WINDOW_LEN] =
-                std::array::from_fn(|i| line[window_end - WINDOW_LEN + i]);
-            for digit in window.iter_mut().rev().take((digits - trailing) as usize) {
-                *digit = b'0' + (index % 10) as u8;
-                index /= 10;
-            }
+        // Lines that have the same number of digits, and are wanted.
+        let lines = (last - first + 1).min(10u32.saturating_pow(first.ilog10() + 1) - first);
+        let blocks = blocks_max.min((lines / block_lines) as usize);
+        let trailing = block_lines.ilog10() as usize;
+        let window_at = line_len - BEHIND_INDEX_LEN - trailing - WINDOW_LEN;
+        let mut window = [0; WINDOW_LEN];
+        let rendered = self.bytes.chunks_exact_mut(block_len).take(blocks);
+        for (index, block) in (first..).step_by(block_lines as usize).zip(rendered) {
+            line.clear();
+            // The window does not reach back to the text.
+            line::append(&mut line, Line::Received { text: "", index });
+            window.copy_from_slice(&line[window_at - text.len()..][..WINDOW_LEN]);
             for line in block.chunks_exact_mut(line_len) {
-                line[window_end - WINDOW_LEN..window_end].copy_from_slice(&window);
+                line[window_at..][..WINDOW_LEN].copy_from_slice(&window);
             }
         }
-        Some((0..blocks * block_len, blocks as u32 * block_lines))
-    }
-
-    /// What was rendered last.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        Some((blocks * block_len, blocks as u32 * block_lines))
     }
 }
 
@@ -172,9 +131,10 @@ mod tests {
         fn executed_runs_equal_formatted_lines(n in 1..=WORKERS_MAX, start in 0..1000u64,
                                                count in 1..2000u64, len_max in 0..40_000usize) {
             let workers = Workers::new(n).unwrap();
-            let run = ExecutedRun::new(workers, 40_000);
+            let mut run = ExecutedRun::default();
+            run.render(workers, 40_000);
             let (range, lines) = run.lines(workers.worker_of(start), count, len_max);
-            let bytes = &run.bytes()[range];
+            let bytes = &run.bytes[range];
             let mut formatted = Vec::new();
             for message in start..start + lines {
                 line::append(&mut formatted, Line::Executed { worker: workers.worker_of(message) });
@@ -196,13 +156,13 @@ mod tests {
             let mut run = ReceivedRun::default();
             for (first, count, len_max) in runs {
                 let first = (first / 10u32.pow(shift) * 10).max(1);
-                if let Some((range, lines)) = run.blocks(&text, first, first + count, len_max) {
+                if let Some((len, lines)) = run.blocks(&text, first, first + count, len_max) {
                     let mut formatted = Vec::new();
                     for index in first..first + lines {
                         line::append(&mut formatted, Line::Received { text: &text, index });
                     }
-                    prop_assert!(run.bytes()[range.clone()] == formatted, "{first} {lines}");
-                    prop_assert!(lines > 0 && lines <= count + 1 && range.len() <= len_max);
+                    prop_assert!(run.bytes[..len] == formatted, "{first} {lines}");
+                    prop_assert!(lines > 0 && lines <= count + 1 && len <= len_max);
                 }
             }
         }

@@ -99,8 +99,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
         }
         // What is executed was received. Any other number is damage, which the balancer mends.
         let received = ledger.received().clamp(executed, next.messages);
-        let limits =
-            Limits { received, executed, stop: (next.tail, 0), bytes: TRANSACTION_LEN, runs: true };
+        let limits = Limits { received, executed, stop: None };
         renderer.lines(ledger, &mut next, &limits)?;
         if ledger.are_totals_ready(&self.at) {
             renderer.totals(&mut next, self.at.workers);
