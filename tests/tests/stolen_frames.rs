@@ -154,7 +154,7 @@ fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     message.set_kind(KIND_FRAME);
     let mut forged = FrameWriter::new(message.bytes_mut(), ledger.session(), 1);
     forged.push(b"forged", 0, 1, 1, 5).unwrap();
-    let len = forged.len();
+    let len = forged.finish();
     let queue = sandbox.queues()[0];
     queue.try_send(&message, len).unwrap();
     // Behind it, so that it is done with.
