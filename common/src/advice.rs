@@ -10,9 +10,13 @@ use crate::instance::LOG_NAME;
 use crate::rotation::Workers;
 
 /// The path of the log, in a message.
-pub const LOG: Advice = Advice::Log;
+pub const LOG: Advice = Advice(|| quoted(&dir().unwrap_or(Path::new("")).join(LOG_NAME)));
 /// The command that sets a session aside.
-pub const FRESH: Advice = Advice::Fresh;
+pub const FRESH: Advice = Advice(|| {
+    let workers = GIVEN.get().and_then(|(_, workers)| *workers);
+    let n = workers.map_or("N".to_owned(), |workers| workers.to_string());
+    command("loadbalancer", format_args!("--fresh {n}"))
+});
 
 /// The directory, unless it is the current one; and N, where the process knows it.
 static GIVEN: OnceLock<(Option<PathBuf>, Option<Workers>)> = OnceLock::new();
@@ -31,43 +35,26 @@ fn dir() -> Option<&'static Path> {
 /// A command for the directory.
 #[must_use]
 pub fn command(program: &str, args: impl Display) -> String {
-    match dir().map(quoted) {
-        Some(dir) => format!("{program} --dir {dir} {args}"),
-        None => format!("{program} {args}"),
-    }
+    let dir = dir().map_or_else(String::new, |dir| format!(" --dir {}", quoted(dir)));
+    format!("{program}{dir} {args}")
 }
 
 /// What is written in a message's place for it.
 #[derive(Clone, Copy, Debug)]
-pub enum Advice {
-    /// See [`LOG`].
-    Log,
-    /// See [`FRESH`].
-    Fresh,
-}
+pub struct Advice(fn() -> String);
 
 impl Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, dir()) {
-            (Self::Log, None) => f.write_str(LOG_NAME),
-            (Self::Log, Some(dir)) => f.write_str(&quoted(&dir.join(LOG_NAME))),
-            (Self::Fresh, _) => {
-                let workers = GIVEN.get().and_then(|(_, workers)| *workers);
-                let n = workers.map_or("N".to_owned(), |workers| workers.to_string());
-                f.write_str(&command("loadbalancer", format!("--fresh {n}")))
-            }
-        }
+        f.write_str(&self.0())
     }
 }
 
 /// A path as one word for a shell, and as no option for a program.
 fn quoted(path: &Path) -> String {
-    if path.as_os_str().as_bytes().starts_with(b"-") {
-        return quoted(&Path::new(".").join(path));
-    }
     let bytes = path.as_os_str().as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(byte);
     match path.to_str() {
+        _ if bytes.starts_with(b"-") => quoted(&Path::new(".").join(path)),
         Some(text) if bytes.iter().all(is_plain) => text.to_owned(),
         Some(text) if !text.contains(char::is_control) => {
             format!("'{}'", text.replace('\'', r"'\''"))

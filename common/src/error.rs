@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::advice::{FRESH, LOG, command};
-use crate::layout::Layout;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
 /// balancer's second.
@@ -25,24 +24,15 @@ pub mod exit {
 }
 
 /// Every error that a process of ours ends with.
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The instance's directory.
     #[error("{}: {source}; give a directory that exists and that you may write, with --dir", path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Directory { path: PathBuf, source: io::Error },
     /// The log cannot be opened, or should not be.
     #[error("{}: {why}", path.display())]
-    LogRefused {
-        /// Which.
-        path: PathBuf,
-        /// Why, and what to do.
-        why: String,
-    },
+    LogRefused { path: PathBuf, why: String },
     /// The log's path names another file than the session's, or none.
     #[error(
         "{LOG} was renamed, removed or replaced while its session is unfinished; put it back and start \
@@ -54,27 +44,16 @@ pub enum Error {
         "{LOG} has {len} bytes, but {written} were written: it was truncated; put the missing bytes back \
          and start again, or set the session aside with `{FRESH}`. Nothing was written"
     )]
-    LogTruncated {
-        /// Bytes that it has.
-        len: u64,
-        /// Bytes that it should have.
-        written: u64,
-    },
+    LogTruncated { len: u64, written: u64 },
     /// Somebody else's bytes are in the log.
     #[error(
         "another program wrote to {LOG} from byte {at} on; take that out (`truncate -s {at} {LOG}`) and \
          start again, or set the session aside with `{FRESH}`. Nothing was written over"
     )]
-    LogForeign {
-        /// Where these bytes begin.
-        at: u64,
-    },
+    LogForeign { at: u64 },
     /// Writing the log failed; what was begun has been taken back.
-    #[error("{LOG} cannot be written: {source}{}", room(source))]
-    LogWrite {
-        /// Why.
-        source: io::Error,
-    },
+    #[error("{LOG} cannot be written: {0}{hint}", hint = hint("write", errno(.0)))]
+    LogWrite(io::Error),
     /// Writing the log failed, and what was begun cannot be taken back.
     #[error(
         "{LOG} cannot be written: {0}; what was begun cannot be taken back, and is completed by whoever \
@@ -87,12 +66,7 @@ pub enum Error {
          another IPC namespace, or somebody added them. If they are to count, remove this ledger (`ipcrm -m \
          {segment}`) and start again: the session is then read back from {LOG}. Nothing was written over"
     )]
-    LogContinued {
-        /// Where these lines begin.
-        at: u64,
-        /// The ledger's segment.
-        segment: i32,
-    },
+    LogContinued { at: u64, segment: i32 },
     /// Somebody uses the log from where his IPC objects cannot be seen.
     #[error(
         "{LOG} is in use {0}: what is there cannot be reached from here; run all processes of a directory \
@@ -110,46 +84,21 @@ pub enum Error {
         "{LOG} cannot be read back: {why}; mend it (`cargo xtask verify {LOG}` shows the line), or set it aside \
          with `{FRESH}`"
     )]
-    LogUnreadable {
-        /// What is wrong where.
-        why: String,
-    },
+    LogUnreadable { why: String },
     /// A call on an IPC object failed.
     #[error("{object}: {call}: {}{}", source.desc(), hint(call, *source))]
-    Ipc {
-        /// Which object.
-        object: String,
-        /// Which system call.
-        call: &'static str,
-        /// Why.
-        source: Errno,
-    },
+    Ipc { object: String, call: &'static str, source: Errno },
     /// All keys that this directory may use are taken by others.
-    #[error(
-        "all {tries} keys for the {object} of this directory are used by other programs; see `ipcs`"
-    )]
-    KeysTaken {
-        /// Which kind of object.
-        object: &'static str,
-        /// Keys tried.
-        tries: u32,
-    },
+    #[error("all {tries} keys for the {object} of this directory are used by others; see `ipcs`")]
+    KeysTaken { object: &'static str, tries: u32 },
     /// Shared memory holds what none of our processes writes.
     #[error(
         "the ledger (shared memory segment {segment}) is damaged: {why}; remove it (`ipcrm -m {segment}`) and \
          start again: the session is then rebuilt from {LOG}"
     )]
-    Damaged {
-        /// The segment's id.
-        segment: i32,
-        /// What is wrong.
-        why: &'static str,
-    },
+    Damaged { segment: i32, why: &'static str },
     /// The segment was removed by somebody else.
-    #[error(
-        "the ledger (shared memory) was removed by another program; start again: the session is then \
-         rebuilt from {LOG}"
-    )]
+    #[error("the ledger was removed by another program; start again: it is rebuilt from {LOG}")]
     LedgerRemoved,
     /// The session ended while somebody still wanted something of it.
     #[error("the session has ended")]
@@ -166,77 +115,44 @@ pub enum Error {
          `{}`, or set it aside with `{FRESH}`",
         command("loadbalancer", session)
     )]
-    OtherWorkers {
-        /// The session's.
-        session: u32,
-        /// The command's.
-        asked: u32,
-    },
+    OtherWorkers { session: u32, asked: u32 },
     /// A worker number beyond the session's.
     #[error("worker {worker} is not needed: this session is shared by workers 1 to {workers}")]
-    NoSuchWorker {
-        /// Its number.
-        worker: u32,
-        /// The session's.
-        workers: u32,
-    },
+    NoSuchWorker { worker: u32, workers: u32 },
     /// A queue is too small for any frame.
     #[error(
         "the message queue takes only {bytes_max} bytes and a frame needs {needed}; raise kernel.msgmnb and kernel.msgmax"
     )]
-    QueueTooSmall {
-        /// Its limit.
-        bytes_max: u64,
-        /// The smallest frame.
-        needed: usize,
-    },
+    QueueTooSmall { bytes_max: u64, needed: usize },
     /// A worker cannot be started, or does not stay.
     #[error("worker {worker}: {why}")]
-    Worker {
-        /// Its number.
-        worker: u32,
-        /// What happened.
-        why: String,
-    },
+    Worker { worker: u32, why: String },
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
+    System { what: &'static str, source: io::Error },
 }
 
 /// What to do. The limits are those of `sysctl(8)`, as `ipcs -l` lists them.
-/// What helps where there is no room.
-fn room(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => "; make room",
-        Some(libc::EFBIG) => "; raise the file size limit (ulimit -f)",
+fn hint(call: &str, error: Errno) -> &'static str {
+    match (call, error) {
+        ("write", Errno::ENOSPC | Errno::EDQUOT) => "; make room",
+        ("write", Errno::EFBIG) => "; raise the file size limit (ulimit -f)",
+        ("shmget", Errno::EINVAL) => "; it needs about 1 MiB: `sysctl -w kernel.shmmax=2097152`",
+        ("shmget", Errno::ENOSPC) => {
+            "; the system has no more shared memory: remove unused segments (`ipcs -m`, `ipcrm -m ID`) or raise \
+             kernel.shmmni (how many) and kernel.shmall (pages of all)"
+        }
+        ("msgget", Errno::ENOSPC) => {
+            "; there are no more message queues: remove unused ones (`ipcs -q`, `ipcrm -q ID`) or raise kernel.msgmni"
+        }
+        (_, Errno::ENOMEM) => "; the system has no memory left for it",
         _ => "",
     }
 }
 
-fn hint(call: &str, error: Errno) -> String {
-    match (call, error) {
-        ("shmget", Errno::EINVAL) => {
-            let needed = size_of::<Layout>();
-            format!("; it needs {needed} bytes: `sysctl -w kernel.shmmax={needed}`, or more")
-        }
-        ("shmget", Errno::ENOSPC) => {
-            "; the system has no more shared memory: remove unused segments (`ipcs -m`, `ipcrm -m ID`) or raise \
-             kernel.shmmni (how many) and kernel.shmall (pages of all)"
-                .to_owned()
-        }
-        ("msgget", Errno::ENOSPC) => {
-            "; the system has no more message queues: remove unused ones (`ipcs -q`, `ipcrm -q ID`) or raise \
-             kernel.msgmni"
-                .to_owned()
-        }
-        (_, Errno::ENOMEM) => "; the system has no memory left for it".to_owned(),
-        _ => String::new(),
-    }
+/// What the system said, if it was the system.
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 /// For mapping errors of the system: `.map_err(Error::system("fork"))`.
@@ -253,14 +169,14 @@ impl Error {
 
     /// The same of what another process had begun: nothing of this one's own is unclear.
     pub(crate) fn of_another(self) -> Self {
-        if let Self::LogUnclear(source) = self { Self::LogWrite { source } } else { self }
+        if let Self::LogUnclear(why) = self { Self::LogWrite(why) } else { self }
     }
 
     /// The file system is full, or the user's quota on it is used up: waiting may help.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        matches!(self, Self::LogWrite { source } | Self::LogUnclear(source)
-            if matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)))
+        matches!(self, Self::LogWrite(why) | Self::LogUnclear(why)
+            if matches!(errno(why), Errno::ENOSPC | Errno::EDQUOT))
     }
 
     /// The exit code that tells the kind of trouble.
@@ -297,11 +213,9 @@ pub fn write_line(line: &str) {
 /// The end of every `main`: prints the error, if any, and turns the outcome into an exit code.
 #[must_use]
 pub fn report(program: &str, outcome: Result<u8, Error>) -> ExitCode {
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            crate::tell!("{program}: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    let code = outcome.unwrap_or_else(|error| {
+        crate::tell!("{program}: {error}");
+        error.exit_code()
+    });
+    code.into()
 }

@@ -187,7 +187,7 @@ fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, 
         );
         log_file::refused(instance.directory(), LOG_NAME, why)
     })?;
-    log.write_all(&rest).map_err(|source| Error::LogWrite { source })?;
+    log.write_all(&rest).map_err(Error::LogWrite)?;
     history::read(log, log_len + rest.len() as u64)
 }
 

@@ -151,7 +151,7 @@ impl Journal<'_> {
                 if log.set_len(from.log_len).is_err() && !is_as_before() {
                     return Err(Error::LogUnclear(why));
                 }
-                Error::LogWrite { source: why }
+                Error::LogWrite(why)
             }
         };
         self.ledger.withdraw();
