@@ -1,5 +1,8 @@
 //! How far a session has come: the state before and after each transaction.
 
+use serde::Serialize;
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::layout::RING_LEN;
 use crate::rotation::{WORKERS_MAX, Workers};
 use crate::steps::State;
@@ -9,7 +12,8 @@ pub const NUMBERS: usize = 10;
 
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
 /// submissions; `head`, `base` and `line` say how many of them are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromBytes, IntoBytes)]
+#[repr(C)]
 pub struct Cursors {
     /// Bytes of `sistem.log`.
     pub log_len: u64,
@@ -35,46 +39,22 @@ pub struct Cursors {
 
 impl Cursors {
     pub(crate) fn numbers(self) -> State {
-        [
-            self.log_len,
-            self.tail,
-            self.submissions,
-            self.messages,
-            self.head,
-            self.base,
-            self.line,
-            self.totals,
-            self.workers,
-            self.closing,
-        ]
+        zerocopy::transmute!(self)
     }
 
     /// The numbers are allegations: what contradicts itself is refused.
     pub(crate) fn from_numbers(numbers: State) -> Result<Self, &'static str> {
-        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
-            numbers;
-        let sound = head <= tail
-            && tail - head <= RING_LEN
-            && head % 8 == 0
-            && tail % 8 == 0
-            && base <= messages
-            && submissions <= messages
-            && workers <= u64::from(WORKERS_MAX)
-            && (totals <= workers || workers == 0)
-            && closing <= 1;
-        let cursors = Self {
-            log_len,
-            tail,
-            submissions,
-            messages,
-            head,
-            base,
-            line,
-            totals,
-            workers,
-            closing,
-        };
-        if sound { Ok(cursors) } else { Err("its cursors contradict each other") }
+        let it: Self = zerocopy::transmute!(numbers);
+        let sound = it.head <= it.tail
+            && it.tail - it.head <= RING_LEN
+            && it.head.is_multiple_of(8)
+            && it.tail.is_multiple_of(8)
+            && it.base <= it.messages
+            && it.submissions <= it.messages
+            && it.workers <= u64::from(WORKERS_MAX)
+            && (it.totals <= it.workers || it.workers == 0)
+            && it.closing <= 1;
+        if sound { Ok(it) } else { Err("its cursors contradict each other") }
     }
 
     /// N, once a load balancer has come.

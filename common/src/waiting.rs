@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,12 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// One for the whole process. To close one takes the kernel some 15 ms (measured), in which nothing would be done
 /// for the session that was waited for; to remove a watch from it takes none.
-static INOTIFY: OnceLock<Option<Inotify>> = OnceLock::new();
-
-fn inotify() -> Option<&'static Inotify> {
-    let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
-    INOTIFY.get_or_init(|| Inotify::init(flags).ok()).as_ref()
-}
+static INOTIFY: LazyLock<Option<Inotify>> =
+    LazyLock::new(|| Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok());
 
 /// Wakes when something happens to a log.
 #[derive(Debug)]
@@ -39,10 +35,8 @@ impl Watch {
         let all = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
         // The file that is open, whatever its path names by now.
         let path = format!("/proc/self/fd/{}", log.as_raw_fd());
-        let watch = |inotify: &'static Inotify| {
-            inotify.add_watch(path.as_str(), all).ok().map(|watch| (inotify, watch))
-        };
-        Self(inotify().and_then(watch))
+        let watch = |inotify: &'static Inotify| inotify.add_watch(path.as_str(), all).ok();
+        Self(INOTIFY.as_ref().and_then(|inotify| Some((inotify, watch(inotify)?))))
     }
 
     /// Waits until something has happened since the last call, for a signal, or for the time limit.
@@ -53,13 +47,12 @@ impl Watch {
         };
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         let polled = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout);
-        match polled {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(Error::system("poll")(error)),
-        }
         // What it was is seen by looking; EAGAIN says that it was nothing. Once: more may come all the time.
         let _ = inotify.read_events();
-        Ok(())
+        match polled {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(Error::system("poll")(error)),
+        }
     }
 }
 
