@@ -161,7 +161,7 @@ impl<'a> Journal<'a> {
     /// there is nothing to write. A log that is longer may just be written to; if nobody does, it is judged
     /// under the lock.
     pub fn check(&mut self) -> Result<(), Error> {
-        self.ledger.header()?;
+        self.ledger.identity()?;
         let at = self.cursors()?;
         self.head = None; // what was right may be damaged since
         if !at.all_logged() {

@@ -40,8 +40,8 @@ use std::mem::offset_of;
 use crate::bell::Bell;
 use crate::cell::Cell;
 use crate::ring::Ring;
-use crate::steps::{Slot, Steps};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::steps::Steps;
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 
 /// "PIPIPLB" and version 3.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x03");
@@ -49,18 +49,14 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x03");
 pub const CELLS: usize = 256;
 /// Bytes of accepted submissions that the ledger holds.
 pub const RING_LEN: u64 = 1 << 20;
-/// Bytes of the directory's path that it remembers.
-pub const PATH_LEN: usize = 64;
 
 /// See the diagram.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Layout {
     pub(crate) magic: AtomicU64,
-    pub(crate) session: AtomicU64,
-    pub(crate) directory: [AtomicU64; 3],
-    pub(crate) log: [AtomicU64; 3],
-    pub(crate) sum: AtomicU64,
+    /// Session, directory, log and sum.
+    pub(crate) header: [AtomicU64; 8],
     pub(crate) received: AtomicU64,
     pub(crate) doorbell: Bell,
     pub(crate) space: Bell,
@@ -68,38 +64,57 @@ pub struct Layout {
     pub(crate) wanted: AtomicU32,
     reserved: [AtomicU64; 3],
     pub(crate) steps: Steps,
-    pub(crate) path: [AtomicU64; PATH_LEN / 8],
+    pub(crate) path: [AtomicU8; 64],
     pub(crate) cells: [Cell; CELLS],
     pub(crate) ring: Ring<{ RING_LEN as usize / 8 }>,
 }
 
 const _: () = {
     assert!(usize::BITS == 64);
-    assert!(offset_of!(Layout, session) == 8);
-    assert!(offset_of!(Layout, directory) == 16);
-    assert!(offset_of!(Layout, log) == 40);
-    assert!(offset_of!(Layout, sum) == 64);
-    assert!(offset_of!(Layout, received) == 72);
-    assert!(offset_of!(Layout, doorbell) == 80);
-    assert!(offset_of!(Layout, space) == 88);
-    assert!(offset_of!(Layout, watched) == 96);
-    assert!(offset_of!(Layout, wanted) == 100);
-    assert!(offset_of!(Layout, steps) + offset_of!(Steps, committed) == 128);
-    assert!(offset_of!(Layout, steps) + offset_of!(Steps, finished) == 136);
-    assert!(offset_of!(Layout, steps) + offset_of!(Steps, slots) == 192);
+    assert!(offset_of!(Layout, steps) == 128);
     assert!(offset_of!(Layout, path) == 448);
     assert!(offset_of!(Layout, cells) == 512);
     assert!(offset_of!(Layout, ring) == 16_896);
     assert!(size_of::<Layout>() == 16_896 + RING_LEN as usize);
-    assert!(size_of::<Slot>() == 128);
     assert!(size_of::<Cell>() == 64);
-    assert!(offset_of!(Cell, executed_again) == 8);
-    assert!(offset_of!(Cell, wake_at) == 16);
-    assert!(offset_of!(Cell, generation) == 24);
-    assert!(offset_of!(Cell, queue) == 28);
-    assert!(offset_of!(Cell, finished) == 32);
-    assert!(size_of::<Bell>() == 8);
+    assert!(size_of::<Layout>() < 2 << 20, "what error.rs advises to give to kernel.shmmax");
     // Positions are counted on and wrapped by a remainder.
     assert!(RING_LEN.is_power_of_two());
     assert!(CELLS == crate::rotation::WORKERS_MAX as usize);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_laid_out_as_the_diagram_says() {
+        let head = [
+            offset_of!(Layout, header),
+            offset_of!(Layout, received),
+            offset_of!(Layout, doorbell),
+            offset_of!(Layout, space),
+            offset_of!(Layout, watched),
+            offset_of!(Layout, wanted),
+        ];
+        assert_eq!(head, [8, 72, 80, 88, 96, 100]);
+        let steps = [
+            offset_of!(Steps, committed),
+            offset_of!(Steps, finished),
+            offset_of!(Steps, slots),
+            size_of::<Steps>(),
+        ];
+        assert_eq!(steps, [0, 8, 64, 64 + 2 * 128]);
+        let cell = [
+            offset_of!(Cell, executed),
+            offset_of!(Cell, executed_again),
+            offset_of!(Cell, wake_at),
+            offset_of!(Cell, generation),
+            offset_of!(Cell, queue),
+            offset_of!(Cell, finished),
+        ];
+        assert_eq!(cell, [0, 8, 16, 24, 28, 32]);
+        let bell = [offset_of!(Bell, word), offset_of!(Bell, sleeping), size_of::<Bell>()];
+        assert_eq!(bell, [0, 4, 8]);
+    }
+}

@@ -15,12 +15,12 @@ use crate::cell::Cell;
 use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
-use crate::fence::shared_memory::{self, Segment};
-use crate::layout::{Layout, MAGIC, PATH_LEN, RING_LEN};
+use crate::fence::shared_memory;
+use crate::layout::{MAGIC, RING_LEN};
 use crate::ring;
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::{Submission, TEXT_LEN_MAX};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
 /// Which directory and which log a ledger belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,29 +31,10 @@ pub struct Identity {
     pub log: [u64; 3],
 }
 
-/// An attached ledger.
-#[derive(Debug)]
-pub struct Ledger {
-    segment: Segment,
-}
+/// An attached ledger: a segment of which the caller has checked owner and mode.
+pub use crate::fence::shared_memory::Segment as Ledger;
 
 impl Ledger {
-    /// Takes a segment that the caller has checked for owner, mode and size.
-    #[must_use]
-    pub fn new(segment: Segment) -> Self {
-        Self { segment }
-    }
-
-    pub(crate) fn layout(&self) -> &Layout {
-        self.segment.layout()
-    }
-
-    /// The segment's id.
-    #[must_use]
-    pub fn segment_id(&self) -> i32 {
-        self.segment.id()
-    }
-
     /// What to say of bytes in it that none of ours writes.
     #[must_use]
     pub fn damaged(&self, why: &'static str) -> Error {
@@ -62,11 +43,8 @@ impl Ledger {
 
     /// Whether the segment was removed, and lives on only until all have detached it.
     pub fn is_removed(&self) -> Result<bool, Error> {
-        shared_memory::is_removed(self.segment_id()).map_err(|source| Error::Ipc {
-            object: format!("ledger (segment {})", self.segment_id()),
-            call: "shmctl",
-            source,
-        })
+        let object = format_args!("ledger (segment {})", self.segment_id());
+        shared_memory::is_removed(self.segment_id()).map_err(Error::ipc(object, "shmctl"))
     }
 
     /// The magic word: 0 until published, [`MAGIC`] from then on, in anything of ours.
@@ -85,13 +63,15 @@ impl Ledger {
     /// [`Ledger::publish`]. Under the log's lock.
     pub fn lay_out(&self, session: u64, identity: &Identity, path: &[u8], cursors: &Cursors) {
         let layout = self.layout();
-        let header = Header { session, identity: *identity };
-        for (word, value) in header_words(layout).zip(header.words()) {
+        let Identity { directory: [d0, d1, d2], log: [l0, l1, l2] } = *identity;
+        let header = [session, d0, d1, d2, l0, l1, l2];
+        let words = header.into_iter().chain([checksum::of(header)]);
+        for (word, value) in layout.header.iter().zip(words) {
             word.store(value, Ordering::Relaxed);
         }
-        layout.sum.store(checksum::of(header.words()), Ordering::Relaxed);
-        for (word, chunk) in layout.path.iter().zip(path_end(path).as_chunks().0) {
-            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+        let path_end = &path[path.len().saturating_sub(layout.path.len())..];
+        for (byte, &value) in layout.path.iter().zip(path_end) {
+            byte.store(value, Ordering::Relaxed);
         }
         for cell in &layout.cells {
             cell.wake_at.store(u64::MAX, Ordering::Relaxed);
@@ -105,34 +85,29 @@ impl Ledger {
         self.layout().magic.store(MAGIC, Ordering::SeqCst);
     }
 
-    /// Session, directory and log, which nobody changes after the ledger was laid out.
-    pub fn header(&self) -> Result<Header, Error> {
-        let layout = self.layout();
-        let mut words = [0; 7];
-        for (word, from) in words.iter_mut().zip(header_words(layout)) {
-            *word = from.load(Ordering::Relaxed);
-        }
-        if !self.is_published() || checksum::of(words) != layout.sum.load(Ordering::Relaxed) {
+    /// Directory and log, which nobody changes after the ledger was laid out; nor the session, which is checked too.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        let words = self.layout().header.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [header @ .., sum] = words;
+        if !self.is_published() || checksum::of(header) != sum {
             return Err(self.damaged("its header is not what was written"));
         }
-        let [session, d0, d1, d2, l0, l1, l2] = words;
-        let identity = Identity { directory: [d0, d1, d2], log: [l0, l1, l2] };
-        Ok(Header { session, identity })
+        let [_session, d0, d1, d2, l0, l1, l2] = header;
+        Ok(Identity { directory: [d0, d1, d2], log: [l0, l1, l2] })
     }
 
     /// The session's nonce.
     #[must_use]
     pub fn session(&self) -> u64 {
-        self.layout().session.load(Ordering::Relaxed)
+        self.layout().header[0].load(Ordering::Relaxed)
     }
 
     /// The end of the directory's path when it was made.
     #[must_use]
     pub fn path_end(&self) -> String {
-        let words =
-            self.layout().path.iter().map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
-        let bytes: Vec<u8> = words.flatten().filter(|&byte| byte != 0).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let bytes = self.layout().path.each_ref().map(|byte| byte.load(Ordering::Relaxed));
+        // It may begin inside of a character, and is filled up with zeros.
+        String::from_utf8_lossy(&bytes).trim_matches(['\0', char::REPLACEMENT_CHARACTER]).to_owned()
     }
 
     fn state(&self, state: Result<[u64; 10], &'static str>) -> Result<Cursors, Error> {
@@ -200,11 +175,9 @@ impl Ledger {
 
     /// Copies the submission at `at` out, and checks it like input.
     pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
-        let (count, text) = self
-            .layout()
-            .ring
-            .read(at, TEXT_LEN_MAX)
-            .ok_or_else(|| self.damaged("a submission in it is not what was accepted"))?;
+        let Some((count, text)) = self.layout().ring.read(at, TEXT_LEN_MAX) else {
+            return Err(self.damaged("a submission in it is not what was accepted"));
+        };
         Submission::new(&text, count)
             .map_err(|_| self.damaged("a submission in it breaks the rules for input"))
     }
@@ -276,36 +249,6 @@ impl Ledger {
     pub fn space(&self) -> &Bell {
         &self.layout().space
     }
-}
-
-/// What a ledger says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// A nonce: no other session has it.
-    pub session: u64,
-    /// The directory and the log.
-    pub identity: Identity,
-}
-
-impl Header {
-    fn words(&self) -> impl Iterator<Item = u64> {
-        [self.session].into_iter().chain(self.identity.directory).chain(self.identity.log)
-    }
-}
-
-fn header_words(layout: &Layout) -> impl Iterator<Item = &AtomicU64> {
-    [&layout.session].into_iter().chain(&layout.directory).chain(&layout.log)
-}
-
-/// The last bytes of a path, from a character's beginning on, filled up with zeros.
-fn path_end(path: &[u8]) -> [u8; PATH_LEN] {
-    let mut start = path.len().saturating_sub(PATH_LEN);
-    while path.get(start).is_some_and(|byte| byte & 0xC0 == 0x80) {
-        start += 1;
-    }
-    let mut end = [0; PATH_LEN];
-    end[..path.len() - start].copy_from_slice(&path[start..]);
-    end
 }
 
 const _: () = assert!(RING_LEN / 2 > ring::record_len(TEXT_LEN_MAX));

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
-use crate::fence::shared_memory::{self, Segment};
+use crate::fence::shared_memory;
 use crate::history::{self, History};
 use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_own, is_private};
 use crate::journal::Opened;
@@ -37,7 +37,7 @@ pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
         if ledger.is_published() && ledger.committed()?.submissions > 0 {
             // Once its last transaction is in the log, too.
             if !ledger.cursors()?.is_ended() {
-                let is_of_log = ledger.header()?.identity.log == instance.identity().log;
+                let is_of_log = ledger.identity()?.log == instance.identity().log;
                 let session = is_of_log.then_some(Opened::Session(ledger, false));
                 return session.ok_or(Error::LogReplaced);
             }
@@ -94,13 +94,13 @@ fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
         if !is_own(permissions) || stat.size != size_of::<Layout>() {
             return Ok(None);
         }
-        let ledger = match Segment::attach(id) {
+        let ledger = match Ledger::attach(id) {
             Err(Errno::EINVAL | Errno::EIDRM) => continue,
-            segment => Ledger::new(segment.map_err(Error::ipc(object, "shmat"))?),
+            ledger => ledger.map_err(Error::ipc(object, "shmat"))?,
         };
         return match ledger.magic() {
             0 => Ok(Some(ledger).filter(|_| is_private(permissions))),
-            MAGIC if ledger.header()?.identity.directory != directory.id() => Ok(None),
+            MAGIC if ledger.identity()?.directory != directory.id() => Ok(None),
             MAGIC if is_private(permissions) => Ok(Some(ledger)),
             MAGIC => Err(ledger.damaged("others may write to it")),
             _ => Err(ledger.damaged("it is of another version, or its first bytes were changed")),
@@ -128,15 +128,15 @@ fn make(
     waiting: impl IntoIterator<Item = Submission>,
 ) -> Result<Ledger, Error> {
     let object = format_args!("ledger of {}", instance.path().display());
-    let create = |key| shared_memory::create(key, size_of::<Layout>());
+    let create = |key| shared_memory::create(key, size_of::<Layout>(), 0o600);
     let mut made = instance.directory().keys(KeyOf::Segment).map(create);
     let taken = Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES };
     let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
     let id = made.map_err(Error::ipc(object, "shmget"))?;
-    let segment = Segment::attach(id).inspect_err(|_| {
+    let ledger = Ledger::attach(id).inspect_err(|_| {
         let _ = shared_memory::remove(id); // nobody else knows of it
     });
-    let ledger = Ledger::new(segment.map_err(Error::ipc(object, "shmat"))?);
+    let ledger = ledger.map_err(Error::ipc(object, "shmat"))?;
     for submission in waiting {
         ledger.write_submission(cursors.tail, &submission);
         cursors.tail += Ledger::record_len(&submission);
@@ -194,7 +194,8 @@ fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, 
 /// Makes a worker's queue anew: whatever was on the way in an earlier one is gone with it.
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
     remove_queues(instance, |other| other == worker)?;
-    let mut made = instance.directory().keys(KeyOf::Queue(worker)).map(MessageQueue::create);
+    let create = |key| MessageQueue::create(key, 0o600);
+    let mut made = instance.directory().keys(KeyOf::Queue(worker)).map(create);
     let taken = Error::KeysTaken { object: "message queue", tries: KEY_TRIES };
     let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
     made.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgget"))
@@ -264,12 +265,12 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     };
     // Damaged or of another version: it is the session that is to be set aside.
     let ledger = match find(instance.directory()) {
-        Err(Error::Damaged { segment, .. }) => Segment::attach(segment).ok().map(Ledger::new),
+        Err(Error::Damaged { segment, .. }) => Ledger::attach(segment).ok(),
         found => found?,
     };
     // Totals of the first workers look like those of a session that had no more of them.
     let unfinished = ledger.as_ref().is_some_and(|ledger| {
-        ledger.header().is_ok_and(|header| header.identity.log == instance.identity().log)
+        ledger.identity().is_ok_and(|of| of.log == instance.identity().log)
             && !ledger.cursors().is_ok_and(|at| at.is_ended())
             && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });

@@ -12,21 +12,14 @@
 //! A slot holds the number of its transaction and a sum of it all, so that a changed bit in it, or in one of
 //! the counters, does not pass for another state.
 
+use std::array;
+
 use crate::checksum;
 use crate::cursors::NUMBERS;
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// Where a slot holds its transaction's number, and the sum.
-const OWN_NUMBER: usize = NUMBERS;
-const SUM: usize = NUMBERS + 1;
-
 /// A state, as the numbers of [`crate::cursors::Cursors`] in their order.
 pub type State = [u64; NUMBERS];
-
-/// A state with its transaction's number and the sum; the rest is unused.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub struct Slot(pub(crate) [AtomicU64; 16]);
 
 /// See the diagram in [`crate::layout`].
 #[repr(C, align(64))]
@@ -35,10 +28,9 @@ pub struct Steps {
     pub(crate) committed: AtomicU64,
     pub(crate) finished: AtomicU64,
     pub(crate) reserved: [AtomicU64; 6],
-    pub(crate) slots: [Slot; 2],
+    /// A state each, its transaction's number and the sum; the rest is unused.
+    pub(crate) slots: [[AtomicU64; 16]; 2],
 }
-
-const CONTRADICTION: &str = "its cursors contradict each other";
 
 impl Steps {
     /// Begins, all zeros, with a state that is in the log already. Before anybody else sees the ledger.
@@ -55,10 +47,10 @@ impl Steps {
             // SeqCst: after set_watched, whoever finishes the last transaction sees that, or this sees
             // the transaction. (An Acquire load may be done before an earlier store.)
             let number = self.finished.load(Ordering::SeqCst);
-            let words = self.load(number);
+            let state = self.load(number);
             fence(Ordering::Acquire);
             if self.finished.load(Ordering::Relaxed) == number {
-                return check(words, number);
+                return state;
             }
         }
         Err("its cursors never come to rest")
@@ -69,15 +61,11 @@ impl Steps {
     pub fn pending(&self) -> Result<Option<(State, State)>, &'static str> {
         let finished = self.finished.load(Ordering::Acquire);
         let committed = self.committed.load(Ordering::Acquire);
-        if committed == finished {
-            return Ok(None);
+        match committed.wrapping_sub(finished) {
+            0 => Ok(None),
+            1 => Ok(Some((self.load(finished)?, self.load(committed)?))),
+            _ => Err("its transaction counters contradict each other"),
         }
-        if committed != finished.wrapping_add(1) {
-            return Err("its transaction counters contradict each other");
-        }
-        let from = check(self.load(finished), finished)?;
-        let to = check(self.load(committed), committed)?;
-        Ok(Some((from, to)))
     }
 
     /// Whether a transaction is committed and not finished. Without the log's lock it may be over by now,
@@ -105,12 +93,11 @@ impl Steps {
 
     /// Takes the committed transaction back, after its bytes were: it never happened. Under the log's lock.
     pub fn withdraw(&self) {
-        let number = self.finished.load(Ordering::Relaxed);
-        self.committed.store(number, Ordering::SeqCst);
+        self.committed.store(self.finished.load(Ordering::Relaxed), Ordering::SeqCst);
     }
 
     fn slot(&self, number: u64) -> &[AtomicU64; 16] {
-        &self.slots[usize::from(number % 2 == 1)].0
+        &self.slots[usize::from(number % 2 == 1)]
     }
 
     fn store(&self, number: u64, state: &State) {
@@ -121,19 +108,16 @@ impl Steps {
         }
     }
 
-    fn load(&self, number: u64) -> [u64; SUM + 1] {
+    /// The words are allegations: what we did not write as this transaction is refused.
+    fn load(&self, number: u64) -> Result<State, &'static str> {
         let slot = self.slot(number);
-        std::array::from_fn(|i| slot[i].load(Ordering::Relaxed))
+        let words: [u64; NUMBERS + 2] = array::from_fn(|i| slot[i].load(Ordering::Relaxed));
+        let [state @ .., own_number, alleged] = words;
+        let sound = own_number == number && alleged == sum(&state, number);
+        if sound { Ok(state) } else { Err("its cursors contradict each other") }
     }
 }
 
 fn sum(state: &State, number: u64) -> u64 {
     checksum::of(state.iter().copied().chain([number]))
-}
-
-/// The words are allegations: what we did not write as this transaction is refused.
-fn check(words: [u64; SUM + 1], number: u64) -> Result<State, &'static str> {
-    let state: State = std::array::from_fn(|i| words[i]);
-    let sound = words[OWN_NUMBER] == number && words[SUM] == sum(&state, number);
-    if sound { Ok(state) } else { Err(CONTRADICTION) }
 }

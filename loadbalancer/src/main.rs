@@ -85,8 +85,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<u8, Error> {
     advice::give(&args.dir, Some(args.workers));
     signals::start_clean().map_err(Error::system("sigaction"))?;
-    signals::watch_children();
     signals::watch(2).map_err(Error::system("sigaction"))?;
+    signals::watch_children().map_err(Error::system("sigaction"))?;
     let mut instance = Instance::open(&args.dir)?;
     if args.fresh
         && let Some(name) = session::set_aside(&instance, args.workers)?

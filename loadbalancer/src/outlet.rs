@@ -130,12 +130,12 @@ impl Outlet {
         ledger: &Ledger,
         Stock { taken, workers, limit, .. }: &Stock,
     ) -> Result<Option<(usize, u64, usize)>, Error> {
-        message.set_kind(KIND_FRAME);
+        message.kind = KIND_FRAME;
         let (mut own, mut text_at) = (self.sent, self.text_at);
         let next = taken.partition_point(|t| t.end <= workers.message_of(self.worker, own));
         let text_len = taken.get(next).map_or(0, |submission| submission.text_len);
         let len = FRAME_LEN.max(32 + text_len + MESSAGES_MIN * 4).min(self.len_max);
-        let mut writer = FrameWriter::new(&mut message.bytes_mut()[..len], ledger.session(), own);
+        let mut writer = FrameWriter::new(&mut message.bytes[..len], ledger.session(), own);
         for submission in taken.range(next..).take_while(|submission| submission.base < *limit) {
             let number = workers.message_of(self.worker, own);
             let limit = submission.end.min(*limit);
@@ -172,8 +172,8 @@ impl Outlet {
     pub(crate) fn finish(&mut self, message: &mut Message, ledger: &Ledger) -> Result<(), Error> {
         let asked = self.finish_sent || ledger.cell(self.worker).is_finished();
         let Some(queue) = self.queue.filter(|_| !asked) else { return Ok(()) };
-        message.set_kind(KIND_FINISH);
-        message.bytes_mut()[..8].copy_from_slice(&ledger.session().to_le_bytes());
+        message.kind = KIND_FINISH;
+        message.bytes[..8].copy_from_slice(&ledger.session().to_le_bytes());
         match queue.try_send(message, 8) {
             Ok(()) => self.finish_sent = true,
             Err(error) => self.not_sent(queue, 8, error)?,

@@ -77,7 +77,7 @@ fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
     submit(&sandbox, &submissions[..1]);
     sandbox.wait_until("it is executed", || sandbox.log().contains("Worker2: message received"));
     for queue in sandbox.queues() {
-        foreign::set_bytes_max(queue, bytes_max).unwrap();
+        foreign::change_queue(queue, |stat| stat.msg_qbytes = bytes_max).unwrap();
     }
     submit(&sandbox, &submissions[1..]);
     let executed = || sandbox.log().matches(": message received\n").count();
@@ -110,7 +110,7 @@ fn queues_that_are_lowered_while_they_are_full() {
     sandbox.wait_until("queues are lowered, and all is logged", || {
         for queue in sandbox.queues() {
             // It may be replaced by now.
-            lowered += u32::from(foreign::set_bytes_max(queue, 64).is_ok());
+            lowered += u32::from(foreign::change_queue(queue, |stat| stat.msg_qbytes = 64).is_ok());
         }
         lowered >= 3 && sandbox.log_len() >= totals_at
     });
@@ -128,7 +128,8 @@ fn a_queue_below_the_least_is_a_clear_error() {
     sandbox.ok("client", &["first;1"]);
     let first = canonical_log(&[("first", 1)], 1);
     sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
-    foreign::set_bytes_max(sandbox.queues()[0], FRAME_LEN_MIN as u64 - 1).unwrap();
+    foreign::change_queue(sandbox.queues()[0], |stat| stat.msg_qbytes = FRAME_LEN_MIN as u64 - 1)
+        .unwrap();
     sandbox.ok("client", &["Halo A;1"]);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 3);

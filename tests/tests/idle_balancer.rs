@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use common::cursors::Cursors;
-use common::fence::shared_memory::{self, Segment};
+use common::fence::shared_memory;
 use common::instance::{Instance, KeyOf};
 use common::journal::{Journal, Opened};
 use common::layout::Layout;
@@ -79,8 +79,8 @@ fn begins_with_what_a_dead_client_committed() {
     let submission = Submission::parse(b"Halo A;3").unwrap();
     // Made before, so that the balancer has seen all events when the ledger comes.
     let key = instance.directory().keys(KeyOf::Segment).next().unwrap();
-    let id = shared_memory::create(key, size_of::<Layout>()).unwrap();
-    let ledger = Ledger::new(Segment::attach(id).unwrap());
+    let id = shared_memory::create(key, size_of::<Layout>(), 0o600).unwrap();
+    let ledger = Ledger::attach(id).unwrap();
     let mut lines = Vec::new();
     line::append_submission(&mut lines, &submission);
     {

@@ -50,12 +50,12 @@ fn random_messages_are_reported_and_ignored(#[values(1, 2, 3, 4)] seed: u64) {
     let mut message = Message::boxed();
     for _ in 0..100 {
         let kind = [1, 1, 1, 2, 3, i64::MAX, rng.random_range(1..=i64::MAX)];
-        message.set_kind(kind[rng.random_range(0..kind.len())]);
+        message.kind = kind[rng.random_range(0..kind.len())];
         let len_max = [16, 64, MESSAGE_LEN_MAX][rng.random_range(0..3)];
         let len = rng.random_range(0..=len_max);
-        rng.fill_bytes(&mut message.bytes_mut()[..]);
-        if message.kind() == 1 && rng.random_bool(0.5) {
-            message.bytes_mut()[..8].copy_from_slice(&nonce);
+        rng.fill_bytes(&mut message.bytes[..]);
+        if message.kind == 1 && rng.random_bool(0.5) {
+            message.bytes[..8].copy_from_slice(&nonce);
         }
         // A worker that thinks frames are missing asks for a new queue: then the old one is gone.
         if queue.stat().is_ok() && queue.try_send(&message, len).is_err() {
@@ -80,8 +80,8 @@ fn what_is_wrong_with_a_message_is_said(
 ) {
     let (sandbox, balancer, queue) = serving();
     let mut message = Message::boxed();
-    message.set_kind(kind);
-    message.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+    message.kind = kind;
+    message.bytes[..bytes.len()].copy_from_slice(bytes);
     send(&sandbox, queue, &message, bytes.len());
     let reported = format!(
         "worker 1: ignored a message of {} bytes in its queue (id {}): {says}",
@@ -102,8 +102,8 @@ fn frames_that_lie_about_their_lengths_are_ignored() {
     frame.extend([5_u16, 0, 5, 1].iter().flat_map(|half| half.to_le_bytes()));
     frame.extend(b"forge\x01\0\0\0");
     let mut message = Message::boxed();
-    message.set_kind(1);
-    message.bytes_mut()[..frame.len()].copy_from_slice(&frame);
+    message.kind = 1;
+    message.bytes[..frame.len()].copy_from_slice(&frame);
     // A head alone is a frame without batches.
     for len in (0..frame.len()).filter(|&len| len != head) {
         send(&sandbox, queue, &message, len);
@@ -123,7 +123,7 @@ fn frames_that_lie_about_their_lengths_are_ignored() {
     ] {
         let mut lying = frame.clone();
         lying[head + at..head + at + 2].copy_from_slice(&u16::to_le_bytes(half));
-        message.bytes_mut()[..frame.len()].copy_from_slice(&lying);
+        message.bytes[..frame.len()].copy_from_slice(&lying);
         send(&sandbox, queue, &message, frame.len());
     }
     let stderr = finish(&sandbox, balancer);

@@ -99,7 +99,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
     balancer.signal(Signal::SIGTERM);
     let mut loot = Message::boxed();
     sandbox.wait_until("it is stolen", || sandbox.queues()[0].try_receive(&mut loot).is_ok());
-    assert_eq!(loot.kind(), KIND_FINISH);
+    assert_eq!(loot.kind, KIND_FINISH);
     worker.signal(Signal::SIGCONT);
     sandbox.assert_code(&sandbox.end(&mut worker), 0);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);

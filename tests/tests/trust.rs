@@ -4,7 +4,7 @@
 use common::cursors::Cursors;
 use common::fence::foreign;
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::shared_memory::{self, Segment};
+use common::fence::shared_memory;
 use common::instance::{Directory, KeyOf};
 use common::layout::Layout;
 use common::ledger::{Identity, Ledger};
@@ -35,7 +35,7 @@ fn is_root() -> bool {
 }
 
 fn a_segment(key: i32, size: usize, mode: i32) -> i32 {
-    foreign::create_segment(key, size, mode).unwrap()
+    shared_memory::create(key, size, mode).unwrap()
 }
 
 /// Ways to be none of ours.
@@ -47,7 +47,7 @@ fn a_segment(key: i32, size: usize, mode: i32) -> i32 {
 #[case::larger(|key| a_segment(key, SIZE + 1, 0o600))]
 #[case::of_another_directory(|key| {
     let id = a_segment(key, SIZE, 0o600);
-    let ledger = Ledger::new(Segment::attach(id).unwrap());
+    let ledger = Ledger::attach(id).unwrap();
     let identity = Identity { directory: [1, 2, 3], log: [4, 5, 6] };
     ledger.lay_out(7, &identity, b"/elsewhere", &Cursors::default());
     ledger.publish();
@@ -93,7 +93,7 @@ fn a_segment_of_another_user_is_stepped_over() {
     let sandbox = Sandbox::default();
     let key = keys(&sandbox, KeyOf::Segment)[0];
     let id = a_segment(key, SIZE, 0o600);
-    foreign::give_segment(id, NOBODY).unwrap();
+    foreign::change_segment(id, |stat| stat.shm_perm.uid = NOBODY).unwrap();
     run_the_sample(&sandbox);
     assert_eq!(sandbox.ipc_objects(), [IpcObject::Segment { id, key }]);
     assert_eq!(foreign::read_segment(id).unwrap(), vec![0; SIZE]);
@@ -141,7 +141,7 @@ fn queue_key(sandbox: &Sandbox, worker: u32) -> Vec<i32> {
 
 /// A queue with a message in it.
 fn a_queue(key: i32, mode: i32) -> MessageQueue {
-    let queue = foreign::create_queue(key, mode).unwrap();
+    let queue = MessageQueue::create(key, mode).unwrap();
     queue.try_send(&Message::boxed(), 100).unwrap();
     queue
 }
@@ -166,7 +166,7 @@ fn a_queue_of_another_user_is_stepped_over() {
     let sandbox = Sandbox::default();
     let key = queue_key(&sandbox, 1)[0];
     let queue = a_queue(key, 0o600);
-    foreign::give_queue(queue, NOBODY).unwrap();
+    foreign::change_queue(queue, |stat| stat.msg_perm.uid = NOBODY).unwrap();
     run_the_sample(&sandbox);
     assert_eq!(sandbox.ipc_objects(), [IpcObject::Queue { id: queue.0, key }]);
     assert_eq!(queue.stat().unwrap().messages, 1);
@@ -196,7 +196,7 @@ fn a_balancer_puts_nothing_into_a_queue_that_is_not_its_workers() {
     let directory = Directory::open(&sandbox.dir()).unwrap();
     let ledger = common::session::find(&directory).unwrap().unwrap();
     let elsewhere = Sandbox::default();
-    let foreign = foreign::create_queue(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
+    let foreign = MessageQueue::create(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
     ledger.cell(WorkerId::new(1).unwrap()).set_queue(foreign.0);
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     sandbox.wait_until("it asks for worker 1", || balancer.stderr().contains("start `worker 1`"));

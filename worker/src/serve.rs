@@ -70,7 +70,7 @@ fn wait_for_session(instance: &Instance, worker: WorkerId) -> Result<Journal<'_>
 pub(crate) fn find_unfinished(instance: &Instance) -> Result<Option<Ledger>, Error> {
     let Some(ledger) = session::find(instance.directory())? else { return Ok(None) };
     let is_unfinished = ledger.is_published()
-        && ledger.header()?.identity == instance.identity()
+        && ledger.identity()? == instance.identity()
         && !ledger.cursors()?.is_ended();
     Ok(is_unfinished.then_some(ledger))
 }
@@ -190,8 +190,8 @@ impl Server<'_> {
     }
 
     fn is_finish(&self, len: usize) -> bool {
-        self.message.kind() == KIND_FINISH
-            && self.message.bytes()[..len] == self.journal.ledger().session().to_le_bytes()
+        self.message.kind == KIND_FINISH
+            && self.message.bytes[..len] == self.journal.ledger().session().to_le_bytes()
     }
 
     /// Executes what is new in a frame, and counts it. Returns false if messages before it are
@@ -202,12 +202,12 @@ impl Server<'_> {
         // A frame says no more than was received, or it is forged.
         let workers = ledger.cursors()?.workers();
         let limit = workers.map_or(0, |workers| workers.share(self.worker, ledger.received()));
-        let bytes = &self.message.bytes()[..len];
+        let bytes = &self.message.bytes[..len];
         let before = self.executed;
         let mut next = before;
         let mut complete = true;
         let mut executed = Ok(());
-        let read = if self.message.kind() == KIND_FRAME {
+        let read = if self.message.kind == KIND_FRAME {
             self.reader.read(bytes, ledger.session(), |own, text, index| {
                 complete &= own <= next || next == limit;
                 // Earlier ones are duplicates: sent again after a death.

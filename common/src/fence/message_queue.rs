@@ -1,11 +1,11 @@
 //! SysV message queues (`msgget(2)`, `msgop(2)`, `msgctl(2)`).
 
-use std::mem::MaybeUninit;
+use std::ptr;
 
 use nix::Result;
 use nix::errno::Errno;
 
-use super::Permissions;
+use super::{Permissions, ask};
 
 /// Longest message that fits a [`Message`]; the default of `kernel.msgmax`.
 pub const MESSAGE_LEN_MAX: usize = 8192;
@@ -13,10 +13,13 @@ pub const MESSAGE_LEN_MAX: usize = 8192;
 /// A message as the kernel takes and gives it: a type above 0, then bytes.
 #[repr(C)]
 pub struct Message {
-    kind: libc::c_long,
-    bytes: [u8; MESSAGE_LEN_MAX],
+    /// The type: above 0, or sending fails with EINVAL.
+    pub kind: i64,
+    /// All the room.
+    pub bytes: [u8; MESSAGE_LEN_MAX],
 }
 
+const _: () = assert!(size_of::<libc::msginfo>() <= size_of::<libc::msqid_ds>());
 const _: () = assert!(size_of::<Message>() == size_of::<libc::c_long>() + MESSAGE_LEN_MAX);
 
 impl Message {
@@ -24,28 +27,6 @@ impl Message {
     #[must_use]
     pub fn boxed() -> Box<Self> {
         Box::new(Self { kind: 1, bytes: [0; MESSAGE_LEN_MAX] })
-    }
-
-    /// The type: above 0.
-    #[must_use]
-    pub fn kind(&self) -> i64 {
-        self.kind
-    }
-
-    /// Sets the type: above 0, or sending fails with EINVAL.
-    pub fn set_kind(&mut self, kind: i64) {
-        self.kind = kind;
-    }
-
-    /// All the room.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8; MESSAGE_LEN_MAX] {
-        &self.bytes
-    }
-
-    /// All the room, to be filled.
-    pub fn bytes_mut(&mut self) -> &mut [u8; MESSAGE_LEN_MAX] {
-        &mut self.bytes
     }
 }
 
@@ -65,10 +46,10 @@ pub struct QueueStat {
 }
 
 impl MessageQueue {
-    /// Makes a queue with this key, mode 0600; EEXIST when there is one.
-    pub fn create(key: i32) -> Result<Self> {
+    /// Makes a queue with this key and mode; EEXIST when there is one.
+    pub fn create(key: i32, mode: i32) -> Result<Self> {
         // SAFETY: takes no pointers.
-        Errno::result(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+        Errno::result(unsafe { libc::msgget(key, libc::IPC_CREAT | libc::IPC_EXCL | mode) })
             .map(Self)
     }
 
@@ -79,36 +60,25 @@ impl MessageQueue {
     }
 
     pub(super) fn raw_stat(self) -> Result<libc::msqid_ds> {
-        let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
-        // SAFETY: the buffer is a msqid_ds, which is what IPC_STAT fills.
-        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
-        // SAFETY: zeroed is a valid msqid_ds, and the kernel filled it.
-        Ok(unsafe { stat.assume_init() })
+        // SAFETY: a msqid_ds is what IPC_STAT fills in, and zeros are a valid one.
+        unsafe { ask(libc::msgctl, self.0, libc::IPC_STAT) }.map(|(_, stat)| stat)
     }
 
     /// Owner, limit and load.
     pub fn stat(self) -> Result<QueueStat> {
         let stat = self.raw_stat()?;
-        Ok(QueueStat {
-            permissions: Permissions::new(&stat.msg_perm),
-            messages: stat.msg_qnum,
-            bytes_max: stat.msg_qbytes,
-        })
+        let permissions = Permissions::new(&stat.msg_perm);
+        Ok(QueueStat { permissions, messages: stat.msg_qnum, bytes_max: stat.msg_qbytes })
     }
 
     /// All that this process may look at, with their owners.
     pub fn all() -> Result<Vec<(Self, Permissions)>> {
-        let mut info = MaybeUninit::<libc::msginfo>::zeroed();
-        let buffer = info.as_mut_ptr().cast();
-        // SAFETY: the buffer is a msginfo, which is what MSG_INFO fills; it returns the highest index.
-        let last = Errno::result(unsafe { libc::msgctl(0, libc::MSG_INFO, buffer) })?;
+        // SAFETY: MSG_INFO fills in a msginfo, which is smaller than a msqid_ds, with integers only.
+        let (last, _) = unsafe { ask(libc::msgctl, 0, libc::MSG_INFO) }?;
         let queue = |index| {
-            let mut stat = MaybeUninit::<libc::msqid_ds>::zeroed();
-            // SAFETY: the buffer is a msqid_ds, which is what MSG_STAT fills; it returns the queue's id.
-            let id = unsafe { libc::msgctl(index, libc::MSG_STAT, stat.as_mut_ptr()) };
-            // SAFETY: zeroed is a valid msqid_ds, and the kernel filled it.
-            let stat = unsafe { stat.assume_init() };
-            (id >= 0).then(|| (Self(id), Permissions::new(&stat.msg_perm)))
+            // SAFETY: a msqid_ds is what MSG_STAT fills in, and zeros are a valid one.
+            let (id, stat) = unsafe { ask(libc::msgctl, index, libc::MSG_STAT) }.ok()?;
+            Some((Self(id), Permissions::new(&stat.msg_perm)))
         };
         Ok((0..=last).filter_map(queue).collect())
     }
@@ -116,8 +86,7 @@ impl MessageQueue {
     /// Removes it; whoever waits in it gets EIDRM.
     pub fn remove(self) -> Result<()> {
         // SAFETY: IPC_RMID ignores the buffer.
-        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_RMID, std::ptr::null_mut()) })
-            .map(drop)
+        Errno::result(unsafe { libc::msgctl(self.0, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
     }
 
     /// Sends the first `len` bytes; EAGAIN when they do not fit now.

@@ -4,6 +4,11 @@
 //! who may use which object, and what its bytes mean, is decided by the callers.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
+use nix::Result;
+use nix::errno::Errno;
+
 pub mod foreign;
 pub mod futex;
 pub mod message_queue;
@@ -25,11 +30,23 @@ pub struct Permissions {
 
 impl Permissions {
     fn new(perm: &libc::ipc_perm) -> Self {
-        Self {
-            key: perm.__key,
-            owner: perm.uid,
-            creator: perm.cuid,
-            mode: u32::from(perm.mode) & 0o777,
-        }
+        let mode = u32::from(perm.mode) & 0o777;
+        Self { key: perm.__key, owner: perm.uid, creator: perm.cuid, mode }
     }
+}
+
+/// `msgctl(2)` or `shmctl(2)`.
+type Control<T> = unsafe extern "C" fn(i32, i32, *mut T) -> i32;
+
+/// Has one of them fill a buffer in; also returns what the call does.
+///
+/// # Safety
+///
+/// The command must write to no more than a `T`, and zeros must be a valid one.
+unsafe fn ask<T>(control: Control<T>, id: i32, command: i32) -> Result<(i32, T)> {
+    let mut buffer = MaybeUninit::zeroed();
+    // SAFETY: the buffer is large enough, as the caller promises.
+    let returned = Errno::result(unsafe { control(id, command, buffer.as_mut_ptr()) })?;
+    // SAFETY: zeros are valid, as the caller promises, and the kernel wrote over them.
+    Ok((returned, unsafe { buffer.assume_init() }))
 }

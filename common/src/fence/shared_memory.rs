@@ -1,12 +1,11 @@
 //! SysV shared memory (`shmget(2)`, `shmop(2)`, `shmctl(2)`).
 
-use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use nix::Result;
 use nix::errno::Errno;
 
-use super::Permissions;
+use super::{Permissions, ask};
 use crate::layout::Layout;
 
 /// An attached segment that holds a [`Layout`]. Dropping it detaches; the segment lives on.
@@ -32,10 +31,10 @@ pub struct SegmentStat {
     pub removed: bool,
 }
 
-/// Makes a segment with this key, mode 0600 and filled with zeros; EEXIST when there is one.
-pub fn create(key: i32, size: usize) -> Result<i32> {
+/// Makes a segment with this key and mode, filled with zeros; EEXIST when there is one.
+pub fn create(key: i32, size: usize, mode: i32) -> Result<i32> {
     // SAFETY: takes no pointers.
-    Errno::result(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+    Errno::result(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | mode) })
 }
 
 /// The id of the segment with this key, of whatever size; ENOENT when there is none.
@@ -44,26 +43,24 @@ pub fn find(key: i32) -> Result<i32> {
     Errno::result(unsafe { libc::shmget(key, 0, 0) })
 }
 
+pub(super) fn raw_stat(id: i32) -> Result<libc::shmid_ds> {
+    // SAFETY: a shmid_ds is what IPC_STAT fills in, and zeros are a valid one.
+    unsafe { ask(libc::shmctl, id, libc::IPC_STAT) }.map(|(_, stat)| stat)
+}
+
 /// Owner, size and whether it was removed.
 pub fn stat(id: i32) -> Result<SegmentStat> {
-    let mut stat = MaybeUninit::<libc::shmid_ds>::zeroed();
-    // SAFETY: the buffer is a shmid_ds, which is what IPC_STAT fills.
-    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
-    // SAFETY: zeroed is a valid shmid_ds, and the kernel filled it.
-    let stat = unsafe { stat.assume_init() };
-    Ok(SegmentStat {
-        permissions: Permissions::new(&stat.shm_perm),
-        size: stat.shm_segsz,
-        removed: u32::from(stat.shm_perm.mode) & SHM_DEST != 0,
-    })
+    let stat = raw_stat(id)?;
+    let permissions = Permissions::new(&stat.shm_perm);
+    let removed = u32::from(stat.shm_perm.mode) & SHM_DEST != 0;
+    Ok(SegmentStat { permissions, size: stat.shm_segsz, removed })
 }
 
 /// Whether a segment was removed, and lives on only until all have detached it.
 pub fn is_removed(id: i32) -> Result<bool> {
-    const GONE: [Errno; 2] = [Errno::EINVAL, Errno::EIDRM];
     match stat(id) {
         // Asked twice, since nobody would remove it any more.
-        Err(error) if GONE.contains(&error) => Ok(stat(id).map_or(true, |stat| stat.removed)),
+        Err(Errno::EINVAL | Errno::EIDRM) => Ok(stat(id).map_or(true, |stat| stat.removed)),
         stat => stat.map(|stat| stat.removed),
     }
 }
@@ -81,10 +78,7 @@ impl Segment {
     /// Attaches a segment whose size the caller has compared with that of [`Layout`].
     pub fn attach(id: i32) -> Result<Self> {
         // SAFETY: with a null address the kernel picks one.
-        let address = unsafe { libc::shmat(id, ptr::null(), 0) };
-        if address.addr() == usize::MAX {
-            return Err(Errno::last());
-        }
+        let address = Errno::result(unsafe { libc::shmat(id, ptr::null(), 0) })?;
         let layout = NonNull::new(address.cast()).ok_or(Errno::EFAULT)?;
         let segment = Self { id, layout };
         // Ids are reused: only the size of what is attached now counts, and it cannot change.
@@ -96,7 +90,7 @@ impl Segment {
 
     /// The kernel's id for it.
     #[must_use]
-    pub fn id(&self) -> i32 {
+    pub fn segment_id(&self) -> i32 {
         self.id
     }
 

@@ -7,11 +7,13 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering::SeqCst};
 
 use nix::Result;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::time::TimeValLike;
+use nix::time::ClockId;
 
 /// Signals that come so soon after a request's first one belong to it: a terminal and a wrapper such as
 /// npm both send one for the same Ctrl-C.
@@ -21,61 +23,41 @@ const REPEAT_AFTER_US: libc::suseconds_t = 10_000;
 /// How often the process was asked to end, and by which signal and when last.
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
-static LAST_MS: AtomicI64 = AtomicI64::new(0);
+static LAST_MS: AtomicI64 = AtomicI64::new(-ONE_REQUEST_MS);
 /// How many of these requests the loop has seen.
 static SEEN: AtomicU32 = AtomicU32::new(0);
 /// So many abort.
 static ABORT_AT: AtomicU32 = AtomicU32::new(u32::MAX);
-/// The loop looks at the next one.
-static CHILDREN_WATCHED: AtomicBool = AtomicBool::new(false);
 /// A child has ended, or was stopped.
 static CHILD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn handle(signal: i32) {
     match signal {
-        libc::SIGCHLD => CHILD.store(CHILDREN_WATCHED.load(Ordering::SeqCst), Ordering::SeqCst),
+        libc::SIGCHLD => CHILD.store(true, SeqCst),
         libc::SIGALRM => {}
         _ => {
-            let now = now_ms();
-            if REQUESTS.load(Ordering::SeqCst) == 0
-                || now - LAST_MS.load(Ordering::SeqCst) >= ONE_REQUEST_MS
-            {
-                LAST.store(signal, Ordering::SeqCst);
-                LAST_MS.store(now, Ordering::SeqCst);
-                REQUESTS.fetch_add(1, Ordering::SeqCst);
+            // Since some moment in the past, which is the same each time. Async-signal-safe (signal-safety(7)).
+            let now = ClockId::CLOCK_MONOTONIC.now().map_or(0, |now| now.num_milliseconds());
+            if now - LAST_MS.load(SeqCst) >= ONE_REQUEST_MS {
+                LAST.store(signal, SeqCst);
+                LAST_MS.store(now, SeqCst);
+                REQUESTS.fetch_add(1, SeqCst);
             }
         }
     }
-    if REQUESTS.load(Ordering::SeqCst) != SEEN.load(Ordering::SeqCst)
-        || CHILD.load(Ordering::SeqCst)
-    {
-        let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
-        let soon = libc::timeval { tv_sec: 0, tv_usec: REPEAT_AFTER_US };
+    if REQUESTS.load(SeqCst) != SEEN.load(SeqCst) || CHILD.load(SeqCst) {
+        let [zero, soon] = [0, REPEAT_AFTER_US].map(|tv_usec| libc::timeval { tv_sec: 0, tv_usec });
         let once = libc::itimerval { it_interval: zero, it_value: soon };
         // SAFETY: it reads `once` and writes nothing. As async-signal-safe as alarm(2): a bare system call.
         unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const once, ptr::null_mut()) };
     }
 }
 
-/// Since some moment in the past, which is the same for all calls.
-fn now_ms() -> i64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: async-signal-safe (signal-safety(7)); writes the timespec that it is given.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
-}
-
-fn set_action(signal: Signal, action: libc::sighandler_t) -> Result<()> {
-    // SAFETY: an all-zero sigaction is valid: no flags, an empty mask.
-    let mut new: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    new.sa_sigaction = action;
-    // No handler interrupts another one.
-    // SAFETY: writes the mask that it is given.
-    unsafe { libc::sigfillset(&raw mut new.sa_mask) };
-    // SAFETY: `new` is a whole sigaction; its handler is SIG_IGN, SIG_DFL or `handle`, which only uses
-    // atomics and async-signal-safe calls. No SA_RESTART: waits are to return EINTR.
-    Errno::result(unsafe { libc::sigaction(signal as i32, &raw const new, ptr::null_mut()) })
-        .map(drop)
+fn set_action(signal: Signal, handler: SigHandler) -> Result<()> {
+    // No SA_RESTART: waits are to return EINTR. And no handler interrupts another one.
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::all());
+    // SAFETY: `handle`, if it is that, only uses atomics and async-signal-safe calls.
+    unsafe { sigaction(signal, &action) }.map(drop)
 }
 
 /// Whether a signal does nothing, as a parent may have left it.
@@ -91,28 +73,25 @@ pub fn is_ignored(signal: Signal) -> Result<bool> {
 /// writing beyond a file size limit return EFBIG instead of killing.
 pub fn start_clean() -> Result<()> {
     SigSet::empty().thread_set_mask()?;
-    set_action(Signal::SIGCHLD, libc::SIG_DFL)?;
-    set_action(Signal::SIGXFSZ, libc::SIG_IGN)
+    set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    set_action(Signal::SIGXFSZ, SigHandler::SigIgn)
 }
 
 /// From now on requests to end are counted: SIGINT, SIGTERM, SIGHUP (unless it is ignored, as nohup(1)
-/// has it). The `abort_at`-th aborts the process; those before it ask it to come to an end. SIGCHLD
-/// interrupts waits.
+/// has it). The `abort_at`-th aborts the process; those before it ask it to come to an end.
 pub fn watch(abort_at: u32) -> Result<()> {
-    use Signal::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-    ABORT_AT.store(abort_at, Ordering::SeqCst);
-    let handler: extern "C" fn(i32) = handle;
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGALRM] {
-        if signal != SIGHUP || !is_ignored(SIGHUP)? {
-            set_action(signal, handler as *const () as libc::sighandler_t)?;
+    ABORT_AT.store(abort_at, SeqCst);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM] {
+        if signal != Signal::SIGHUP || !is_ignored(signal)? {
+            set_action(signal, SigHandler::Handler(handle))?;
         }
     }
     Ok(())
 }
 
-/// From now on [`child_changed`] is asked.
-pub fn watch_children() {
-    CHILDREN_WATCHED.store(true, Ordering::SeqCst);
+/// From now on the death of a child interrupts waits, until [`child_changed`] is asked. Needs [`watch`].
+pub fn watch_children() -> Result<()> {
+    set_action(Signal::SIGCHLD, SigHandler::Handler(handle))
 }
 
 /// Whether the process was asked to end.
@@ -123,24 +102,22 @@ pub fn is_asked_to_end() -> bool {
 
 /// The last request's signal, once there were so many that the process is to be aborted.
 pub fn aborted_by() -> Option<Signal> {
-    if requests() < ABORT_AT.load(Ordering::SeqCst) {
-        return None;
-    }
-    Signal::try_from(LAST.load(Ordering::SeqCst)).ok()
+    let is_aborted = requests() >= ABORT_AT.load(SeqCst);
+    is_aborted.then(|| Signal::try_from(LAST.load(SeqCst)).ok()).flatten()
 }
 
 fn requests() -> u32 {
-    let requests = REQUESTS.load(Ordering::SeqCst);
+    let requests = REQUESTS.load(SeqCst);
     // Asked for each line of a log that is read back: nothing but a load, as long as none came.
     if requests > 0 {
-        SEEN.store(requests, Ordering::SeqCst);
+        SEEN.store(requests, SeqCst);
     }
     requests
 }
 
 /// Whether a child has ended, or was stopped, since the last look.
 pub fn child_changed() -> bool {
-    CHILD.swap(false, Ordering::SeqCst)
+    CHILD.swap(false, SeqCst)
 }
 
 #[cfg(test)]
@@ -185,8 +162,10 @@ mod tests {
     #[test]
     fn a_death_just_before_a_wait_was_slept_over() {
         let test = || {
-            watch_children();
-            watch(2).is_ok() && is_heeded(libc::SIGCHLD) && child_changed()
+            watch(2).is_ok()
+                && watch_children().is_ok()
+                && is_heeded(libc::SIGCHLD)
+                && child_changed()
         };
         assert!(alone(test));
     }

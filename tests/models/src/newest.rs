@@ -51,7 +51,7 @@ impl Log {
             }
             Deed::HalfCommit => {
                 fence(Ordering::Release);
-                let slot = &self.steps.slots[next[0] as usize % 2].0;
+                let slot = &self.steps.slots[next[0] as usize % 2];
                 slot[0].store(next[0], Ordering::Relaxed);
             }
             Deed::Commit => self.steps.commit(&next),

@@ -21,7 +21,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 use bell::Bell;
 use cell::Cell;
 use ring::Ring;
-use steps::{Slot, Steps};
+use steps::Steps;
 
 /// Two instead of ten: each word that a reader copies doubles what there is to explore.
 pub(crate) mod cursors {
@@ -86,7 +86,7 @@ impl Steps {
             committed: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             reserved: zeros(),
-            slots: [Slot(zeros()), Slot(zeros())],
+            slots: [zeros(), zeros()],
         };
         steps.begin(&state);
         steps

@@ -62,7 +62,7 @@ impl Giver {
         let workers = u32::try_from(self.queues.len()).map(Workers::new);
         let workers = workers.map_err(io::Error::other)?.map_err(io::Error::other)?;
         let mut message = Message::boxed();
-        message.bytes_mut()[..self.text.len()].copy_from_slice(self.text.as_bytes());
+        message.bytes[..self.text.len()].copy_from_slice(self.text.as_bytes());
         let text = self.text.as_str();
         let log = self.log.as_deref();
         append(log, &[Line::Client { text }, Line::Count { count: self.messages }])?;

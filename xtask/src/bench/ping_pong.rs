@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::shared_memory::{self, Segment};
+use common::fence::shared_memory;
 use common::layout::Layout;
 use common::ledger::Ledger;
 use common::line::Line;
@@ -28,7 +28,7 @@ pub(super) struct DoorbellSegment {
 
 impl DoorbellSegment {
     pub(super) fn create() -> Result<Self, Failure> {
-        let id = shared_memory::create(PRIVATE, size_of::<Layout>());
+        let id = shared_memory::create(PRIVATE, size_of::<Layout>(), 0o600);
         id.map(|id| Self { id }).map_err(Failure::system("shmget"))
     }
 }
@@ -41,7 +41,7 @@ impl Drop for DoorbellSegment {
 }
 
 fn attach(segment: i32) -> nix::Result<Ledger> {
-    Segment::attach(segment).map(Ledger::new)
+    Ledger::attach(segment)
 }
 
 /// Arguments of the process at the pipe.

@@ -17,7 +17,7 @@ impl Queues {
     pub(super) fn create(count: u32) -> Result<Self, Failure> {
         let mut queues = Self(Vec::new());
         for _ in 0..count {
-            queues.0.push(MessageQueue::create(PRIVATE).map_err(Failure::system("msgget"))?);
+            queues.0.push(MessageQueue::create(PRIVATE, 0o600).map_err(Failure::system("msgget"))?);
         }
         Ok(queues)
     }

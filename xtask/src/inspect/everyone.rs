@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use common::fence::message_queue::MessageQueue;
-use common::fence::shared_memory::{self, Segment};
+use common::fence::shared_memory;
 use common::instance::{self, Directory, KeyOf, is_private};
 use common::layout::Layout;
 use common::ledger::Ledger;
@@ -34,16 +34,16 @@ fn describe(id: i32) -> Option<Value> {
     if stat.size != size_of::<Layout>() || stat.removed || !is_private(&stat.permissions) {
         return None;
     }
-    let ledger = Ledger::new(Segment::attach(id).ok()?);
-    let header = ledger.header().ok()?;
+    let ledger = Ledger::attach(id).ok()?;
+    let identity = ledger.identity().ok()?;
     let path = ledger.path_end();
-    let queues = queues(header.identity.directory);
+    let queues = queues(identity.directory);
     let remove =
         queues.iter().fold(format!("ipcrm -m {id}"), |remove, q| format!("{remove} -q {q}"));
     Some(json!({
         "segment": id,
         "path": path,
-        "directory": state(&path, header.identity.directory),
+        "directory": state(&path, identity.directory),
         "queues": queues,
         "remove": remove,
     }))
