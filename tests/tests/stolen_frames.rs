@@ -151,14 +151,14 @@ fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     let directory = Directory::open(&sandbox.dir()).unwrap();
     let ledger = session::find(&directory).unwrap().unwrap();
     let mut message = Message::boxed();
-    message.set_kind(KIND_FRAME);
-    let mut forged = FrameWriter::new(message.bytes_mut(), ledger.session(), 1);
+    message.kind = KIND_FRAME;
+    let mut forged = FrameWriter::new(&mut message.bytes, ledger.session(), 1);
     forged.push(b"forged", 0, 1, 1, 5).unwrap();
     let len = forged.finish();
     let queue = sandbox.queues()[0];
     queue.try_send(&message, len).unwrap();
     // Behind it, so that it is done with.
-    message.set_kind(KIND_FINISH + 1);
+    message.kind = KIND_FINISH + 1;
     queue.try_send(&message, 1).unwrap();
     sandbox
         .wait_until("both are taken", || worker.stderr().contains("ignored a message of 1 byte"));
