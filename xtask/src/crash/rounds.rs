@@ -83,3 +83,11 @@ fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32
 }
+
+/// Whether a seed and a round draw the same decisions again, and others draw others.
+#[cfg(test)]
+pub(super) fn assert_drawn_again(show: impl Fn(u64, u64) -> String) {
+    assert_eq!(show(7, 3), show(7, 3));
+    assert_ne!(show(7, 3), show(7, 4));
+    assert_ne!(show(7, 3), show(8, 3));
+}

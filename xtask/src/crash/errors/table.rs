@@ -108,7 +108,7 @@ static TABLE: &[Row] = &[
     row("epoll_pwait", libc::SYS_epoll_pwait, Any, &[EINTR]),
     row("inotify_init1", libc::SYS_inotify_init1, Any, &[EMFILE, ENOMEM]),
     row("inotify_add_watch", libc::SYS_inotify_add_watch, Any, &[EACCES, ENOMEM, ENOSPC]),
-    row("inotify_rm_watch", libc::SYS_inotify_rm_watch, Any, &[]),
+    row("inotify_rm_watch", libc::SYS_inotify_rm_watch, Any, &[EINVAL]),
     row("signalfd4", libc::SYS_signalfd4, Any, &[EMFILE, ENOMEM]),
     row("timerfd_create", libc::SYS_timerfd_create, Any, &[EMFILE, ENOMEM]),
     row("timerfd_settime", libc::SYS_timerfd_settime, Any, &[]),

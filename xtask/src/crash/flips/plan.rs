@@ -156,13 +156,11 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crash::rounds;
 
     #[test]
     fn a_seed_draws_the_same_decisions_again() {
-        let show = |seed, round| Plan::draw(seed, round).to_string();
-        assert_eq!(show(7, 3), show(7, 3));
-        assert_ne!(show(7, 3), show(7, 4));
-        assert_ne!(show(7, 3), show(8, 3));
+        rounds::assert_drawn_again(|seed, round| Plan::draw(seed, round).to_string());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         file: "common/src/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "let written = self.journal.instance().log().write_all(self.journal.renderer.bytes());
-        written.map_err(|source| Error::LogWrite { source })?;
+        written.map_err(Error::LogWrite)?;
         self.journal.ledger.commit(&next);
         self.journal.ledger.finish();",
     },
