@@ -129,14 +129,19 @@ fn a_frame_that_comes_twice_is_executed_once() {
     for _ in 0..3 {
         queue.try_send(&frame, len).unwrap();
     }
+    // Received, too: else there would be nothing that the second one could be taken for.
+    sandbox.ok("client", &["last;5"]);
+    sandbox.wait_until("it is there as well", || queue.stat().unwrap().messages == 4);
     worker.signal(Signal::SIGCONT);
-    sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 11);
+    sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 16);
     balancer.signal(Signal::SIGTERM);
     let echoed = sandbox.end(&mut worker).stdout;
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
-    let expected: Vec<_> = (1..=10).map(|i| format!("Halo A;{i}\n")).collect();
-    assert_eq!(echoed, format!("first;1\n{}", expected.concat()));
-    assert_eq!(sandbox.sessions()[0].shares, [11]);
+    let lines = |text, count| (1..=count).map(move |i| format!("{text};{i}\n"));
+    let expected: String =
+        lines("first", 1).chain(lines("Halo A", 10)).chain(lines("last", 5)).collect();
+    assert_eq!(echoed, expected);
+    assert_eq!(sandbox.sessions()[0].shares, [16]);
     sandbox.assert_clean();
 }
 

@@ -69,9 +69,9 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "idle-no-redo",
         about: "a load balancer without work does not finish what a client left pending (was so)",
-        file: "common/src/journal.rs",
-        from: "} else if self.ledger.is_pending() {",
-        to: "} else if self.ledger.is_pending() && at.workers > 256 {",
+        file: "common/src/ledger.rs",
+        from: "self.layout().steps.is_pending()",
+        to: "self.layout().steps.is_pending() && self.received() == u64::MAX",
     },
     Sabotage {
         name: "no-resend",
