@@ -83,13 +83,13 @@ impl Workshop {
             return Ok(Some(("crash --removed", finding)));
         }
         // The log tells how many messages were executed, and only a worker's output which.
-        let tests = ["--test", "roles", "--test", "stolen_frames"];
+        let tests = ["--test", "roles", "--test", "stolen_frames", "--test", "log_touched"];
         let tested = self.cargo(&[&["test", "-p", "tests"], &tests[..]].concat())?;
         if !tested.status.success() {
             let output = String::from_utf8_lossy(&tested.stdout).into_owned();
             let failed = output.lines().find(|line| line.ends_with("FAILED"));
             return Ok(Some((
-                "cargo test -p tests --test roles --test stolen_frames",
+                "cargo test -p tests --test roles --test stolen_frames --test log_touched",
                 failed.unwrap_or("does not end well").to_owned(),
             )));
         }
