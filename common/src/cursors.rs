@@ -60,7 +60,7 @@ impl Cursors {
     /// N, once a load balancer has come.
     #[must_use]
     pub fn workers(&self) -> Option<Workers> {
-        u32::try_from(self.workers).ok().and_then(|n| Workers::new(n).ok())
+        Workers::new(self.workers).ok()
     }
 
     /// Every accepted message is logged to its last line.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::advice::{FRESH, LOG, command};
+use crate::fence::signals;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
 /// balancer's second.
@@ -194,6 +195,11 @@ impl Error {
 #[must_use]
 pub fn signal_exit_code(signal: Signal) -> u8 {
     128 + signal as u8 // at most 31
+}
+
+/// An error once a signal came that aborts the process: for whatever may take long.
+pub fn heed_signals() -> Result<(), Error> {
+    signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
 }
 
 /// Writes a line to standard error. What cannot be written there, as on a full disk, is lost: that is

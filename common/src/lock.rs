@@ -7,8 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use crate::advice::LOG;
-use crate::error::Error;
-use crate::fence::signals;
+use crate::error::{Error, heed_signals};
 use crate::pause::pause;
 
 /// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
@@ -43,9 +42,7 @@ impl<'a> LogLock<'a> {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
             }
-            if let Some(signal) = signals::aborted_by() {
-                return Err(Error::Aborted(signal));
-            }
+            heed_signals()?;
             ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;

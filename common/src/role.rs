@@ -95,7 +95,7 @@ impl Instance {
     /// N of the load balancer that is running, if another process is one.
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
         let len = held(self.log(), (BALANCER, 1))?;
-        Ok(len.and_then(|len| u32::try_from(len).ok()).and_then(|n| Workers::new(n).ok()))
+        Ok(len.and_then(|len| Workers::new(len).ok()))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::fmt::Display;
 use std::hash::BuildHasher;
 use std::io::Write;
 use std::path::PathBuf;
@@ -129,9 +128,7 @@ fn make(
 ) -> Result<Ledger, Error> {
     let object = format_args!("ledger of {}", instance.path().display());
     let create = |key| shared_memory::create(key, size_of::<Layout>(), 0o600);
-    let mut made = instance.directory().keys(KeyOf::Segment).map(create);
-    let taken = Error::KeysTaken { object: "shared memory segment", tries: KEY_TRIES };
-    let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
+    let made = under_free_key(instance, KeyOf::Segment, "shared memory segment", create)?;
     let id = made.map_err(Error::ipc(object, "shmget"))?;
     let ledger = Ledger::attach(id).inspect_err(|_| {
         let _ = shared_memory::remove(id); // nobody else knows of it
@@ -195,10 +192,25 @@ fn mend(instance: &Instance, history: History, log_len: u64) -> Result<History, 
 pub fn fresh_queue(instance: &Instance, worker: WorkerId) -> Result<MessageQueue, Error> {
     remove_queues(instance, |other| other == worker)?;
     let create = |key| MessageQueue::create(key, 0o600);
-    let mut made = instance.directory().keys(KeyOf::Queue(worker)).map(create);
-    let taken = Error::KeysTaken { object: "message queue", tries: KEY_TRIES };
-    let made = made.find(|made| *made != Err(Errno::EEXIST)).ok_or(taken)?;
-    made.map_err(Error::ipc(format_args!("message queue of worker {worker}"), "msgget"))
+    let made = under_free_key(instance, KeyOf::Queue(worker), "message queue", create)?;
+    made.map_err(queue_error(worker, "msgget"))
+}
+
+/// An error of a call on a worker's queue.
+pub fn queue_error(worker: WorkerId, call: &'static str) -> impl FnOnce(Errno) -> Error {
+    Error::ipc(format!("message queue of worker {worker}"), call)
+}
+
+/// Makes an object under the first of its keys that nobody else has taken. Returns what the call came to.
+fn under_free_key<T>(
+    instance: &Instance,
+    of: KeyOf,
+    object: &'static str,
+    create: impl Fn(i32) -> nix::Result<T>,
+) -> Result<nix::Result<T>, Error> {
+    let mut made = instance.directory().keys(of).map(create);
+    let made = made.find(|made| !matches!(made, Err(Errno::EEXIST)));
+    made.ok_or(Error::KeysTaken { object, tries: KEY_TRIES })
 }
 
 /// Whether an id is that of a queue of this worker.
@@ -212,13 +224,13 @@ pub fn is_queue_of(instance: &Instance, worker: WorkerId, queue: MessageQueue) -
 
 /// Removes a worker's queue, if it is still there.
 pub fn remove_queue(worker: WorkerId, queue: MessageQueue) -> Result<(), Error> {
-    removed(queue.remove(), format_args!("message queue of worker {worker}"), "msgctl")
+    removed(queue.remove(), queue_error(worker, "msgctl"))
 }
 
-fn removed(done: nix::Result<()>, object: impl Display, call: &'static str) -> Result<(), Error> {
+fn removed(done: nix::Result<()>, error: impl FnOnce(Errno) -> Error) -> Result<(), Error> {
     match done {
         Err(Errno::EINVAL | Errno::EIDRM) => Ok(()), // somebody else was quicker
-        done => done.map_err(Error::ipc(object, call)),
+        done => done.map_err(error),
     }
 }
 
@@ -245,7 +257,7 @@ pub fn remove_queues(instance: &Instance, of: impl Fn(WorkerId) -> bool) -> Resu
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     let object = format_args!("ledger of {}", instance.path().display());
     remove_queues(instance, |_| true)?;
-    removed(shared_memory::remove(ledger.segment_id()), object, "shmctl")?;
+    removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, "shmctl"))?;
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();
     ledger.doorbell().ring();

@@ -190,10 +190,7 @@ impl Outlet {
             }
             // Removed by others: ask for a new one.
             Errno::EIDRM | Errno::EINVAL => self.lose(),
-            error => {
-                let object = format_args!("message queue of worker {}", self.worker);
-                Err(Error::ipc(object, "msgsnd")(error))
-            }
+            error => Err(session::queue_error(self.worker, "msgsnd")(error)),
         }
     }
 

@@ -86,15 +86,21 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     sandbox.assert_clean();
 }
 
+/// A service, and its worker, which was started by hand and has executed the first submission.
+fn one_by_hand(sandbox: &Sandbox, worker: &[&str], first: &str) -> [Process; 2] {
+    let worker = sandbox.start("worker", worker);
+    let balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
+    sandbox.ok("client", &[first]);
+    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    [balancer, worker]
+}
+
 /// The request for the total: there is no later message either. A balancer whose workers are started by
 /// hand once span here, and did not get to asking again.
 #[test]
 fn a_stolen_request_for_a_total_is_sent_again() {
     let sandbox = Sandbox::default();
-    let mut worker = sandbox.start("worker", &["1"]);
-    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
-    sandbox.ok("client", &["Halo A;1"]);
-    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    let [mut balancer, mut worker] = one_by_hand(&sandbox, &["1"], "Halo A;1");
     sandbox.stop(worker.pid());
     balancer.signal(Signal::SIGTERM);
     let mut loot = Message::boxed();
@@ -111,10 +117,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
 #[test]
 fn a_frame_that_comes_twice_is_executed_once() {
     let sandbox = Sandbox::default();
-    let mut worker = sandbox.start("worker", &["--echo", "1"]);
-    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
-    sandbox.ok("client", &["first;1"]);
-    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    let [mut balancer, mut worker] = one_by_hand(&sandbox, &["--echo", "1"], "first;1");
     sandbox.stop(worker.pid());
     sandbox.ok("client", &["Halo A;10"]);
     let queue = sandbox.queues()[0];
@@ -149,10 +152,7 @@ fn a_frame_that_comes_twice_is_executed_once() {
 #[test]
 fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     let sandbox = Sandbox::default();
-    let mut worker = sandbox.start("worker", &["--echo", "1"]);
-    let mut balancer = sandbox.start("loadbalancer", &["--serve", "--no-spawn", "1"]);
-    sandbox.ok("client", &["first;1"]);
-    sandbox.wait_until("it is executed", || sandbox.log().contains("Worker1: message received"));
+    let [mut balancer, mut worker] = one_by_hand(&sandbox, &["--echo", "1"], "first;1");
     let directory = Directory::open(&sandbox.dir()).unwrap();
     let ledger = session::find(&directory).unwrap().unwrap();
     let mut message = Message::boxed();

@@ -3,11 +3,9 @@
 
 use std::io::{self, Write};
 
-use common::error::Error;
+use common::error::{Error, heed_signals};
 use nix::errno::Errno;
 use nix::unistd;
-
-use crate::serve::heed_signals;
 
 /// With so many bytes to print they are printed.
 const PRINT_LEN: usize = 64 << 10;

@@ -4,9 +4,8 @@ use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
-use common::error::Error;
+use common::error::{Error, heed_signals};
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::signals;
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
 use common::instance::Instance;
 use common::journal::{Advance, Journal, Ready};
@@ -90,11 +89,6 @@ fn check_number(worker: WorkerId, workers: Option<Workers>) -> Result<(), Error>
         Some(n) => Err(Error::NoSuchWorker { worker: worker.get(), workers: n.get() }),
         None => Ok(()),
     }
-}
-
-/// An error once the worker was asked to end.
-pub(crate) fn heed_signals() -> Result<(), Error> {
-    signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
 }
 
 /// A queue of this worker's own, which goes with it.
@@ -181,10 +175,7 @@ impl Server<'_> {
                 Err(Errno::ENOMSG) => thread::yield_now(),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EIDRM | Errno::EINVAL) => return Ok(false),
-                Err(error) => {
-                    let object = format!("message queue of worker {}", self.worker);
-                    return Err(Error::Ipc { object, call: "msgrcv", source: error });
-                }
+                Err(error) => return Err(session::queue_error(self.worker, "msgrcv")(error)),
             }
         }
     }

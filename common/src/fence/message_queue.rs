@@ -53,12 +53,6 @@ impl MessageQueue {
             .map(Self)
     }
 
-    /// The queue with this key; ENOENT when there is none.
-    pub fn find(key: i32) -> Result<Self> {
-        // SAFETY: takes no pointers.
-        Errno::result(unsafe { libc::msgget(key, 0) }).map(Self)
-    }
-
     pub(super) fn raw_stat(self) -> Result<libc::msqid_ds> {
         // SAFETY: a msqid_ds is what IPC_STAT fills in, and zeros are a valid one.
         unsafe { ask(libc::msgctl, self.0, libc::IPC_STAT) }.map(|(_, stat)| stat)

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use crate::error::Error;
-use crate::fence::signals;
+use crate::error::{Error, heed_signals};
 use crate::line::LEN_MAX;
 
 /// Bytes read at once; more than a line has.
@@ -80,11 +79,6 @@ pub(super) fn half(file: &File, len: u64) -> Result<Vec<u8>, Error> {
 
 fn too_long(what: &str) -> Error {
     Error::LogUnreadable { why: format!("the {what} is longer than any of this log's") }
-}
-
-/// A long log takes a while, and nobody wants to wait for the end of that.
-fn heed_signals() -> Result<(), Error> {
-    signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session.rs",
         from: "    remove_queues(instance, |_| true)?;
-    removed(shared_memory::remove(ledger.segment_id()), object, \"shmctl\")?;",
-        to: "    removed(shared_memory::remove(ledger.segment_id()), object, \"shmctl\")?;
+    removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;",
+        to: "    removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;
     remove_queues(instance, |_| true)?;",
     },
     Sabotage {
