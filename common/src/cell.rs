@@ -1,5 +1,5 @@
-//! A worker's cell in the ledger: what it has done, and which queue it has. Its orderings are checked by
-//! `tests/models`.
+//! A worker's cell in the ledger: what it has done, what it has in hand, and which queue it has. Its orderings
+//! are checked by `tests/models`.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -13,7 +13,27 @@ pub struct Cell {
     pub(crate) generation: AtomicU32,
     pub(crate) queue: AtomicU32,
     pub(crate) finished: AtomicU32,
-    pub(crate) reserved: [AtomicU32; 7],
+    pub(crate) toll: AtomicU32,
+    pub(crate) own: AtomicU64,
+    pub(crate) since_ms: AtomicU64,
+    pub(crate) attempt: AtomicU32,
+    pub(crate) toll_again: AtomicU32,
+}
+
+/// The message that a worker with a COMMAND has begun and not counted yet. For the worker's next life, if this
+/// one is killed; and for whoever wants to see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// The number of its last attempt, from 1.
+    pub attempt: u32,
+    /// When that began, in ms since 1970.
+    pub since_ms: u64,
+    /// It runs; else it has failed, and the next one is to come.
+    pub runs: bool,
+    /// How many attempts have failed.
+    pub failures: u16,
+    /// In how many attempts the worker died.
+    pub deaths: u8,
 }
 
 impl Cell {
@@ -30,6 +50,34 @@ impl Cell {
         // SeqCst: it must be visible before the worker looks at wake_at, or tries the log's lock.
         self.executed.store(messages, Ordering::SeqCst);
         self.executed_again.store(messages, Ordering::SeqCst);
+    }
+
+    /// Says what the worker has in hand: its own message of this number. The worker only, before it goes on.
+    pub fn set_in_hand(&self, own: u64, it: &InHand) {
+        let [failures, deaths] = [u32::from(it.failures), u32::from(it.deaths)];
+        let toll = u32::from(it.runs) | deaths << 8 | failures << 16;
+        self.attempt.store(it.attempt, Ordering::SeqCst);
+        self.since_ms.store(it.since_ms, Ordering::SeqCst);
+        self.toll.store(toll, Ordering::SeqCst);
+        self.toll_again.store(toll, Ordering::SeqCst);
+        // Last: as long as it is another message's number, nothing of this one was begun.
+        self.own.store(own.wrapping_add(1), Ordering::SeqCst);
+    }
+
+    /// What the worker has in hand, if that is its own message of this number. A changed bit in it does not make
+    /// a message dead: of what is there twice, the smaller one counts.
+    #[must_use]
+    pub fn in_hand(&self, own: u64) -> Option<InHand> {
+        let is_it = self.own.load(Ordering::SeqCst) == own.wrapping_add(1);
+        let [a, b] = [&self.toll, &self.toll_again].map(|toll| toll.load(Ordering::SeqCst));
+        let part = |shift: u32, mask: u32| (a >> shift & mask).min(b >> shift & mask);
+        is_it.then(|| InHand {
+            attempt: self.attempt.load(Ordering::SeqCst),
+            since_ms: self.since_ms.load(Ordering::SeqCst),
+            runs: part(0, 1) == 1,
+            failures: part(16, 0xffff) as u16, // masked
+            deaths: part(8, 0xff) as u8,       // masked
+        })
     }
 
     /// Says that the worker has a new queue, and with it a new generation: the worker only.

@@ -128,6 +128,12 @@ pub enum Error {
     /// A worker cannot be started, or does not stay.
     #[error("worker {worker}: {why}")]
     Worker { worker: u32, why: String },
+    /// What is to be done with each message cannot be started.
+    #[error("cannot run {}: {why}", command.display())]
+    NoCommand { command: PathBuf, why: String },
+    /// A file beside the log.
+    #[error("{}: {source}{hint}", path.display(), hint = hint("write", errno(source)))]
+    File { path: PathBuf, source: io::Error },
     /// Anything else that the system refused.
     #[error("{what}: {source}")]
     System { what: &'static str, source: io::Error },
@@ -176,7 +182,7 @@ impl Error {
     /// The file system is full, or the user's quota on it is used up: waiting may help.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        matches!(self, Self::LogWrite(why) | Self::LogUnclear(why)
+        matches!(self, Self::LogWrite(why) | Self::LogUnclear(why) | Self::File { source: why, .. }
             if matches!(errno(why), Errno::ENOSPC | Errno::EDQUOT))
     }
 
@@ -184,7 +190,9 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::OtherWorkers { .. } | Self::NoSuchWorker { .. } => exit::USAGE,
+            Self::OtherWorkers { .. } | Self::NoSuchWorker { .. } | Self::NoCommand { .. } => {
+                exit::USAGE
+            }
             Self::Aborted(signal) => signal_exit_code(*signal),
             _ => exit::TROUBLE,
         }

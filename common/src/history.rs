@@ -28,6 +28,8 @@ use crate::rotation::{WORKERS_MAX, Workers};
 pub struct History {
     /// Where the last session stands, if it is unfinished; else at the beginning of a new one.
     pub replay: Replay,
+    /// Where in the log it begins.
+    pub begun: u64,
     /// Bytes of the log up to the last whole unit. What follows is the beginning of a write that
     /// was cut short, and may be cut off.
     pub whole_len: u64,
@@ -40,12 +42,13 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
     let half = lines::half(log, log_len)?;
     let lines_end = log_len - half.len() as u64;
     let mut replay = Replay::new(None);
-    let mut whole_len = lines_end;
+    let (mut begun, mut whole_len) = (lines_end, lines_end);
     // Totals of the first workers look like those of a session that had no more of them; but half a total
     // behind them does not begin another session.
     if !replay.may_begin_with(&half) || !is_finished(log, lines_end)? {
-        whole_len = session_start(log, lines_end)?;
-        lines::forward(log, whole_len, lines_end, |at, line| {
+        begun = session_start(log, lines_end)?;
+        whole_len = begun;
+        lines::forward(log, begun, lines_end, |at, line| {
             replay.push(line).map_err(|fault| unreadable(format!("at byte {at}: {fault}")))?;
             let cursors = replay.cursors();
             // Before all of them were read: there may be any number.
@@ -66,7 +69,7 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
         )));
     }
     let completion = replay.completion(&half);
-    Ok(History { replay, whole_len, completion })
+    Ok(History { replay, begun, whole_len, completion })
 }
 
 fn unreadable(why: String) -> Error {
@@ -167,7 +170,7 @@ mod tests {
         let log = session(10, 3);
         for cut in 0..log.len() {
             let contents = format!("{before}{}", &log[..cut]);
-            let History { replay, whole_len, completion } =
+            let History { replay, whole_len, completion, .. } =
                 history(&contents).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
             let whole = &log[..usize::try_from(whole_len).unwrap() - before.len()];
             let lines = whole.lines().count();

@@ -4,7 +4,7 @@
 //! offset  bytes
 //!      0      8  magic         "PIPIPLB" and the layout's version; written last, so that it says
 //!                              "initialised", "compatible" and "it holds a submission"
-//!      8      8  session       nonce: no other session has it
+//!      8      8  session       its number: no other session has it
 //!     16     24  directory     device, inode, birth time of the directory that this belongs to
 //!     40     24  log           the same of its sistem.log
 //!     64      8  sum           of session, directory and log
@@ -29,7 +29,13 @@
 //!                  +24   4  generation        another one than before: worker k has a new queue
 //!                  +28   4  queue             its message queue's id; k writes
 //!                  +32   4  finished          1: ready for its total
-//!                  +36  28  -
+//!                  +36   4  toll              of the message in hand: bit 0 an attempt runs, bits 8-15 in how
+//!                                             many the worker died, bits 16-31 how many failed
+//!                  +40   8  own               1 + the worker's own number of it; what is said of it holds
+//!                                             only while that is `executed` + 1
+//!                  +48   8  since_ms          when its last attempt began, in ms since 1970
+//!                  +56   4  attempt           the number of that
+//!                  +60   4  toll_again        the same as toll, stored after it
 //!  16896 2^20  ring           accepted submissions that are not logged to their last line yet
 //! ```
 //!
@@ -43,8 +49,8 @@ use crate::ring::Ring;
 use crate::steps::Steps;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 
-/// "PIPIPLB" and version 3.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x03");
+/// "PIPIPLB" and version 4.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x04");
 /// Cells for workers.
 pub const CELLS: usize = 256;
 /// Bytes of accepted submissions that the ledger holds.
@@ -112,8 +118,13 @@ mod tests {
             offset_of!(Cell, generation),
             offset_of!(Cell, queue),
             offset_of!(Cell, finished),
+            offset_of!(Cell, toll),
+            offset_of!(Cell, own),
+            offset_of!(Cell, since_ms),
+            offset_of!(Cell, attempt),
+            offset_of!(Cell, toll_again),
         ];
-        assert_eq!(cell, [0, 8, 16, 24, 28, 32]);
+        assert_eq!(cell, [0, 8, 16, 24, 28, 32, 36, 40, 48, 56, 60]);
         let bell = [offset_of!(Bell, word), offset_of!(Bell, sleeping), size_of::<Bell>()];
         assert_eq!(bell, [0, 4, 8]);
     }

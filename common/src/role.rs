@@ -13,24 +13,33 @@
 //! + 512 … 512 + N - 1  balancer      its length tells N
 //! + 2^32 + inode of the IPC namespace    shared
 //! + 2^33 + a sum of the directory        shared
+//! + 768                output        whoever prints what a COMMAND has printed
+//! + 2^60 + k * 2^48 + a sum of the message    an attempt of worker k, shared
 //! ```
+//!
+//! The lock of an attempt belongs to a description of its own, which stays open in COMMAND and in what that
+//! starts: so it tells whether any of them is alive, whoever was killed.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::unistd::Pid;
 
 use crate::checksum;
-use crate::error::Error;
+use crate::error::{Error, heed_signals};
 use crate::instance::Instance;
 use crate::pause::pause;
 use crate::rotation::{WorkerId, Workers};
 
 const BEHIND_ANY_LOG: i64 = 1 << 62;
 const BALANCER: i64 = BEHIND_ANY_LOG + 512;
+const OUTPUT: (i64, i64) = (BEHIND_ANY_LOG + 768, 1);
+const ATTEMPTS: i64 = BEHIND_ANY_LOG + (1 << 60);
 const NAMESPACE: i64 = BEHIND_ANY_LOG + (1 << 32);
 const DIRECTORY: i64 = BEHIND_ANY_LOG + (1 << 33);
 /// How long a role is asked for: a child of a dead process holds its locks until it has exec'ed.
@@ -92,11 +101,70 @@ impl Instance {
         Ok(held(self.log(), (role.bytes().0, 1))?.is_some())
     }
 
+    /// A file that tells, as long as anybody has it open, that this attempt of worker k is not over.
+    pub fn begin_attempt(&self, attempt: (WorkerId, u64)) -> Result<File, Error> {
+        // Not the log's own description, whose locks are this process's roles; and nobody who has it can write.
+        let log = File::open(format!("/proc/self/fd/{}", self.log().as_raw_fd()));
+        let log = log.map_err(Error::Log)?;
+        let set = set(&log, libc::F_RDLCK, attempt_bytes(attempt))?;
+        if set {
+            Ok(log)
+        } else {
+            Err(Error::RoleTaken("a program that locks all of sistem.log".to_owned()))
+        }
+    }
+
+    /// Whether anybody has such a file open.
+    pub fn is_attempted(&self, attempt: (WorkerId, u64)) -> Result<bool, Error> {
+        Ok(held(self.log(), attempt_bytes(attempt))?.is_some())
+    }
+
+    /// Who has it open, as far as `/proc` shows that.
+    #[must_use]
+    pub fn who_attempts(&self, attempt: (WorkerId, u64)) -> Vec<Pid> {
+        let (place, _) = attempt_bytes(attempt);
+        let (log, place) = (self.log().metadata(), place.to_string());
+        let file = log.map_or_else(|_| String::new(), |log| format!(":{}", log.ino()));
+        // `proc_pid_fdinfo(5)`; lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
+        let is_lock = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["lock:", _, "OFDLCK", _, _, _, of, start, ..] => of.ends_with(&file) && start == place,
+            _ => false,
+        };
+        let has_lock = |pid: &Pid| {
+            let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+            let mut infos = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
+            infos.any(|info| info.lines().any(is_lock))
+        };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.map(Pid::from_raw).filter(has_lock).collect()
+    }
+
+    /// Waits until nobody else prints; from then on nobody does until [`Instance::end_output`].
+    pub fn begin_output(&self) -> Result<(), Error> {
+        loop {
+            match fcntl(self.log(), FcntlArg::F_OFD_SETLKW(&lock(libc::F_WRLCK, OUTPUT))) {
+                Err(Errno::EINTR) => heed_signals()?,
+                set => return set.map(drop).map_err(|error| Error::Log(error.into())),
+            }
+        }
+    }
+
+    /// Lets others print.
+    pub fn end_output(&self) -> Result<(), Error> {
+        set(self.log(), libc::F_UNLCK, OUTPUT).map(drop)
+    }
+
     /// N of the load balancer that is running, if another process is one.
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
         let len = held(self.log(), (BALANCER, 1))?;
         Ok(len.and_then(|len| Workers::new(len).ok()))
     }
+}
+
+fn attempt_bytes((worker, message): (WorkerId, u64)) -> (i64, i64) {
+    let sum = checksum::of([message]) >> 16; // 48 bits
+    (ATTEMPTS + (i64::from(worker.get()) << 48) + sum as i64, 1)
 }
 
 /// Whether one of ours has a role, whoever else has locked the log.

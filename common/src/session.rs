@@ -2,8 +2,6 @@
 //! only under the log's lock.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -20,6 +18,7 @@ use crate::layout::{Layout, MAGIC};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::log_file;
+use crate::naming;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::Submission;
@@ -54,7 +53,7 @@ pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
 /// [`attach`] has found nothing.
 pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
     let cursors = Cursors { log_len: instance.checked_log_len()?, ..Cursors::default() };
-    make(instance, cursors, None)
+    make(instance, naming::give(instance, cursors.log_len), cursors, None)
 }
 
 /// The directory's ledger, if there is one. Changes nothing, and may be asked without the log's lock.
@@ -123,6 +122,7 @@ fn is_strangers(id: i32) -> bool {
 /// Makes a ledger with these submissions in its ring. It is not published yet.
 fn make(
     instance: &Instance,
+    session: u64,
     mut cursors: Cursors,
     waiting: impl IntoIterator<Item = Submission>,
 ) -> Result<Ledger, Error> {
@@ -138,8 +138,6 @@ fn make(
         ledger.write_submission(cursors.tail, &submission);
         cursors.tail += Ledger::record_len(&submission);
     }
-    // A nonce, not a secret: the standard library's hasher keys are random.
-    let session = RandomState::new().hash_one(());
     let path = std::path::absolute(instance.path()).unwrap_or_default();
     ledger.lay_out(session, &instance.identity(), path.as_os_str().as_encoded_bytes(), &cursors);
     Ok(ledger)
@@ -159,7 +157,8 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     let cursors = Cursors { log_len: history.whole_len, tail: at.head, closing, ..at };
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance, |_| true)?;
-    let ledger = make(instance, cursors, history.replay.waiting())?;
+    let session = naming::recall(instance, history.begun);
+    let ledger = make(instance, session, cursors, history.replay.waiting())?;
     ledger.set_received(history.replay.received());
     for worker in WorkerId::all() {
         ledger.cell(worker).set_executed(history.replay.executed_by(worker));

@@ -34,7 +34,7 @@ static CHILD: AtomicBool = AtomicBool::new(false);
 extern "C" fn handle(signal: i32) {
     match signal {
         libc::SIGCHLD => CHILD.store(true, SeqCst),
-        libc::SIGALRM => {}
+        libc::SIGALRM | libc::SIGXFSZ => {}
         _ => {
             // Since some moment in the past, which is the same each time. Async-signal-safe (signal-safety(7)).
             let now = ClockId::CLOCK_MONOTONIC.now().map_or(0, |now| now.num_milliseconds());
@@ -70,11 +70,12 @@ pub fn is_ignored(signal: Signal) -> Result<bool> {
 }
 
 /// Undoes what a parent may have left in this process: a signal mask, an ignored SIGCHLD; and has
-/// writing beyond a file size limit return EFBIG instead of killing.
+/// writing beyond a file size limit return EFBIG instead of killing. Not by ignoring that signal, which what
+/// this process starts would inherit.
 pub fn start_clean() -> Result<()> {
     SigSet::empty().thread_set_mask()?;
     set_action(Signal::SIGCHLD, SigHandler::SigDfl)?;
-    set_action(Signal::SIGXFSZ, SigHandler::SigIgn)
+    set_action(Signal::SIGXFSZ, SigHandler::Handler(handle))
 }
 
 /// From now on requests to end are counted: SIGINT, SIGTERM, SIGHUP (unless it is ignored, as nohup(1)

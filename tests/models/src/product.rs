@@ -68,7 +68,11 @@ impl Cell {
             generation: AtomicU32::new(0),
             queue: AtomicU32::new(0),
             finished: AtomicU32::new(0),
-            reserved: array::from_fn(|_| AtomicU32::new(0)),
+            toll: AtomicU32::new(0),
+            own: AtomicU64::new(0),
+            since_ms: AtomicU64::new(0),
+            attempt: AtomicU32::new(0),
+            toll_again: AtomicU32::new(0),
         }
     }
 }

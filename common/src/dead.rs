@@ -1,0 +1,65 @@
+//! Dead letters: the messages whose execution failed for good, in `sistem.dead` beside the log. A letter is
+//! written before its message counts as executed. Killed in between, a worker writes it again: so one may be there
+//! twice, under one id.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::instance::Directory;
+use crate::line_file::LineFile;
+use crate::naming::MessageId;
+
+/// The name of the file with the letters, in the log's directory.
+pub const NAME: &str = "sistem.dead";
+/// So much is kept of what COMMAND wrote to its standard error last.
+pub const STDERR_LEN: usize = 4096;
+
+/// One dead message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// What `LB_ID` was.
+    pub id: MessageId,
+    /// What the message carries.
+    pub text: String,
+    /// Its number within its submission, from 1.
+    pub index: u32,
+    /// Whose it was.
+    pub worker: u32,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How the last attempt ended.
+    pub outcome: String,
+    /// The last [`STDERR_LEN`] bytes of what that wrote to its standard error.
+    pub stderr: String,
+    /// When that began, and when the message was given up (RFC 3339, UTC).
+    pub begun: String,
+    /// See `begun`.
+    pub died: String,
+}
+
+/// Hands out the letters of one session from a place on, each once. Returns where the next one will begin.
+pub fn of_session(
+    directory: &Directory,
+    session: u64,
+    from: u64,
+    mut each: impl FnMut(MessageId),
+) -> Result<u64, Error> {
+    /// Of a letter, this is enough.
+    #[derive(Deserialize)]
+    struct Head {
+        id: MessageId,
+        worker: u32,
+    }
+    let Some(file) = LineFile::find(directory, NAME)? else { return Ok(0) };
+    // A worker goes on to its next message only after one is counted.
+    let mut last = std::collections::HashMap::new();
+    file.read(from, |_, letter: Result<Head, _>| {
+        if let Ok(Head { id, worker }) = letter
+            && id.session == session
+            && last.insert(worker, id) != Some(id)
+        {
+            each(id);
+        }
+        Ok(())
+    })
+}
