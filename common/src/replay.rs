@@ -1,5 +1,5 @@
 //! The canonical order, as a machine that reads a log line by line and says what may come next.
-//! `cargo xtask verify` judges logs with it, and a session whose IPC objects are lost is rebuilt with
+//! `lbctl verify` judges logs with it, and a session whose IPC objects are lost is rebuilt with
 //! it.
 //!
 //! Without its client lines, a session's log is a function of the submissions in their order: each

@@ -1,97 +1,30 @@
-//! Which System V IPC objects a directory's instance has, from `/proc/sysvipc` (`sysvipc(7)`).
+//! Which System V IPC objects are left behind.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use common::fence::message_queue::MessageQueue;
-use common::fence::shared_memory;
-use common::instance::{Directory, KeyOf};
-use common::rotation::WorkerId;
+use lbctl::objects::IpcObject;
 
 /// Longer than sessions in tests last whose queues may be taken for another directory's.
 const OTHERS_STAY_MAX: Duration = Duration::from_secs(3);
 
-/// An object that exists now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IpcObject {
-    /// A shared memory segment.
-    Segment {
-        /// Its id.
-        id: i32,
-        /// Its key.
-        key: i32,
-    },
-    /// A message queue.
-    Queue {
-        /// Its id.
-        id: i32,
-        /// Its key.
-        key: i32,
-    },
+/// A directory's IPC objects.
+#[must_use]
+pub fn objects(directory: &Path) -> Vec<IpcObject> {
+    IpcObject::of(directory).expect("sysvipc(7)")
 }
 
-impl IpcObject {
-    /// Those under the keys that a directory's instance may use, others' included. What is older than the
-    /// directory, as what a killed test left, cannot be its own.
-    #[must_use]
-    pub fn of(directory: &Path) -> Vec<Self> {
-        let born = std::fs::metadata(directory).and_then(|metadata| metadata.created());
-        let Ok(directory) = Directory::open(directory) else { return Vec::new() };
-        // The tables are short, and the keys are thousands: so each key is looked up in the tables.
-        let since = born.unwrap_or(UNIX_EPOCH);
-        let (segments, queues) = (listed("shm", since), listed("msg", since));
-        let segment = |key| Some(Self::Segment { id: *segments.get(&key)?, key });
-        let queue = |key| Some(Self::Queue { id: *queues.get(&key)?, key });
-        let mut objects: Vec<Self> = directory.keys(KeyOf::Segment).filter_map(segment).collect();
-        if !queues.is_empty() {
-            for worker in WorkerId::all() {
-                objects.extend(directory.keys(KeyOf::Queue(worker)).filter_map(queue));
-            }
+/// Those that stay. By chance a queue of another directory may lie under one of the 4112 keys of
+/// this one (seen twice in 70,000 sessions, with others' 20 queues beside each); it goes with its own
+/// session, while what nobody removes any more stays for ever.
+#[must_use]
+pub fn objects_that_stay(directory: &Path) -> Vec<IpcObject> {
+    let start = Instant::now();
+    loop {
+        let objects = objects(directory);
+        if objects.is_empty() || start.elapsed() > OTHERS_STAY_MAX {
+            return objects;
         }
-        objects
+        std::thread::sleep(Duration::from_millis(10));
     }
-
-    /// Those that stay. By chance a queue of another directory may lie under one of the 4112 keys of
-    /// this one (seen twice in 70,000 sessions, with others' 20 queues beside each); it goes with its own
-    /// session, while what nobody removes any more stays for ever.
-    #[must_use]
-    pub fn that_stay(directory: &Path) -> Vec<Self> {
-        let start = Instant::now();
-        loop {
-            let objects = Self::of(directory);
-            if objects.is_empty() || start.elapsed() > OTHERS_STAY_MAX {
-                return objects;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Removes it, as `ipcrm` does.
-    pub fn remove(self) {
-        // It may be gone already.
-        let _ = match self {
-            Self::Segment { id, .. } => shared_memory::remove(id),
-            Self::Queue { id, .. } => MessageQueue(id).remove(),
-        };
-    }
-}
-
-/// Key and id of every object of a kind that was made or changed since then, or a second before.
-fn listed(kind: &str, since: SystemTime) -> HashMap<i32, i32> {
-    // The kernel's clock for IPC objects may be a tick behind the file system's.
-    let since =
-        since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().saturating_sub(1));
-    let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).expect("sysvipc(7)");
-    let mut lines = table.lines();
-    let mut titles = lines.next().expect("a line of titles").split_whitespace();
-    let ctime = titles.position(|title| title == "ctime").expect("a time of change");
-    lines
-        .filter_map(|line| {
-            let columns: Vec<_> = line.split_whitespace().collect();
-            let changed: u64 = columns.get(ctime)?.parse().ok()?;
-            let object = (columns.first()?.parse().ok()?, columns.get(1)?.parse().ok()?);
-            (changed >= since).then_some(object)
-        })
-        .collect()
 }

@@ -11,7 +11,8 @@ mod sandbox;
 mod temp_dir;
 
 pub use binaries::{Binaries, Profile};
-pub use ipc::IpcObject;
+pub use ipc::{objects, objects_that_stay};
+pub use lbctl::objects::IpcObject;
 pub use namespaces::{in_namespace, unshare};
 pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
 pub use sandbox::Sandbox;

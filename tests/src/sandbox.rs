@@ -11,12 +11,13 @@ use common::instance::Instance;
 use common::replay::Summary;
 use common::role::Role;
 use common::rotation::WorkerId;
+use lbctl::objects::IpcObject;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::binaries::{Binaries, Profile};
-use crate::ipc::IpcObject;
+use crate::ipc::{objects, objects_that_stay};
 use crate::oracle;
 use crate::process::{Ended, Process};
 use crate::temp_dir::{TempDir, unless_ending};
@@ -98,7 +99,7 @@ impl Sandbox {
         String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
-    /// A command for `client`, `loadbalancer` or `worker`, that runs in the directory.
+    /// A command for one of the programs, that runs in the directory.
     #[must_use]
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(self.binaries.path(program));
@@ -263,7 +264,7 @@ impl Sandbox {
     /// IPC objects of the directory's instance.
     #[must_use]
     pub fn ipc_objects(&self) -> Vec<IpcObject> {
-        IpcObject::of(&self.dir())
+        objects(&self.dir())
     }
 
     /// The message queues among them.
@@ -293,7 +294,7 @@ impl Sandbox {
     /// What is left, in words: IPC objects, processes, files other than the log.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
-        let objects = IpcObject::that_stay(&self.dir());
+        let objects = objects_that_stay(&self.dir());
         let objects = objects.into_iter().map(|object| format!("{object:?}"));
         let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
         let files = std::fs::read_dir(self.dir())

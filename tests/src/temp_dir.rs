@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lbctl::objects::IpcObject;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::ipc::IpcObject;
 use crate::sandbox::RUN;
 
 /// How long killed processes may take to go.
@@ -78,7 +78,8 @@ pub fn end_everything(code: u8) -> ! {
         std::thread::sleep(Duration::from_millis(1));
     }
     for (path, is_kept) in live.iter() {
-        IpcObject::of(&path.join(RUN)).into_iter().for_each(IpcObject::remove);
+        // Whatever cannot be looked at must not keep the rest.
+        IpcObject::of(&path.join(RUN)).into_iter().flatten().for_each(IpcObject::remove);
         if *is_kept {
             eprintln!("kept: {}", path.display());
         } else {

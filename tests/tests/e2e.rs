@@ -199,7 +199,7 @@ fn a_signal_left_everything_behind(
     for number in 0..2000 {
         fs::write(dir.join(format!("run/{number}")), "").unwrap();
     }
-    let objects = IpcObject::of(&dir.join("run"));
+    let objects = tests::objects(&dir.join("run"));
     run.signal(signal);
     let ended = sandbox.end(&mut run);
     sandbox.assert_code(&ended, code);

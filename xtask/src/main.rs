@@ -4,15 +4,13 @@
 mod bench;
 mod crash;
 mod e2e;
-mod inspect;
 mod interrupt;
-mod terminal;
-mod verify;
 
 use std::process::{Command, ExitCode};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use lbctl::{inspect, verify};
 use tests::{Binaries, Profile};
 
 /// One button for each thing a person does with the workspace.
@@ -27,13 +25,13 @@ struct Args {
 enum Task {
     /// Run the whole system in a temp directory and check its log.
     E2e(e2e::Args),
-    /// Check any sistem.log, also one that another program wrote.
+    /// Check any sistem.log, also one that another program wrote. The same as `lbctl verify`.
     Verify(verify::Args),
     /// Kill processes wherever they can be killed, and compare the log with an undisturbed one's.
     Crash(crash::Args),
     /// Measure speed, as ratios within one run.
     Bench(bench::Args),
-    /// Print what a directory's ledger and queues hold.
+    /// Print what a directory's ledger and queues hold. The same as `lbctl inspect`.
     Inspect(inspect::Args),
 }
 

@@ -9,11 +9,10 @@ use common::cursors::Cursors;
 use common::instance::Directory;
 use common::ledger::Ledger;
 use common::session;
+use lbctl::inspect;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{IpcObject, Sandbox};
-
-use crate::inspect;
 
 /// The directory's ledger, if there is one that is laid out.
 pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
@@ -24,7 +23,7 @@ pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
 /// How many segments are under the directory's keys: more than one is a second ledger.
 pub(crate) fn segments(dir: &Path) -> usize {
     let is_segment = |object: &IpcObject| matches!(object, IpcObject::Segment { .. });
-    IpcObject::of(dir).iter().filter(|&object| is_segment(object)).count()
+    tests::objects(dir).iter().filter(|&object| is_segment(object)).count()
 }
 
 /// Whether a load balancer has its role in a sandbox.

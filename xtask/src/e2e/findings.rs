@@ -8,14 +8,14 @@ use std::path::Path;
 use common::line::Line;
 use common::rotation::Workers;
 use common::submission::Submission;
+use lbctl::terminal::{counted, shortened};
+use lbctl::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
+use lbctl::verify::{self, Account, lines};
 use serde::Serialize;
 
 use super::expected;
 use super::interleaving::first_impossible;
 use super::scene::{Plan, Scene};
-use crate::terminal::{counted, shortened};
-use crate::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
-use crate::verify::{self, Account, lines};
 
 /// One thing that was checked.
 #[derive(Debug, Serialize)]

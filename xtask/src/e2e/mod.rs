@@ -103,7 +103,7 @@ fn run_all(args: &Args) -> Result<bool, String> {
         report.push(run);
     }
     if args.json {
-        crate::terminal::print_json(&report);
+        lbctl::terminal::print_json(&report);
     }
     if let Some(path) = &args.summary {
         let file = OpenOptions::new().create(true).append(true).open(path);
@@ -142,6 +142,6 @@ fn run_once(plan: &Plan<'_>, number: u32, keep: bool) -> Run {
 }
 
 fn everything_known(scene: &Scene) -> String {
-    let ledger = crate::inspect::dump(&scene.sandbox.dir());
+    let ledger = lbctl::inspect::dump(&scene.sandbox.dir());
     format!("{}ledger: {ledger:#}", scene.sandbox.report())
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use lbctl::terminal::{DIM, Shares, counted, grouped, mark, shortened};
 use serde::Serialize;
 
 use super::findings::Findings;
 use super::scene::{Order, Plan};
-use crate::terminal::{DIM, Shares, counted, grouped, mark, shortened};
 
 /// The version of what `--json` prints.
 const FORMAT_VERSION: u32 = 1;

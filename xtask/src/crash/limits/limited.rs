@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{IpcObject, Sandbox};
+use tests::{Sandbox, objects_that_stay};
 
 /// A check waits so long for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -127,7 +127,7 @@ pub(super) fn expect_log(sandbox: &Sandbox, expected: &str) -> Result<(), String
     if sandbox.log() != expected {
         return Err(format!("the log is not as it would be undisturbed{}", sandbox.report()));
     }
-    let objects = IpcObject::that_stay(&sandbox.dir());
+    let objects = objects_that_stay(&sandbox.dir());
     if objects.is_empty() { Ok(()) } else { Err(format!("left: {objects:?}")) }
 }
 

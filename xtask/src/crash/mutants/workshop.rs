@@ -10,12 +10,13 @@ use super::sabotage::Sabotage;
 use crate::crash::{exhaustive, removed};
 
 /// What of the workspace is copied.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "clippy.toml",
     "client",
     "common",
+    "lbctl",
     "loadbalancer",
     "tests",
     "worker",

@@ -6,7 +6,7 @@ use common::line::Line;
 use common::replay::Replay;
 use common::rotation::Workers;
 use common::submission::Submission;
-use tests::{IpcObject, Sandbox};
+use tests::{Sandbox, objects_that_stay};
 
 use super::plan::Plan;
 use super::stage::Stage;
@@ -117,7 +117,7 @@ pub(in crate::crash) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
 }
 
 fn nothing_left(sandbox: &Sandbox) -> Result<(), String> {
-    let objects = IpcObject::that_stay(&sandbox.dir());
+    let objects = objects_that_stay(&sandbox.dir());
     if !objects.is_empty() {
         return Err(format!("IPC objects are left: {objects:?}"));
     }

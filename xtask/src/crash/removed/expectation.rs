@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::oracle::canonical_log;
-use tests::{Ended, IpcObject, Process, Sandbox};
+use tests::{Ended, Process, Sandbox, objects_that_stay};
 
 use super::damage::{Damage, FOREIGN, RENAMED};
 use super::moment::{Moment, hold, signal_all};
@@ -183,7 +183,7 @@ impl<'a> Stage<'a> {
 
     fn is_clean(&self) -> Outcome {
         self.sandbox.wait_until("all processes are gone", || self.sandbox.processes().is_empty());
-        let objects = IpcObject::that_stay(&self.sandbox.dir());
+        let objects = objects_that_stay(&self.sandbox.dir());
         if objects.is_empty() { Ok(()) } else { Err(format!("IPC objects are left: {objects:?}")) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::IpcObject;
+use tests::objects_that_stay;
 
 use super::super::actor::Actor;
 use super::super::role::Role;
@@ -72,7 +72,7 @@ impl Play<'_> {
         if let Some(oracle) = self.oracle {
             oracle.judge(&self.sandbox.log())?;
         }
-        let objects = IpcObject::that_stay(&self.sandbox.dir());
+        let objects = objects_that_stay(&self.sandbox.dir());
         if !objects.is_empty() {
             return Err(format!("IPC objects are left: {objects:?}"));
         }

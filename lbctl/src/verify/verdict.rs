@@ -1,37 +1,38 @@
-//! What a check of a log comes to: for `--json` as it is, for people through [`super::report`].
+//! What a check of a log comes to: for `--json` as it is, for people through `report`.
+#![expect(missing_docs, reason = "most fields are what they are called")]
 
 use std::fmt;
 
 use serde::Serialize;
 
 /// Lists hold so many entries; beyond that only their number is told.
-pub(crate) const LISTED_MAX: usize = 100;
+const LISTED_MAX: usize = 100;
 
 /// Everything that is to be said about a log.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Nothing at all is wrong.
-    pub(crate) passed: bool,
-    pub(crate) bytes: u64,
-    pub(crate) lines: u64,
-    pub(crate) submissions: u64,
-    pub(crate) messages: u64,
+    pub passed: bool,
+    pub bytes: u64,
+    pub lines: u64,
+    pub submissions: u64,
+    pub messages: u64,
     /// The first line that is wrong in any way.
-    pub(crate) first_wrong: Option<Fault>,
+    pub first_wrong: Option<Fault>,
     /// Lines that are none of the five kinds.
-    pub(crate) foreign: Listed<Fault>,
+    pub foreign: Listed<Fault>,
     /// The last line, if it has no newline.
-    pub(crate) torn: Option<Fault>,
+    pub torn: Option<Fault>,
     /// Sessions whose lines are not in canonical order, or that are not finished.
-    pub(crate) damaged_sessions: u64,
-    pub(crate) sessions: Listed<Session>,
+    pub damaged_sessions: u64,
+    pub sessions: Listed<Session>,
 }
 
 /// The first entries of a list, and how many there are.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed<T> {
-    pub(crate) count: u64,
-    pub(crate) first: Vec<T>,
+pub struct Listed<T> {
+    pub count: u64,
+    pub first: Vec<T>,
 }
 
 impl<T> Default for Listed<T> {
@@ -41,7 +42,7 @@ impl<T> Default for Listed<T> {
 }
 
 impl<T> Listed<T> {
-    pub(crate) fn push(&mut self, entry: T) {
+    pub(super) fn push(&mut self, entry: T) {
         self.count += 1;
         if self.first.len() < LISTED_MAX {
             self.first.push(entry);
@@ -52,7 +53,7 @@ impl<T> Listed<T> {
 /// How a line is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub enum Kind {
     /// It is none of the five kinds of line.
     Foreign,
     /// Another line was due.
@@ -65,12 +66,12 @@ pub(crate) enum Kind {
 
 /// A wrong line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// Its number, from 1.
-    pub(crate) line: u64,
-    pub(crate) kind: Kind,
-    pub(crate) expected: String,
-    pub(crate) found: Option<String>,
+    pub line: u64,
+    pub kind: Kind,
+    pub expected: String,
+    pub found: Option<String>,
 }
 
 impl fmt::Display for Fault {
@@ -95,76 +96,79 @@ impl fmt::Display for Fault {
 
 /// One session of the log.
 #[derive(Debug, Serialize)]
-pub(crate) struct Session {
+pub struct Session {
     /// From 1.
-    pub(crate) number: u64,
-    pub(crate) first_line: u64,
-    pub(crate) last_line: u64,
-    pub(crate) submissions: u64,
-    pub(crate) messages: u64,
+    pub number: u64,
+    pub first_line: u64,
+    pub last_line: u64,
+    pub submissions: u64,
+    pub messages: u64,
     /// Messages executed by each worker, from worker 1 on.
-    pub(crate) shares: Vec<u64>,
+    pub shares: Vec<u64>,
     /// Where it leaves the canonical order.
-    pub(crate) fault: Option<Fault>,
+    pub fault: Option<Fault>,
     /// What is in it regardless of order; only where it leaves the canonical order.
-    pub(crate) tally: Option<Tally>,
+    pub tally: Option<Tally>,
 }
 
 /// What a session holds, regardless of the order of its lines.
 #[derive(Debug, Serialize)]
-pub(crate) struct Tally {
-    pub(crate) submissions: u64,
-    pub(crate) messages: u64,
+pub struct Tally {
+    pub submissions: u64,
+    pub messages: u64,
     /// Client lines without count, and counts without client line.
-    pub(crate) half_submissions: u64,
+    pub half_submissions: u64,
     /// `Received` lines that are not there.
-    pub(crate) received_missing: u64,
+    pub received_missing: u64,
     /// `Received` lines that are there once too often, or of no submission.
-    pub(crate) received_surplus: u64,
+    pub received_surplus: u64,
     /// Which these are.
-    pub(crate) received: Listed<Span>,
-    pub(crate) workers: Vec<WorkerTally>,
+    pub received: Listed<Span>,
+    pub workers: Vec<WorkerTally>,
 }
 
 /// `Received` lines of one text, next to each other, that are missing or surplus.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Span {
-    pub(crate) text: String,
-    pub(crate) first: u32,
-    pub(crate) last: u32,
+pub struct Span {
+    pub text: String,
+    pub first: u32,
+    pub last: u32,
     /// So many of each are missing …
-    pub(crate) missing: u64,
+    pub missing: u64,
     /// … or too many.
-    pub(crate) surplus: u64,
+    pub surplus: u64,
 }
 
 /// One worker's lines.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct WorkerTally {
-    pub(crate) worker: u32,
+pub struct WorkerTally {
+    pub worker: u32,
     /// Its fair share of the submitted messages.
-    pub(crate) expected: u64,
-    pub(crate) executed: u64,
+    pub expected: u64,
+    pub executed: u64,
     /// What its total says; the first, if there are several.
-    pub(crate) total: Option<u64>,
+    pub total: Option<u64>,
     /// How many totals it has.
-    pub(crate) totals: u64,
+    pub totals: u64,
 }
 
 impl WorkerTally {
-    pub(crate) fn is_right(&self) -> bool {
+    #[must_use]
+    pub fn is_right(&self) -> bool {
         self.executed == self.expected && self.total == Some(self.expected) && self.totals == 1
     }
 }
 
 impl Tally {
     /// Every message was received exactly once.
-    pub(crate) fn received_once(&self) -> bool {
+    #[must_use]
+    pub fn received_once(&self) -> bool {
         self.received_missing == 0 && self.received_surplus == 0 && self.half_submissions == 0
     }
 
     /// Nothing is lost or doubled, and every total is right: if anything is wrong, it is the order.
-    pub(crate) fn is_right(&self) -> bool {
+    #[must_use]
+    pub fn is_right(&self) -> bool {
         self.received_once() && self.workers.iter().all(WorkerTally::is_right)
     }
 }

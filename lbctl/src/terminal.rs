@@ -7,11 +7,11 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 /// Good news.
-pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+pub const GREEN: Style = AnsiColor::Green.on_default();
 /// Bad news.
-pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
+pub const RED: Style = AnsiColor::Red.on_default().bold();
 /// What can be skipped.
-pub(crate) const DIM: Style = Style::new().dimmed();
+pub const DIM: Style = Style::new().dimmed();
 
 /// So many workers are listed one by one.
 const WORKERS_LISTED_MAX: usize = 16;
@@ -20,13 +20,14 @@ const BAR_LEN: u64 = 30;
 const TEXT_LEN_MAX: usize = 160;
 
 /// The mark in front of what was checked.
-pub(crate) fn mark(passed: bool) -> String {
+#[must_use]
+pub fn mark(passed: bool) -> String {
     let (style, mark) = if passed { (GREEN, "✓") } else { (RED, "✗") };
     format!("{style}{mark}{style:#}")
 }
 
 /// Each worker's share as a bar, a line each.
-pub(crate) struct Shares<'a>(pub(crate) &'a [u64]);
+pub struct Shares<'a>(pub &'a [u64]);
 
 impl fmt::Display for Shares<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +48,8 @@ impl fmt::Display for Shares<'_> {
 }
 
 /// A number that people can read: `1,000,000`.
-pub(crate) fn grouped(number: u64) -> String {
+#[must_use]
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -60,12 +62,14 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// A number with its noun: `1 line`, `2 lines`.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// A text of at most a few lines in a terminal.
-pub(crate) fn shortened(text: &str) -> String {
+#[must_use]
+pub fn shortened(text: &str) -> String {
     if text.chars().count() <= TEXT_LEN_MAX {
         return text.to_owned();
     }
@@ -76,7 +80,7 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 /// Prints what a program reads.
-pub(crate) fn print_json(value: &impl Serialize) {
+pub fn print_json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(json) => println!("{json}"),
         Err(error) => eprintln!("cannot be written as JSON: {error}"),

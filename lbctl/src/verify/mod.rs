@@ -1,12 +1,12 @@
-//! `cargo xtask verify`: checks any `sistem.log`, also one that another program wrote, and says exactly
+//! `lbctl verify`: checks any `sistem.log`, also one that another program wrote, and says exactly
 //! what is wrong with it.
 
 mod account;
 mod balance;
 mod judge;
-pub(crate) mod lines;
+pub mod lines;
 mod report;
-pub(crate) mod verdict;
+pub mod verdict;
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use common::error::exit;
 use common::rotation::Workers;
 use serde::Serialize;
 
-pub(crate) use account::Account;
+pub use account::Account;
 use judge::Judge;
 use verdict::Verdict;
 
@@ -29,7 +29,7 @@ const FORMAT_VERSION: u32 = 1;
 ///
 /// Exit status: 0 nothing is wrong; 4 something is; 3 the file cannot be read; 2 usage.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// The log.
     log: PathBuf,
     /// N of every session; without it, it is found out from each session's lines.
@@ -49,12 +49,14 @@ struct Json<'a> {
     verdict: &'a Verdict,
 }
 
-pub(crate) fn run(args: &Args) -> ExitCode {
+/// Prints the verdict on a log. Returns the exit code.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
     let start = Instant::now();
     let verdict = match check(&args.log, args.workers) {
         Ok(verdict) => verdict,
         Err(error) => {
-            eprintln!("verify: {}: {error}; give a file that you may read", args.log.display());
+            common::tell!("verify: {}: {error}; give a file that you may read", args.log.display());
             return ExitCode::from(exit::TROUBLE);
         }
     };
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// Reads a log once, from its beginning to its end, and judges it.
-pub(crate) fn check(log: &Path, workers: Option<Workers>) -> io::Result<Verdict> {
+pub fn check(log: &Path, workers: Option<Workers>) -> io::Result<Verdict> {
     let mut judge = Judge::new(workers);
     let bytes = lines::for_each(File::open(log)?, |line, ended| judge.push(line, ended))?;
     Ok(judge.finish(bytes))

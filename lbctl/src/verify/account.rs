@@ -13,7 +13,7 @@ use super::verdict::{Listed, Span, Tally, WorkerTally};
 /// Counts the lines of one session. Texts whose messages have all come once are forgotten, so memory
 /// grows with the unfinished submissions and with the damage only.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub struct Account {
     workers: Option<Workers>,
     submissions: u64,
     messages: u64,
@@ -34,7 +34,8 @@ struct Cell {
 
 impl Account {
     /// Of a session from its beginning; N is prescribed, or the highest number of a worker in it.
-    pub(crate) fn new(workers: Option<Workers>) -> Self {
+    #[must_use]
+    pub fn new(workers: Option<Workers>) -> Self {
         Self {
             workers,
             submissions: 0,
@@ -49,7 +50,7 @@ impl Account {
 
     /// Of a session whose lines were in order so far; `text` is that of a submission whose count
     /// line was due.
-    pub(crate) fn resume(replay: &Replay, text: Option<String>) -> Self {
+    pub(super) fn resume(replay: &Replay, text: Option<String>) -> Self {
         let at = replay.cursors();
         let mut account = Self::new(at.workers());
         account.submissions = at.submissions;
@@ -74,7 +75,8 @@ impl Account {
         account
     }
 
-    pub(crate) fn push(&mut self, line: Line<'_>) {
+    /// Counts the next line.
+    pub fn push(&mut self, line: Line<'_>) {
         match line {
             Line::Count { count } => match self.text.take() {
                 Some(text) => {
@@ -144,7 +146,9 @@ impl Account {
         empty || self.cells.iter().any(|cell| cell.totals > 0)
     }
 
-    pub(crate) fn finish(mut self) -> Tally {
+    /// The session ends here.
+    #[must_use]
+    pub fn finish(mut self) -> Tally {
         self.settle();
         let (received, received_missing, received_surplus) = self.received();
         Tally {

@@ -1,4 +1,4 @@
-//! `cargo xtask inspect`: what a directory's ledger and queues hold, as JSON. Only looks: nothing is
+//! `lbctl inspect`: what a directory's ledger and queues hold, as JSON. Only looks: nothing is
 //! made or changed, and no lock is taken, so that it may be asked at any moment, also of a session
 //! whose processes were stopped in the middle of something.
 
@@ -15,7 +15,8 @@ use common::ledger::Ledger;
 use common::rotation::WorkerId;
 use common::session;
 use serde_json::{Value, json};
-use tests::IpcObject;
+
+use crate::objects::IpcObject;
 
 /// The version of what is printed.
 const FORMAT_VERSION: u32 = 1;
@@ -26,7 +27,7 @@ const SUBMISSIONS_LISTED_MAX: usize = 20;
 ///
 /// Exit status: 0; 3 there is no such directory.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// The directory whose ledger to look at.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -35,7 +36,9 @@ pub(crate) struct Args {
     all: bool,
 }
 
-pub(crate) fn run(args: &Args) -> ExitCode {
+/// Prints what was asked for. Returns the exit code.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
     if args.all {
         crate::terminal::print_json(&everyone::dump());
         return ExitCode::SUCCESS;
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("inspect: {error}");
+            common::tell!("inspect: {error}");
             ExitCode::from(exit::TROUBLE)
         }
     }
@@ -54,19 +57,26 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// Everything that is known about a directory's session. What cannot be read is an `error` in its
 /// place, and `ledger` is null where there is none.
-pub(crate) fn dump(dir: &Path) -> Value {
+pub fn dump(dir: &Path) -> Value {
     let log = std::fs::metadata(dir.join(LOG_NAME));
     let ledger = Directory::open(dir).map(|directory| session::find(&directory));
     json!({
         "version": FORMAT_VERSION,
         "directory": dir,
         "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
-        "objects": IpcObject::of(dir).into_iter().map(object).collect::<Vec<_>>(),
+        "objects": objects(dir),
         "ledger": match ledger {
             Ok(Ok(found)) => found.as_ref().map_or(Value::Null, describe),
             Ok(Err(error)) | Err(error) => json!({ "error": error.to_string() }),
         },
     })
+}
+
+fn objects(dir: &Path) -> Value {
+    match IpcObject::of(dir) {
+        Ok(objects) => objects.into_iter().map(object).collect(),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
 }
 
 fn object(object: IpcObject) -> Value {

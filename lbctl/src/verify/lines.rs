@@ -9,10 +9,7 @@ const KEPT_LEN_MAX: usize = 8192;
 
 /// Hands each line to `on_line`, without its `\n` and with whether it had one, and returns how many
 /// bytes were read.
-pub(crate) fn for_each(
-    mut source: impl Read,
-    mut on_line: impl FnMut(&[u8], bool),
-) -> io::Result<u64> {
+pub fn for_each(mut source: impl Read, mut on_line: impl FnMut(&[u8], bool)) -> io::Result<u64> {
     let mut chunk = vec![0; 1 << 20];
     // The beginning of a line whose end is in the next chunk.
     let mut partial = Vec::new();
@@ -50,7 +47,8 @@ fn keep(partial: &mut Vec<u8>, part: &[u8]) {
 }
 
 /// A line of the log's grammar, if it is one.
-pub(crate) fn parse(line: &[u8]) -> Option<Line<'_>> {
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     Line::parse_bytes(line)
 }
 
