@@ -20,7 +20,7 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Trouble with IPC, a peer, or a file.
     pub const TROUBLE: u8 = 3;
-    /// A verification failed (xtask only).
+    /// A verification failed (lbctl and xtask only).
     pub const VERIFY: u8 = 4;
 }
 
@@ -82,7 +82,7 @@ pub enum Error {
     Log(io::Error),
     /// The log cannot be continued, since its last session breaks the order.
     #[error(
-        "{LOG} cannot be read back: {why}; mend it (`cargo xtask verify {LOG}` shows the line), or set it aside \
+        "{LOG} cannot be read back: {why}; mend it (`lbctl verify {LOG}` shows the line), or set it aside \
          with `{FRESH}`"
     )]
     LogUnreadable { why: String },

@@ -14,7 +14,7 @@ pub enum Profile {
     Release,
 }
 
-/// The three programs.
+/// The programs.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     directory: PathBuf,
@@ -35,7 +35,7 @@ impl Binaries {
     fn build_now(profile: Profile) -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let mut directory = PathBuf::new();
-        for package in ["client", "worker", "loadbalancer"] {
+        for package in ["client", "worker", "loadbalancer", "lbctl"] {
             let build =
                 escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
             let build = if profile == Profile::Release { build.release() } else { build };
@@ -52,7 +52,8 @@ impl Binaries {
         Self { directory }
     }
 
-    /// Programs that were built elsewhere (all three in one directory).
+    /// Programs that were built elsewhere (all in one directory). Older builds have no `lbctl`: who needs it
+    /// notices.
     pub fn at(directory: &Path) -> Result<Self, String> {
         let missing = |path: &Path, error| format!("{}: {error}", path.display());
         // They are started in other directories.
@@ -71,7 +72,7 @@ impl Binaries {
         &self.directory
     }
 
-    /// The path of `client`, `loadbalancer` or `worker`.
+    /// The path of `client`, `loadbalancer`, `worker` or `lbctl`.
     #[must_use]
     pub fn path(&self, program: &str) -> PathBuf {
         self.directory.join(program)
