@@ -20,6 +20,18 @@ pub struct Cell {
     pub(crate) toll_again: AtomicU32,
 }
 
+/// Whether a worker is at its message in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandState {
+    /// It is in nobody's hands: its worker has died, or was interrupted.
+    #[default]
+    Left,
+    /// An attempt runs.
+    Running,
+    /// It has failed, and is tried again after a pause.
+    Pausing,
+}
+
 /// The message that a worker with a COMMAND has begun and not counted yet. For the worker's next life, if this
 /// one is killed; and for whoever wants to see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +40,8 @@ pub struct InHand {
     pub attempt: u32,
     /// When that began, in ms since 1970.
     pub since_ms: u64,
-    /// It runs; else it has failed, and the next one is to come.
-    pub runs: bool,
+    /// What becomes of it now.
+    pub state: HandState,
     /// How many attempts have failed.
     pub failures: u16,
     /// In how many attempts the worker died.
@@ -55,7 +67,12 @@ impl Cell {
     /// Says what the worker has in hand: its own message of this number. The worker only, before it goes on.
     pub fn set_in_hand(&self, own: u64, it: &InHand) {
         let [failures, deaths] = [u32::from(it.failures), u32::from(it.deaths)];
-        let toll = u32::from(it.runs) | deaths << 8 | failures << 16;
+        let state = match it.state {
+            HandState::Left => 0,
+            HandState::Running => 1,
+            HandState::Pausing => 2,
+        };
+        let toll = state | deaths << 8 | failures << 16;
         self.attempt.store(it.attempt, Ordering::SeqCst);
         self.since_ms.store(it.since_ms, Ordering::SeqCst);
         self.toll.store(toll, Ordering::SeqCst);
@@ -74,7 +91,11 @@ impl Cell {
         is_it.then(|| InHand {
             attempt: self.attempt.load(Ordering::SeqCst),
             since_ms: self.since_ms.load(Ordering::SeqCst),
-            runs: part(0, 1) == 1,
+            state: match part(0, 3) {
+                1 => HandState::Running,
+                2 => HandState::Pausing,
+                _ => HandState::Left,
+            },
             failures: part(16, 0xffff) as u16, // masked
             deaths: part(8, 0xff) as u8,       // masked
         })

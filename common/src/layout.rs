@@ -29,8 +29,8 @@
 //!                  +24   4  generation        another one than before: worker k has a new queue
 //!                  +28   4  queue             its message queue's id; k writes
 //!                  +32   4  finished          1: ready for its total
-//!                  +36   4  toll              of the message in hand: bit 0 an attempt runs, bits 8-15 in how
-//!                                             many the worker died, bits 16-31 how many failed
+//!                  +36   4  toll              of the message in hand: bits 0-1 left, running or pausing, bits 8-15
+//!                                             in how many attempts the worker died, 16-31 how many failed
 //!                  +40   8  own               1 + the worker's own number of it; what is said of it holds
 //!                                             only while that is `executed` + 1
 //!                  +48   8  since_ms          when its last attempt began, in ms since 1970

@@ -9,6 +9,7 @@ pub mod advice;
 pub mod bell;
 pub mod cell;
 mod checksum;
+pub mod children;
 pub mod cursors;
 pub mod dead;
 pub mod error;

@@ -116,6 +116,24 @@ impl LineFile {
         })
     }
 
+    /// Whether a whole line begins with this.
+    pub fn has_line(&self, beginning: &str) -> Result<bool, Error> {
+        let mut reader = BufReader::with_capacity(1 << 16, &self.file);
+        reader.rewind().map_err(self.failed())?;
+        let mut line = Vec::new();
+        loop {
+            heed_signals()?;
+            line.clear();
+            let some = reader.by_ref().take(LINE_LEN_MAX).read_until(b'\n', &mut line);
+            some.map_err(self.failed())?;
+            match line.last() {
+                None => return Ok(false),
+                Some(b'\n') if line.starts_with(beginning.as_bytes()) => return Ok(true),
+                _ => {} // of one that is longer than any of ours, the next piece cannot begin so
+            }
+        }
+    }
+
     /// Hands out the objects of all whole lines from a place on, and what is no such object as it is, with the
     /// line's place. Returns where the next line will begin.
     pub fn read<T: DeserializeOwned>(

@@ -164,7 +164,7 @@ impl Instance {
 
 fn attempt_bytes((worker, message): (WorkerId, u64)) -> (i64, i64) {
     let sum = checksum::of([message]) >> 16; // 48 bits
-    (ATTEMPTS + (i64::from(worker.get()) << 48) + sum as i64, 1)
+    (ATTEMPTS + (i64::from(worker.get()) << 48) + sum.cast_signed(), 1)
 }
 
 /// Whether one of ours has a role, whoever else has locked the log.

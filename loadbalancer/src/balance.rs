@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use common::advice::LOG;
-use common::error::{Error, signal_exit_code};
+use common::advice::{self, LOG};
+use common::dead;
+use common::error::{Error, exit, signal_exit_code};
 use common::fence::signals;
+use common::instance::Instance;
 use common::journal::{Advance, Journal};
 use common::role::Role;
 use common::rotation::Workers;
@@ -102,8 +104,9 @@ impl<'a> Balancer<'a> {
             if self.dispatch.finishing && at.is_ended() {
                 self.crew.wait(crew::END_PATIENCE)?;
                 self.journal.sync_if_durable()?;
+                let code = exit_code(self.journal.instance(), self.journal.ledger().session())?;
                 self.journal.remove_objects()?;
-                return Ok(0);
+                return Ok(code);
             }
             let may_close = at.closing == 0 && (draining || !self.serve && at.all_logged());
             let busy = took || sent || advanced == Advance::Wrote;
@@ -192,6 +195,21 @@ impl<'a> Balancer<'a> {
         }
         Ok(())
     }
+}
+
+/// The exit code of a balancer whose session has ended: whether it had dead messages. They are told.
+pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> {
+    let mut dead = 0_u64;
+    dead::of_session(instance.directory(), session, 0, |_| dead += 1)?;
+    if dead == 0 {
+        return Ok(0);
+    }
+    let list = advice::command("lbctl dead list", "");
+    common::tell!(
+        "loadbalancer: {dead} of the session's messages are dead: see `{}`",
+        list.trim_end()
+    );
+    Ok(exit::PARTLY)
 }
 
 pub(crate) fn tell_draining(left: u64) {

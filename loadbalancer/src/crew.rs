@@ -10,15 +10,18 @@
 //! | … of what was sent to it, and its queue is empty | that is sent again |
 //! | … and it has no queue that the ledger knows | both |
 //! | a worker started by hand is missing | asked for, once |
+//! | … which has a message in hand for that long, and a COMMAND for it | nothing: that may take as long as it wants |
 //! | a child that is no worker ends | reaped |
+//! | a spawned worker ends, and something that it started does not | killed; the worker is started again after that |
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use common::advice;
+use common::children;
 use common::error::Error;
 use common::fence::signals;
 use common::instance::Instance;
@@ -27,6 +30,7 @@ use common::pause::pause;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use common::session;
+use common::work::Work;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
@@ -54,8 +58,21 @@ pub(crate) const END_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Crew {
     members: Vec<Member>,
-    program: Option<PathBuf>,
+    /// How to start workers, if they are.
+    start: Option<Start>,
     begun: Instant,
+    /// Children that this process had when it began: the program's that became it.
+    strangers: Vec<Pid>,
+    /// Something that a dead worker's COMMAND started may be alive.
+    orphans: bool,
+}
+
+/// How a worker is started.
+pub(crate) struct Start {
+    pub(crate) program: PathBuf,
+    /// What is to be done with messages.
+    pub(crate) work: Work,
+    pub(crate) durable: bool,
 }
 
 struct Member {
@@ -78,7 +95,7 @@ pub(crate) fn worker_program() -> Result<PathBuf, Error> {
 }
 
 impl Crew {
-    pub(crate) fn new(workers: Workers, program: Option<PathBuf>) -> Self {
+    pub(crate) fn new(workers: Workers, start: Option<Start>) -> Self {
         let now = Instant::now();
         let member = |worker| Member {
             worker,
@@ -89,7 +106,14 @@ impl Crew {
             told: false,
             still: Lasting::default(),
         };
-        Self { members: workers.ids().map(member).collect(), program, begun: now }
+        let strangers = if children::is_any() { children::all() } else { Vec::new() };
+        Self {
+            members: workers.ids().map(member).collect(),
+            start,
+            begun: now,
+            strangers,
+            orphans: false,
+        }
     }
 
     /// Another log: who was there before may take a moment to come again.
@@ -108,15 +132,18 @@ impl Crew {
         let finishing = session.is_some_and(|(_, dispatch)| dispatch.finishing);
         let mut look_again = Instant::now() + TICK;
         for member in &mut self.members {
+            self.orphans |= member.reap(ledger, finishing)? && !finishing;
+        }
+        self.kill_orphans();
+        for member in &mut self.members {
             let worker = member.worker;
-            member.reap(ledger, finishing)?;
             let is_child = member.child.is_some();
             if is_child || instance.is_held_by_another(Role::Worker(worker))? {
                 let left = session.and_then(|(ledger, dispatch)| dispatch.left(worker, ledger));
                 member.watch(instance, left)?;
                 member.told = false;
                 // By hand; or a killed balancer's, which may take a moment to die.
-                if !is_child && self.program.is_some() && self.begun.elapsed() < FAST {
+                if !is_child && self.start.is_some() && self.begun.elapsed() < FAST {
                     look_again = look_again.min(Instant::now() + DYING);
                 }
                 continue;
@@ -129,9 +156,12 @@ impl Crew {
                 }
             } else if member.start > Instant::now() {
                 look_again = look_again.min(member.start);
-            } else if let Some(program) = &self.program {
+            } else if self.orphans {
+                // What they do must not be done twice at once.
+                look_again = look_again.min(Instant::now() + DYING);
+            } else if let Some(start) = &self.start {
                 member.executed_at_start = member.executed(ledger);
-                member.start(program, instance)?;
+                member.start(start, instance)?;
             } else if self.begun.elapsed() < ASK_AFTER {
                 look_again = look_again.min(self.begun + ASK_AFTER);
             } else if once(&mut member.told) {
@@ -141,6 +171,16 @@ impl Crew {
         }
         self.reap_others();
         Ok(look_again)
+    }
+
+    /// Kills what a dead worker's COMMAND has started, which comes here: this process is a subreaper then.
+    fn kill_orphans(&mut self) {
+        let has_work = self.start.as_ref().is_some_and(|start| start.work.is_any());
+        self.orphans = self.orphans && has_work && {
+            let workers = self.members.iter().filter_map(Member::pid);
+            let spared: Vec<_> = workers.chain(self.strangers.iter().copied()).collect();
+            children::signal_all_but(&spared, Some(Signal::SIGKILL))
+        };
     }
 
     /// Reaps what is no worker: children of the program that became this one, and orphans, all of which
@@ -155,19 +195,28 @@ impl Crew {
         }
     }
 
-    /// Waits for the workers to end; after so long they are killed.
+    /// Waits for the workers to end; after so long they are killed, and what they have started.
     pub(crate) fn wait(&mut self, patience: Duration) -> Result<(), Error> {
         let start = Instant::now();
+        // A COMMAND that is kept may take that long to end by itself, and once more when it is asked.
+        let grace = self.start.as_ref().filter(|start| start.work.is_any());
+        let patience = patience + grace.map_or(Duration::ZERO, |start| 2 * start.work.grace);
         for member in &mut self.members {
             let Some(child) = &mut member.child else { continue };
             while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
                 if start.elapsed() > patience {
                     // What it has not counted is sent again, what it has not logged is logged by others.
                     child.kill().map_err(Error::system("kill"))?;
+                    self.orphans = true;
                 }
                 pause(Duration::from_micros(200));
             }
             member.child = None;
+        }
+        let killed = Instant::now();
+        while self.orphans && killed.elapsed() < END_PATIENCE {
+            self.kill_orphans();
+            pause(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -196,15 +245,16 @@ impl Member {
         ledger.map_or(0, |ledger| ledger.cell(self.worker).executed())
     }
 
-    fn reap(&mut self, ledger: Option<&Ledger>, finishing: bool) -> Result<(), Error> {
-        let Some(child) = &mut self.child else { return Ok(()) };
+    /// Returns whether it has ended.
+    fn reap(&mut self, ledger: Option<&Ledger>, finishing: bool) -> Result<bool, Error> {
+        let Some(child) = &mut self.child else { return Ok(false) };
         let Some(status) = child.try_wait().map_err(Error::system("waitpid"))? else {
-            return Ok(());
+            return Ok(false);
         };
         let (worker, pid) = (self.worker, child.id());
         self.child = None;
         if finishing {
-            return Ok(());
+            return Ok(true);
         }
         // And without progress.
         let fast = self.start.elapsed() < FAST && self.executed(ledger) <= self.executed_at_start;
@@ -221,14 +271,17 @@ impl Member {
         );
         let earlier = self.fast_deaths.checked_sub(1);
         self.start = Instant::now() + earlier.map_or(Duration::ZERO, |n| PAUSE * (1 << n));
-        Ok(())
+        Ok(true)
     }
 
-    fn start(&mut self, program: &Path, instance: &Instance) -> Result<(), Error> {
+    fn start(&mut self, how: &Start, instance: &Instance) -> Result<(), Error> {
+        let program = &how.program;
         let mut command = Command::new(program);
         command
             .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
             .args(["--spawned-by", &std::process::id().to_string(), &self.worker.to_string()])
+            .args(how.durable.then_some("--durable"))
+            .args(how.work.to_args())
             // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
             .process_group(0);
         // The directory that is open here: its path may name another one by now.

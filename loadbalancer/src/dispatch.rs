@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use common::cell::HandState;
 use common::cursors::Cursors;
 use common::error::Error;
 use common::fence::message_queue::Message;
@@ -106,10 +107,14 @@ impl Dispatch {
         Ok(any)
     }
 
-    /// What a worker has not executed of its own: of what it was sent, or of all if it has no queue.
+    /// What a worker has not executed of its own, and is not at: of what it was sent, or of all if it has no queue.
     pub(crate) fn left(&self, worker: WorkerId, ledger: &Ledger) -> Option<Left> {
         let (outlet, finishing) = (&self.outlets[worker.index()], self.finishing);
         let executed = ledger.cell(worker).executed();
+        let in_hand = ledger.cell(worker).in_hand(executed).unwrap_or_default();
+        if in_hand.state != HandState::Left {
+            return None; // a COMMAND may take as long as it wants
+        }
         let total = finishing && !ledger.cell(worker).is_finished();
         let due = self.stock.workers.share(worker, self.next_base) + u64::from(total);
         let queued = outlet.queue.and_then(|queue| Some(queue.stat().ok()?.messages));

@@ -3,6 +3,8 @@
 //! # Synopsis
 //! ```text
 //! loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] [--worker-program FILE] N
+//! loadbalancer … [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
+//!              N -- COMMAND [ARG]...
 //! ```
 //!
 //! # Description
@@ -10,14 +12,14 @@
 //! Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
 //! has each worker log its total, removes the IPC objects and ends: once at least one submission
 //! has been processed, nothing is left and no client is still feeding. A session that a killed
-//! load balancer left unfinished is finished first.
+//! load balancer left unfinished is finished first. With COMMAND the workers do that with each message.
 //!
 //! SIGINT, SIGTERM or SIGHUP drain: what was accepted is still processed. A second one aborts: what is
 //! unfinished stays for the next start. Those that come within half a second are one.
 //!
 //! # Exit status
 //!
-//! 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143,
+//! 0 done; 1 done, but some messages are dead; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143,
 //! 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
 #![forbid(unsafe_code)]
 
@@ -33,7 +35,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use common::advice::{self, LOG};
-use common::error::{Error, report, signal_exit_code};
+use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
 use common::instance::Instance;
 use common::journal::{Journal, Opened};
@@ -41,14 +43,16 @@ use common::role::Role;
 use common::rotation::Workers;
 use common::session;
 use common::waiting::Watch;
+use common::work::Work;
+use nix::sys::prctl;
 
 use balance::{Balancer, TICK};
-use crew::Crew;
+use crew::{Crew, Start};
 use lasting::Lasting;
 
 /// Log every submitted message and forward it round-robin to N workers.
 ///
-/// Exit status: 0 done; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
+/// Exit status: 0 done; 1 done, but some messages are dead (`lbctl dead list`); 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
 /// trouble; 130, 143, 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
 #[derive(Parser)]
 #[command(version)]
@@ -60,10 +64,10 @@ struct Args {
     #[arg(long)]
     serve: bool,
     /// Wait for workers started by hand instead of starting them.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     no_spawn: bool,
     /// Have each of its own appends on the disk (fdatasync) before it goes on, and the whole log, also
-    /// what workers wrote, before it removes the ledger and ends.
+    /// what workers wrote, before it removes the ledger and ends; and dead letters before they count.
     #[arg(long)]
     durable: bool,
     /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next free
@@ -76,6 +80,8 @@ struct Args {
     /// How many workers share the messages, from 1 to 256.
     #[arg(value_name = "N")]
     workers: Workers,
+    #[command(flatten)]
+    work: Work,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +93,11 @@ fn run(args: &Args) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
+    args.work.check()?;
+    if args.work.is_any() {
+        // What a dead worker's COMMAND leaves comes here, where it is killed.
+        prctl::set_child_subreaper(true).map_err(Error::system("prctl"))?;
+    }
     let mut instance = Instance::open(&args.dir)?;
     if args.fresh
         && let Some(name) = session::set_aside(&instance, args.workers)?
@@ -95,7 +106,10 @@ fn run(args: &Args) -> Result<u8, Error> {
         instance.reopen()?;
     }
     let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
-    let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(program));
+    let start = Start { program, work: args.work.clone(), durable: args.durable };
+    let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(start));
+    // The worst of all sessions.
+    let mut worst = 0;
     loop {
         if matches!(instance.checked_log_len(), Err(Error::LogReplaced)) {
             instance.reopen()?;
@@ -104,10 +118,11 @@ fn run(args: &Args) -> Result<u8, Error> {
         instance.hold(Role::Balancer(args.workers))?;
         match next_session(args, &instance, &mut crew)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
-            Some(0) if args.serve && !signals::is_asked_to_end() => {
+            Some(code @ (0 | exit::PARTLY)) if args.serve && !signals::is_asked_to_end() => {
+                worst = worst.max(code);
                 common::tell!("loadbalancer: the session is complete; serving on");
             }
-            Some(code) => return Ok(code),
+            Some(code) => return Ok(worst.max(code)),
             None => {}
         }
     }
@@ -131,7 +146,8 @@ fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Opt
         };
         // Read back again only once nobody writes to it any more, as one who restores it.
         let is_another = rest.lasts(log_len) >= TICK && !rest.told;
-        if watch.is_none() || is_another || session::find(instance.directory())?.is_some() {
+        let found = session::find(instance.directory())?.map(|ledger| ledger.session());
+        if watch.is_none() || is_another || found.is_some() {
             rest.told = true;
             match Journal::open(instance, args.durable)? {
                 Opened::Session(journal, rebuilt) => {
@@ -155,7 +171,8 @@ fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Opt
                         instance.log().sync_data().map_err(Error::Log)?;
                     }
                     if !args.serve {
-                        return Ok(Some(0));
+                        let code = found.map(|session| balance::exit_code(instance, session));
+                        return code.transpose().map(|code| code.or(Some(0)));
                     }
                 }
                 Opened::Nothing => {}
@@ -184,7 +201,8 @@ fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Opt
             if !args.serve {
                 common::tell!("loadbalancer: the session is complete");
             }
-            return journal.sync_if_durable().map(|()| Some(0));
+            journal.sync_if_durable()?;
+            return balance::exit_code(journal.instance(), journal.ledger().session()).map(Some);
         }
         set => set?,
     }

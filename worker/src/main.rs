@@ -3,11 +3,13 @@
 //! # Synopsis
 //! ```text
 //! worker [--dir DIR] [--echo] K
+//! worker [--dir DIR] [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
+//!        K -- COMMAND [ARG]...
 //! ```
 //!
 //! # Description
 //!
-//! Takes frames from its message queue, executes each message and counts it in the ledger; then
+//! Takes frames from its message queue, executes each message (by COMMAND, if there is one) and counts it in the ledger; then
 //! logs all lines that are ready, its own and the others'. When the load balancer asks, logs its
 //! total and ends. Started by hand, it may come before the load balancer, and outlives one that dies:
 //! the next one finds it waiting. One that the load balancer has started dies with it.
@@ -18,8 +20,10 @@
 //! peer or file trouble; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
 #![forbid(unsafe_code)]
 
-mod execute;
+mod echo;
+mod progress;
 mod serve;
+mod work;
 
 use std::fs::{self, File};
 use std::io;
@@ -35,10 +39,9 @@ use common::fence::signals;
 use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::rotation::WorkerId;
+use common::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-
-use execute::Executor;
 
 /// Execute the messages that the load balancer sends to worker K.
 ///
@@ -51,21 +54,33 @@ struct Args {
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// Print each message as it is executed: TEXT;INDEX.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     echo: bool,
+    /// Have dead letters on the disk (fdatasync) before they count.
+    #[arg(long)]
+    durable: bool,
     /// Set by the load balancer for the workers it starts: end when it does.
     #[arg(long, hide = true, value_name = "PID")]
     spawned_by: Option<u32>,
     /// This worker's number, from 1 to the load balancer's N.
     #[arg(value_name = "K")]
     worker: WorkerId,
+    #[command(flatten)]
+    work: Work,
+}
+
+/// What is to be done with messages.
+struct Task {
+    echo: bool,
+    durable: bool,
+    work: Work,
 }
 
 fn main() -> ExitCode {
-    report("worker", run(&Args::parse()))
+    report("worker", run(Args::parse()))
 }
 
-fn run(args: &Args) -> Result<u8, Error> {
+fn run(args: Args) -> Result<u8, Error> {
     advice::give(&args.dir, None);
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
@@ -86,11 +101,16 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     signals::watch(1).map_err(Error::system("sigaction"))?;
 
-    let mut executor = Executor::new(args.echo);
-    let mut instance = Instance::of(directory(args)?)?;
+    args.work.check()?;
+    if args.work.is_any() {
+        // What COMMAND leaves comes here, where it is found.
+        prctl::set_child_subreaper(true).map_err(Error::system("prctl"))?;
+    }
+    let mut instance = Instance::of(directory(&args)?)?;
+    let task = Task { echo: args.echo, durable: args.durable, work: args.work };
     loop {
         instance.hold(Role::Worker(args.worker))?;
-        match serve::serve(&instance, args.worker, &mut executor) {
+        match serve::serve(&instance, args.worker, &task) {
             // No session began in the log before, or it was set aside.
             Err(Error::LogReplaced) if serve::find_unfinished(&instance)?.is_none() => {
                 instance.reopen()?;

@@ -1,4 +1,4 @@
-//! What a worker does with a message. At least once: a worker that is killed after this and before it
+//! `--echo`: each message is printed as it is executed. At least once: a worker that is killed after this and before it
 //! has counted the message gets it again.
 
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use nix::unistd;
 /// With so many bytes to print they are printed.
 const PRINT_LEN: usize = 64 << 10;
 
-pub(crate) struct Executor {
+pub(crate) struct Echo {
     /// What is to be printed next, if messages are. No `BufWriter`: dropped, it would wait for a reader who
     /// does not read.
     echo: Option<Vec<u8>>,
 }
 
-impl Executor {
+impl Echo {
     pub(crate) fn new(echo: bool) -> Self {
         Self { echo: echo.then(Vec::new) }
     }

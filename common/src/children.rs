@@ -1,0 +1,51 @@
+//! The children of this process, also those that it did not start: what a dead child left comes to the nearest
+//! subreaper (`PR_SET_CHILD_SUBREAPER(2const)`).
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::{Pid, getpid};
+
+/// All of them, those included that have ended and are not waited for.
+#[must_use]
+pub fn all() -> Vec<Pid> {
+    let pid = |name: &str| name.parse().ok().map(Pid::from_raw);
+    if let Ok(list) = fs::read_to_string("/proc/thread-self/children") {
+        return list.split_whitespace().filter_map(pid).collect();
+    }
+    // A kernel without that file.
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| pid(entry.file_name().to_str()?));
+    pids.filter(|&pid| parent(pid) == Some(getpid())).collect()
+}
+
+/// As `proc_pid_stat(5)` tells: the fourth field; the second one is in parentheses.
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+/// Whether there is any: asked of the kernel, without a look at `/proc`.
+#[must_use]
+pub fn is_any() -> bool {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
+}
+
+/// Sends a signal to all but those, and reaps who has ended. Returns whether any of them lives: what it has started
+/// comes here only after its death, so ask again.
+#[expect(clippy::must_use_candidate, reason = "it also acts")]
+pub fn signal_all_but(spared: &[Pid], signal: Option<Signal>) -> bool {
+    let mut any = false;
+    for pid in all().into_iter().filter(|pid| !spared.contains(pid)) {
+        // Not waited for yet, so the number is its own.
+        if let Some(signal) = signal {
+            let _ = kill(pid, signal);
+        }
+        let reaped =
+            waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some());
+        any |= !reaped;
+    }
+    any
+}

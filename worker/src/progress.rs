@@ -1,0 +1,135 @@
+//! How far this worker has come in its session: counted in the ledger, and logged.
+
+use std::sync::Once;
+
+use common::error::{Error, heed_signals};
+use common::instance::Instance;
+use common::journal::{Advance, Journal, Ready};
+use common::ledger::Ledger;
+use common::naming::MessageId;
+use common::rotation::{WorkerId, Workers};
+
+use crate::work::hand::Hand;
+
+/// With so many lines ready a busy worker logs them; fewer it leaves to whoever is idle first, unless they
+/// are all that there is.
+const READY_MANY: u64 = 8192;
+
+pub(crate) struct Progress<'a> {
+    pub(crate) journal: Journal<'a>,
+    worker: WorkerId,
+    /// Messages executed in this session. The ledger tells the others.
+    executed: u64,
+    /// That there is no room on the disk.
+    told: Once,
+    durable: bool,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(journal: Journal<'a>, worker: WorkerId, durable: bool) -> Self {
+        let cell = journal.ledger().cell(worker);
+        let executed = cell.executed();
+        Hand::inherit(cell, executed);
+        Self { journal, worker, executed, told: Once::new(), durable }
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.journal.ledger()
+    }
+
+    pub(crate) fn instance(&self) -> &'a Instance {
+        self.journal.instance()
+    }
+
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    pub(crate) fn executed(&self) -> u64 {
+        self.executed
+    }
+
+    /// Whether what is written beside the log must be on the disk before it counts.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    pub(crate) fn session(&self) -> u64 {
+        self.ledger().session()
+    }
+
+    /// What names this worker's own message of that number.
+    pub(crate) fn id(&self, own: u64) -> Result<MessageId, Error> {
+        let message = self.workers()?.message_of(self.worker, own);
+        Ok(MessageId { session: self.session(), message })
+    }
+
+    /// N, which whoever sent a message knew.
+    pub(crate) fn workers(&self) -> Result<Workers, Error> {
+        let workers = self.journal.cursors()?.workers();
+        workers.ok_or_else(|| self.ledger().damaged("it has messages on the way and no workers"))
+    }
+
+    /// Looked at while a COMMAND runs: whether it is to be ended.
+    pub(crate) fn look(&self) -> Result<(), Error> {
+        heed_signals()?;
+        if self.ledger().is_removed()? { Err(Error::SessionEnded) } else { Ok(()) }
+    }
+
+    pub(crate) fn take_up(&self, own: u64) -> Hand {
+        Hand::take_up(self.ledger().cell(self.worker), own)
+    }
+
+    pub(crate) fn set_in_hand(&self, own: u64, hand: &Hand) {
+        self.ledger().cell(self.worker).set_in_hand(own, &hand.0);
+    }
+
+    /// Says how much is executed, and wakes the balancer if it waits for that. Nothing new, as a piece of a text:
+    /// it may wait for its room, and cannot see it otherwise.
+    pub(crate) fn count(&mut self, executed: u64) {
+        let is_new = executed != self.executed;
+        self.executed = executed;
+        let cell = self.ledger().cell(self.worker);
+        cell.set_executed(executed);
+        if !is_new || cell.wants_wake(executed) {
+            self.ledger().doorbell().ring();
+        }
+    }
+
+    /// Writes lines that are ready if they are many, or all that there is: then nothing else is on its way, and
+    /// there is nothing to wait for.
+    pub(crate) fn log_if_many(&mut self) -> Result<(), Error> {
+        match self.journal.ready()? {
+            Ready::Executed { lines, all } if all || lines >= READY_MANY => {
+                self.advance().map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
+    /// again after letting it go; but a foreign program does not, so the balancer is told.
+    pub(crate) fn log_ready(&mut self) -> Result<(), Error> {
+        // The balancer is at it, or asleep: it may be this worker's line that others waited for.
+        let is_balancers = matches!(self.journal.ready()?, Ready::Received | Ready::Pending);
+        let mut advanced = if is_balancers { Advance::Busy } else { Advance::Wrote };
+        while advanced == Advance::Wrote {
+            advanced = self.advance()?;
+        }
+        if advanced == Advance::Busy {
+            self.ledger().doorbell().ring();
+        }
+        Ok(())
+    }
+
+    /// One transaction. A full disk is reported once; the balancer tries again and again.
+    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
+        match self.journal.advance() {
+            Err(error) if error.is_no_room() => {
+                self.told.call_once(|| common::tell!("worker {}: {error}", self.worker));
+                Ok(Advance::Busy)
+            }
+            advanced => advanced,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Dead letters, as this worker writes them. One that is written is the end of its message, also where the worker
+//! was killed before it counted that.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::dead::{self, Letter};
+use common::error::Error;
+use common::line_file::LineFile;
+use common::pause::pause;
+
+use crate::progress::Progress;
+use crate::work::Message;
+use crate::work::hand::{Hand, now_ms};
+
+/// How often a full disk is tried again.
+const ROOM_AGAIN: Duration = Duration::from_millis(500);
+
+/// How the last attempt of a message ended in which its worker died too often.
+pub(crate) const POISON: &str = "its worker died in it for the third time";
+
+/// Writes one; waits where there is no room for it.
+pub(crate) fn write(
+    message: &Message,
+    hand: &Hand,
+    outcome: String,
+    stderr: String,
+    progress: &Progress<'_>,
+) -> Result<(), Error> {
+    let time = |ms| {
+        let time = UNIX_EPOCH + Duration::from_millis(ms);
+        humantime::format_rfc3339_millis(time.min(SystemTime::now())).to_string()
+    };
+    let letter = Letter {
+        id: progress.id(message.own)?,
+        text: message.text.to_string(),
+        index: message.index,
+        worker: progress.worker().get(),
+        attempts: hand.0.attempt,
+        outcome,
+        stderr,
+        begun: time(hand.0.since_ms),
+        died: time(now_ms()),
+    };
+    let (id, worker) = (letter.id, letter.worker);
+    common::tell!("worker {worker}: message {id} is dead: {}", letter.outcome);
+    let mut told = false;
+    loop {
+        let file = LineFile::open(progress.instance().directory(), dead::NAME)?;
+        match file.append(&letter, progress.is_durable()) {
+            Err(error) if error.is_no_room() => {
+                if !std::mem::replace(&mut told, true) {
+                    common::tell!("worker {worker}: {error}; waiting for room");
+                }
+            }
+            appended => return appended,
+        }
+        progress.look()?;
+        pause(ROOM_AGAIN);
+    }
+}
+
+/// Whether an earlier life of this worker has written this worker's own message's letter.
+pub(crate) fn is_written(own: u64, progress: &Progress<'_>) -> Result<bool, Error> {
+    let directory = progress.instance().directory();
+    let Some(file) = LineFile::find(directory, dead::NAME)? else { return Ok(false) };
+    file.has_line(&format!("{{\"id\":\"{}\"", progress.id(own)?))
+}

@@ -1,0 +1,143 @@
+//! What is done with a message. At least once: a worker that is killed after this and before it has counted the
+//! message gets it again.
+
+pub(crate) mod hand;
+mod joblog;
+mod letter;
+mod lines;
+mod once;
+mod output;
+mod process;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use common::error::Error;
+use common::rotation::WorkerId;
+use common::submission::Submission;
+use common::work::Work;
+
+use crate::echo::Echo;
+use crate::progress::Progress;
+use hand::Ended;
+use joblog::Joblog;
+use lines::Lines;
+use once::Once;
+use process::{TICK, cannot_run, wait_for};
+
+/// The same for a COMMAND that is kept.
+const LINES_KEY: u64 = 0;
+
+/// A message, as its frame says.
+pub(crate) struct Message {
+    /// This worker's own number of it, from 0.
+    pub(crate) own: u64,
+    pub(crate) index: u32,
+    pub(crate) text: Rc<str>,
+}
+
+/// Does with messages what was asked for.
+pub(crate) struct Executor<'a> {
+    how: How<'a>,
+    /// What is to be done with a COMMAND, once its frame has proved sound.
+    taken: Vec<Message>,
+}
+
+enum How<'a> {
+    /// Nothing but, if asked for, to print it.
+    Echo(Echo),
+    /// Starts COMMAND for each.
+    Once(Once),
+    /// Hands them to a COMMAND that is kept.
+    Lines(Lines<'a>),
+}
+
+impl<'a> Executor<'a> {
+    pub(crate) fn new(echo: bool, work: &Work) -> Result<Self, Error> {
+        let joblog = work.joblog.as_deref().map(Joblog::open).transpose()?;
+        let how = match work {
+            work if !work.is_any() => How::Echo(Echo::new(echo)),
+            work if work.lines => How::Lines(Lines::new(work.clone(), joblog)),
+            work => How::Once(Once::new(work.clone(), joblog)?),
+        };
+        Ok(Self { how, taken: Vec::new() })
+    }
+
+    /// Takes one message, as a frame tells it. Returns false if it is none of ours.
+    pub(crate) fn take(&mut self, own: u64, text: &[u8], index: u32) -> Result<bool, Error> {
+        if let How::Echo(echo) = &mut self.how {
+            return echo.execute(text, index).map(|()| true);
+        }
+        let before = self.taken.last().filter(|last| last.text.as_bytes() == text);
+        let text = match before {
+            Some(last) => Rc::clone(&last.text),
+            // It may reach a shell, or be a line for COMMAND.
+            None => match Submission::new(text, 1) {
+                Ok(submission) => submission.text().into(),
+                Err(_) => return Ok(false),
+            },
+        };
+        self.taken.push(Message { own, index, text });
+        Ok(true)
+    }
+
+    /// What was taken is none of ours.
+    pub(crate) fn forget(&mut self) -> Result<(), Error> {
+        self.taken.clear();
+        if let How::Echo(echo) = &mut self.how { echo.flush() } else { Ok(()) }
+    }
+
+    /// Executes what was taken, and counts it: so many messages in all. A dead one counts, too.
+    pub(crate) fn execute(&mut self, progress: &mut Progress<'a>, all: u64) -> Result<(), Error> {
+        let messages = std::mem::take(&mut self.taken);
+        match &mut self.how {
+            How::Echo(echo) => echo.flush()?,
+            How::Once(once) if !messages.is_empty() => {
+                for message in messages {
+                    once.execute(&message, progress)?;
+                    progress.count(message.own + 1);
+                    progress.log_ready()?;
+                }
+                return Ok(());
+            }
+            How::Lines(lines) if !messages.is_empty() => return lines.execute(messages, progress),
+            How::Once(_) | How::Lines(_) => {} // nothing new
+        }
+        progress.count(all);
+        Ok(())
+    }
+
+    /// Nothing comes any more: ends what is kept.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        if let How::Lines(lines) = &mut self.how { lines.finish() } else { Ok(()) }
+    }
+}
+
+/// Whether an earlier life of this worker has written a letter for its next message: then that counts.
+pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
+    letter::is_written(progress.executed(), progress)
+}
+
+/// What the attempts of a message have in common, and no other attempt.
+fn message_key(session: u64, own: u64) -> u64 {
+    session.wrapping_add(own)
+}
+
+/// That COMMAND says of itself that it cannot be run (as a shell does, and env(1)).
+fn cannot_be_run(worker: WorkerId, work: &Work, ended: &Ended) -> Error {
+    let why = format!("it ended with {ended}, which says so");
+    cannot_run(worker, &work.command[0].to_string_lossy(), &why)
+}
+
+/// Waits, unless this worker is asked to end.
+fn pause_for(time: Duration, progress: &Progress<'_>) -> Result<(), Error> {
+    let until = Instant::now() + time;
+    loop {
+        progress.look()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        wait_for(&mut [], left.min(TICK))?;
+    }
+}

@@ -1,0 +1,171 @@
+//! COMMAND started once for each message.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::error::Error;
+use common::work::Work;
+
+use crate::progress::Progress;
+use crate::work::hand::{Ended, Hand, Next, now_ms};
+use crate::work::joblog::{Job, Joblog, quoted};
+use crate::work::letter;
+use crate::work::output::Output;
+use crate::work::process::{Place, Running};
+use crate::work::{LINES_KEY, Message, cannot_be_run, message_key, pause_for};
+
+pub(crate) struct Once {
+    work: Work,
+    output: Output,
+    joblog: Option<Joblog>,
+}
+
+impl Once {
+    pub(crate) fn new(work: Work, joblog: Option<Joblog>) -> Result<Self, Error> {
+        Ok(Self { work, output: Output::new()?, joblog })
+    }
+
+    /// Executes a message until it is done or dead.
+    pub(crate) fn execute(
+        &mut self,
+        message: &Message,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
+        let mut hand = progress.take_up(message.own);
+        let session = progress.session();
+        let instance = progress.instance();
+        let place = |key| Place { instance, attempt: (progress.worker(), key) };
+        let (place, kept) = (place(message_key(session, message.own)), place(LINES_KEY));
+        // What an earlier life of this worker left.
+        kept.clear(&mut || progress.look())?;
+        loop {
+            place.clear(&mut || progress.look())?;
+            if hand.is_poison() {
+                let stderr = String::new();
+                return letter::write(message, &hand, letter::POISON.to_owned(), stderr, progress);
+            }
+            hand.begin(now_ms());
+            progress.set_in_hand(message.own, &hand);
+            let ended = self.attempt(place, message, &hand, progress);
+            if ended.is_err() {
+                // Neither a failure nor a death. And a COMMAND that cannot be started has not begun.
+                let never_began = matches!(ended, Err(Error::Worker { .. }));
+                if never_began {
+                    hand.withdraw();
+                }
+                hand.leave();
+                progress.set_in_hand(message.own, &hand);
+            }
+            let ended = ended?;
+            let next = hand.end(&ended, &self.work);
+            self.log(message, &hand, &ended, progress)?;
+            match next {
+                Next::Done => return self.output.clear(),
+                Next::Dead => {
+                    let stderr = self.output.stderr_end()?;
+                    letter::write(message, &hand, ended.to_string(), stderr, progress)?;
+                    return self.output.clear();
+                }
+                Next::Stop => {
+                    progress.set_in_hand(message.own, &hand);
+                    return Err(cannot_be_run(progress.worker(), &self.work, &ended));
+                }
+                Next::Again(pause) => {
+                    progress.set_in_hand(message.own, &hand);
+                    self.output.clear()?;
+                    pause_for(pause, progress)?;
+                }
+            }
+        }
+    }
+
+    /// One attempt. With an error, nothing of it is left either.
+    fn attempt(
+        &mut self,
+        place: Place<'_>,
+        message: &Message,
+        hand: &Hand,
+        progress: &Progress<'_>,
+    ) -> Result<Ended, Error> {
+        let (stdout, stderr) = self.output.stdio()?;
+        let [program, ..] = &self.work.command[..] else { unreachable!("there is a COMMAND") };
+        let mut command = Command::new(program);
+        command
+            .args(self.args(message, progress))
+            .env("LB_ID", progress.id(message.own)?.to_string())
+            .env("LB_INDEX", message.index.to_string())
+            .env("LB_WORKER", progress.worker().to_string())
+            .env("LB_ATTEMPT", hand.0.attempt.to_string())
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr);
+        let mut running = Running::start(place, &mut command, &mut || progress.look())?;
+        drop(command); // and with it the copies of the output
+        if let Some(mut stdin) = running.child().stdin.take() {
+            // Shorter than what a pipe holds (pipe(7)). COMMAND need not read it.
+            let _ = stdin.write_all(format!("{}\n", message.text).as_bytes());
+        }
+        let until = self.work.timeout.map(|timeout| Instant::now() + timeout);
+        let waited = running.wait(until, &mut || progress.look());
+        let grace = self.work.grace;
+        let ended = match waited {
+            Ok(true) if running.has_succeeded()? => {
+                running.reap()?;
+                if running.left_something()? {
+                    self.output.settle()?;
+                    self.output.print(progress.instance())?;
+                    // What lives on may print on.
+                    self.output = Output::new()?;
+                }
+                Ended::Exit(0)
+            }
+            Ok(true) => running.end(grace)?.into(),
+            Ok(false) => {
+                running.end(grace)?;
+                Ended::TimedOut(self.work.timeout.unwrap_or(Duration::ZERO))
+            }
+            Err(error) => {
+                running.end(grace)?;
+                return Err(error);
+            }
+        };
+        self.output.print(progress.instance())?;
+        Ok(ended)
+    }
+
+    fn args(&self, message: &Message, progress: &Progress<'_>) -> impl Iterator<Item = OsString> {
+        let marked = |arg: &OsString| match arg.to_str() {
+            Some("{}") => message.text.to_string().into(),
+            Some("{#}") => message.index.to_string().into(),
+            Some("{%}") => progress.worker().to_string().into(),
+            _ => arg.clone(),
+        };
+        self.work.command[1..].iter().map(marked)
+    }
+
+    fn log(
+        &mut self,
+        message: &Message,
+        hand: &Hand,
+        ended: &Ended,
+        progress: &Progress<'_>,
+    ) -> Result<(), Error> {
+        if self.joblog.is_none() {
+            return Ok(());
+        }
+        let args: Vec<_> = self.args(message, progress).collect();
+        let program = self.work.command[0].as_os_str();
+        let job = Job {
+            seq: progress.id(message.own)?.message + 1,
+            begun_ms: hand.0.since_ms,
+            ended_ms: now_ms(),
+            sent: message.text.len() as u64 + 1,
+            received: self.output.stdout_len()?,
+            ended,
+            command: &quoted([program].into_iter().chain(args.iter().map(OsString::as_os_str))),
+        };
+        self.joblog.as_mut().map_or(Ok(()), |joblog| joblog.write(&job))
+    }
+}
