@@ -9,21 +9,35 @@ use common::instance::Instance;
 use common::journal::{Accept, Journal};
 use common::submission::Submission;
 
+use crate::awaited::Awaited;
+
 /// How often a waiting client looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(crate) struct Feed<'a> {
+pub(crate) struct Feed<'a, 'w> {
     instance: &'a Instance,
     /// The session that was submitted to last.
     journal: Option<Journal<'a>>,
     quiet: bool,
     durable: bool,
     told_waiting: bool,
+    /// What is waited for in the end.
+    awaited: Option<&'w mut Awaited>,
 }
 
-impl<'a> Feed<'a> {
-    pub(crate) fn new(instance: &'a Instance, quiet: bool, durable: bool) -> Self {
-        Self { instance, journal: None, quiet, durable, told_waiting: false }
+impl<'a, 'w> Feed<'a, 'w> {
+    pub(crate) fn new(
+        instance: &'a Instance,
+        quiet: bool,
+        durable: bool,
+        awaited: Option<&'w mut Awaited>,
+    ) -> Self {
+        Self { instance, journal: None, quiet, durable, told_waiting: false, awaited }
+    }
+
+    /// Nothing follows. Hands out the session that was submitted to last.
+    pub(crate) fn finish(self) -> Option<Journal<'a>> {
+        self.journal
     }
 
     /// Returns once all of them are accepted and confirmed. With an error those stay that are not accepted.
@@ -33,7 +47,12 @@ impl<'a> Feed<'a> {
             let seen = self.journal.as_ref().map(|journal| journal.ledger().space().look());
             match self.try_submit(left.make_contiguous()) {
                 Ok(Accept::Accepted(0)) => self.wait(seen, "the ledger is full")?,
-                Ok(Accept::Accepted(count)) => self.confirm(left.drain(..count))?,
+                Ok(Accept::Accepted(count)) => {
+                    if let (Some(awaited), Some(journal)) = (&mut self.awaited, &self.journal) {
+                        awaited.add(journal, journal.accepted())?;
+                    }
+                    self.confirm(left.drain(..count))?;
+                }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,
                 Err(error) => return Err(error),

@@ -2,21 +2,23 @@
 //!
 //! # Synopsis
 //! ```text
-//! client [--dir DIR] [--quiet] [--durable] [TEXT;COUNT]...
+//! client [--dir DIR] [--quiet] [--durable] [--wait] [TEXT;COUNT]...
 //! ```
 //!
 //! # Description
 //!
 //! Submits each `TEXT;COUNT` through shared memory: COUNT messages that carry TEXT. Without
 //! arguments it reads standard input, a submission a line, until its end. The load balancer may
-//! come later. Prints `accepted TEXT;COUNT` for each one that is logged and not to be lost.
+//! come later. Prints `accepted TEXT;COUNT` for each one that is logged and not to be lost. With
+//! `--wait` it ends once all of its messages are executed.
 //!
 //! # Exit status
 //!
-//! 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file trouble:
+//! 0 all accepted (and executed, with `--wait`); 1 some accepted, some not, or some dead; 2 none, for they were invalid; 3 IPC or file trouble:
 //! those that it printed are accepted. SIGINT, SIGTERM and SIGHUP kill it.
 #![forbid(unsafe_code)]
 
+mod awaited;
 mod feed;
 mod input;
 
@@ -36,12 +38,14 @@ use common::role::Role;
 use common::session;
 use common::submission::Submission;
 
+use awaited::Awaited;
 use feed::Feed;
 use input::Input;
 
 /// Submit messages to the load balancer of a directory.
 ///
-/// Exit status: 0 all accepted; 1 some accepted, some not; 2 none, for they were invalid; 3 IPC or file
+/// Exit status: 0 all accepted (with --wait: and executed); 1 some accepted, some not, or (with --wait) some
+/// of its messages dead; 2 none, for they were invalid; 3 IPC or file
 /// trouble: those that it printed are accepted.
 #[derive(Parser)]
 #[command(version)]
@@ -55,6 +59,9 @@ struct Args {
     /// Have each acceptance on the disk (fdatasync) before it is printed.
     #[arg(long)]
     durable: bool,
+    /// End only once all of its messages are executed.
+    #[arg(long)]
+    wait: bool,
     /// Submissions; without any they are read from standard input, one a line.
     #[arg(value_name = "TEXT;COUNT")]
     submissions: Vec<OsString>, // judged by us, who name the byte that is not UTF-8
@@ -78,16 +85,18 @@ fn run(args: &Args) -> Result<u8, Error> {
     };
     let mut input = args.submissions.is_empty().then(|| Input::new(io::stdin().lock()));
     let mut instance = Instance::open(&args.dir)?;
-    let outcome = loop {
+    let mut awaited = args.wait.then(|| Awaited::new(&instance)).transpose()?;
+    let (outcome, journal) = loop {
         // As long as this is held, a load balancer waits for more.
         instance.hold(Role::Client)?;
-        let feed = Feed::new(&instance, args.quiet, args.durable);
-        match submit(&mut left, input.as_mut(), feed) {
+        let mut feed = Feed::new(&instance, args.quiet, args.durable, awaited.as_mut());
+        match submit(&mut left, input.as_mut(), &mut feed) {
             // There is no session, and the log is another one by now.
             Err(Error::LogReplaced) if session::find(instance.directory())?.is_none() => {
+                drop(feed);
                 instance.reopen()?;
             }
-            outcome => break outcome,
+            outcome => break (outcome, feed.finish()),
         }
     };
     if let (Err(error), Some(first)) = (&outcome, left.front()) {
@@ -105,14 +114,17 @@ fn run(args: &Args) -> Result<u8, Error> {
     if let Ok(Some(ledger)) = session::find(instance.directory()) {
         ledger.doorbell().ring();
     }
-    released.and(outcome)
+    released?;
+    let code = outcome?;
+    let waited = awaited.map_or(Ok(0), |awaited| awaited.wait(&instance, journal));
+    waited.map(|waited| code.max(waited))
 }
 
 /// Submits those, and then what is read. Returns the exit code.
 fn submit(
     left: &mut VecDeque<Submission>,
     input: Option<&mut Input<StdinLock<'_>>>,
-    mut feed: Feed<'_>,
+    feed: &mut Feed<'_, '_>,
 ) -> Result<u8, Error> {
     feed.submit(left)?;
     let Some(input) = input else { return Ok(0) };

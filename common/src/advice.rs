@@ -36,7 +36,7 @@ fn dir() -> Option<&'static Path> {
 #[must_use]
 pub fn command(program: &str, args: impl Display) -> String {
     let dir = dir().map_or_else(String::new, |dir| format!(" --dir {}", quoted(dir)));
-    format!("{program}{dir} {args}")
+    format!("{program}{dir} {args}").trim_end().to_owned()
 }
 
 /// What is written in a message's place for it.

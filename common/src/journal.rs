@@ -6,6 +6,8 @@
 //! no ready line is left behind, it looks again after unlocking, and a worker that found the lock taken
 //! rings for the balancer, which tries again until it gets it.
 
+use std::ops::Range;
+
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::instance::Instance;
@@ -68,6 +70,8 @@ pub struct Journal<'a> {
     pub(crate) durable: bool,
     /// The submission whose lines come next: where it begins in the ring, and its count.
     head: Option<(u64, u64)>,
+    /// See [`Journal::accepted`].
+    pub(crate) accepted: Range<u64>,
 }
 
 /// What there was of a session when a process came.
@@ -101,7 +105,14 @@ impl<'a> Journal<'a> {
     /// Attaches the session of which this is the ledger, as [`session::find`] gave it. Takes no lock.
     #[must_use]
     pub fn of(instance: &'a Instance, ledger: Ledger, durable: bool) -> Self {
-        Self { instance, ledger, renderer: Renderer::default(), durable, head: None }
+        Self {
+            instance,
+            ledger,
+            renderer: Renderer::default(),
+            durable,
+            head: None,
+            accepted: 0..0,
+        }
     }
 
     /// Submits to the directory's session, which begins with this if there is none.
@@ -182,6 +193,12 @@ impl<'a> Journal<'a> {
             self.ledger.doorbell().ring();
         }
         Ok(accepted)
+    }
+
+    /// The numbers, in the session, of the messages that were accepted last.
+    #[must_use]
+    pub fn accepted(&self) -> Range<u64> {
+        self.accepted.clone()
     }
 
     /// Which lines are ready to be written. Without the lock, so the answer may be old; but what was

@@ -84,6 +84,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
             accepted += 1;
         }
         if accepted > 0 {
+            self.journal.accepted = self.at.messages..next.messages;
             self.put(next)?;
         }
         Ok(Accept::Accepted(accepted))

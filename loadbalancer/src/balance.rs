@@ -205,10 +205,8 @@ pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> 
         return Ok(0);
     }
     let list = advice::command("lbctl dead list", "");
-    common::tell!(
-        "loadbalancer: {dead} of the session's messages are dead: see `{}`",
-        list.trim_end()
-    );
+    let are = if dead == 1 { "message is" } else { "messages are" };
+    common::tell!("loadbalancer: {dead} {are} dead: see `{list}`");
     Ok(exit::PARTLY)
 }
 

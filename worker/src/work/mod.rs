@@ -115,7 +115,9 @@ impl<'a> Executor<'a> {
 
 /// Whether an earlier life of this worker has written a letter for its next message: then that counts.
 pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
-    letter::is_written(progress.executed(), progress)
+    // Before N is known no message is this worker's.
+    let any = progress.journal.cursors()?.workers().is_some();
+    Ok(any && letter::is_written(progress.executed(), progress)?)
 }
 
 /// What the attempts of a message have in common, and no other attempt.
