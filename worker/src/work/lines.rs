@@ -138,6 +138,7 @@ impl<'a> Lines<'a> {
             self.ask(items, progress)?;
             let Some(handler) = &mut self.handler else {
                 // All are waiting for their pause to be over.
+                progress.set_in_hand(own, &items[0].hand);
                 progress.log_ready()?;
                 wait_for(&mut [], pause(items))?;
                 progress.look()?;
@@ -177,11 +178,7 @@ impl<'a> Lines<'a> {
             return Ok(());
         }
         if self.handler.as_mut().is_some_and(|handler| !handler.is_sound()) {
-            common::tell!(
-                "worker {}: COMMAND ended, or wrote what it was not asked; starting it again",
-                progress.worker()
-            );
-            self.end()?;
+            self.end_unsound(progress)?;
         }
         if self.handler.is_none() {
             let first = message_key(progress.session(), items[0].message.own);
@@ -226,7 +223,7 @@ impl<'a> Lines<'a> {
         let mut wrong = None;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let Some(&own) = handler.asked.front() else {
-                break; // nobody is to blame: seen when the next message is to be asked
+                break;
             };
             let line = &rest[..end];
             rest = &rest[end + 1..];
@@ -254,6 +251,9 @@ impl<'a> Lines<'a> {
             wrong = (!handler.asked.is_empty()).then_some(Ended::Wrong(why));
         }
         handler.inbox = rest.to_vec();
+        if handler.asked.is_empty() && !handler.inbox.is_empty() {
+            self.end_unsound(progress)?; // no message is to blame
+        }
         Ok(wrong)
     }
 
@@ -292,6 +292,14 @@ impl<'a> Lines<'a> {
         end_attempt(item, &ended, &self.work, Instant::now());
         let number = progress.workers()?.message_of(progress.worker(), oldest) + 1;
         log(&mut self.joblog, &self.work, item, number, &ended)
+    }
+
+    fn end_unsound(&mut self, progress: &Progress<'a>) -> Result<(), Error> {
+        let worker = progress.worker();
+        common::tell!(
+            "worker {worker}: COMMAND ended, or wrote what it was not asked; starting it again"
+        );
+        self.end().map(drop)
     }
 
     /// Ends the COMMAND that is kept.
