@@ -63,7 +63,8 @@ fn describe(c: char) -> String {
 
 /// Control characters (C0, DEL, C1) forge lines and drive terminals; the separators do so in some
 /// viewers; bidi controls make a line read as another one.
-fn is_forbidden(c: char) -> bool {
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use common::cursors::Cursors;
-use common::error::{Error, exit};
+use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
 use common::instance::{Directory, LOG_NAME};
 use common::ledger::Ledger;
@@ -39,20 +39,14 @@ pub struct Args {
 /// Prints what was asked for. Returns the exit code.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    if args.all {
-        crate::terminal::print_json(&everyone::dump());
-        return ExitCode::SUCCESS;
-    }
-    match Directory::open(&args.dir) {
-        Ok(_) => {
-            crate::terminal::print_json(&dump(&args.dir));
-            ExitCode::SUCCESS
+    let print = || {
+        if args.all {
+            return crate::terminal::print_json(&everyone::dump());
         }
-        Err(error) => {
-            common::tell!("inspect: {error}");
-            ExitCode::from(exit::TROUBLE)
-        }
-    }
+        Directory::open(&args.dir)?;
+        crate::terminal::print_json(&dump(&args.dir))
+    };
+    report("inspect", print().map(|()| 0))
 }
 
 /// Everything that is known about a directory's session. What cannot be read is an `error` in its

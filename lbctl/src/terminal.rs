@@ -2,8 +2,12 @@
 //! terminal shows them.
 
 use std::fmt;
+use std::io::{self, Write};
 
+use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use common::error::Error;
+use common::submission::is_forbidden;
 use serde::Serialize;
 
 /// Good news.
@@ -79,12 +83,26 @@ pub fn shortened(text: &str) -> String {
     format!("{start} […] {}", end.iter().rev().collect::<String>())
 }
 
-/// Prints what a program reads.
-pub fn print_json(value: &impl Serialize) {
-    match serde_json::to_string_pretty(value) {
-        Ok(json) => println!("{json}"),
-        Err(error) => eprintln!("cannot be written as JSON: {error}"),
+/// A text from elsewhere, without what a terminal would take for a command or show as another text.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let escaped = |c: char| if is_forbidden(c) { c.escape_unicode().to_string() } else { c.into() };
+    text.chars().map(escaped).collect()
+}
+
+/// Prints a text to standard output. Who has closed that has seen enough: no error.
+pub fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = AutoStream::auto(io::stdout().lock());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(Error::system("standard output")),
     }
+}
+
+/// Prints what a program reads.
+pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(value).map_err(io::Error::from);
+    print(&(json.map_err(Error::system("JSON"))? + "\n"))
 }
 
 #[cfg(test)]
@@ -108,6 +126,11 @@ mod tests {
         let lens: Vec<usize> = shares.lines().map(|line| line.matches('█').count()).collect();
         assert_eq!(lens, [30, 15, 1, 0]);
         assert!(Shares(&[4; 20]).to_string().contains("… and 4 more with 4 to 4 each"));
+    }
+
+    #[test]
+    fn nothing_reaches_a_terminal_as_a_command() {
+        assert_eq!(harmless("é \x1b[1m\n\u{202e}x"), "é \\u{1b}[1m\\u{a}\\u{202e}x");
     }
 
     #[test]

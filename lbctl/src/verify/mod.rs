@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use common::error::exit;
+use common::error::{exit, report};
 use common::rotation::Workers;
 use serde::Serialize;
 
@@ -61,13 +61,13 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    if args.json {
+    let printed = if args.json {
         let json = Json { version: FORMAT_VERSION, log: &args.log, seconds, verdict: &verdict };
-        crate::terminal::print_json(&json);
+        crate::terminal::print_json(&json)
     } else {
-        anstream::print!("{}", report::report(&args.log, &verdict, seconds));
-    }
-    if verdict.passed { ExitCode::SUCCESS } else { ExitCode::from(exit::VERIFY) }
+        crate::terminal::print(&report::report(&args.log, &verdict, seconds))
+    };
+    report("verify", printed.map(|()| if verdict.passed { 0 } else { exit::VERIFY }))
 }
 
 /// Reads a log once, from its beginning to its end, and judges it.

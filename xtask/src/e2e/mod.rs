@@ -103,7 +103,7 @@ fn run_all(args: &Args) -> Result<bool, String> {
         report.push(run);
     }
     if args.json {
-        lbctl::terminal::print_json(&report);
+        lbctl::terminal::print_json(&report).map_err(|error| error.to_string())?;
     }
     if let Some(path) = &args.summary {
         let file = OpenOptions::new().create(true).append(true).open(path);
