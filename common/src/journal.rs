@@ -356,7 +356,7 @@ fn unless_ended<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
 }
 
 /// Waits for the log's lock, to look for a session.
-fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock<'_>, Error> {
+pub(crate) fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock<'_>, Error> {
     if durable {
         // The log's name must survive a power loss, too.
         instance.directory().file().sync_all().map_err(Error::Log)?;

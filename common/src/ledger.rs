@@ -238,6 +238,17 @@ impl Ledger {
         wanted.load(Ordering::Relaxed) == 1 && wanted.swap(0, Ordering::Relaxed) == 1
     }
 
+    /// Whether a dead letter is being submitted anew: under the log's lock, by whoever has it, or by a dead one.
+    #[must_use]
+    pub fn is_retrying(&self) -> bool {
+        self.layout().retrying.load(Ordering::SeqCst) != 0
+    }
+
+    /// Sets it. All bits, so that one that is changed does not hide it. Under the log's lock.
+    pub fn set_retrying(&self, retrying: bool) {
+        self.layout().retrying.store(if retrying { u64::MAX } else { 0 }, Ordering::SeqCst);
+    }
+
     /// Where the balancer sleeps.
     #[must_use]
     pub fn doorbell(&self) -> &Bell {

@@ -33,6 +33,7 @@ pub mod role;
 pub mod rotation;
 pub mod runs;
 pub mod session;
+pub mod settled;
 pub mod steps;
 pub mod submission;
 mod sync;

@@ -21,6 +21,7 @@ use crate::log_file;
 use crate::naming;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
+use crate::settled;
 use crate::submission::Submission;
 
 /// How often a key is looked at again whose object went away in between.
@@ -119,13 +120,16 @@ fn is_strangers(id: i32) -> bool {
     })
 }
 
-/// Makes a ledger with these submissions in its ring. It is not published yet.
+/// Makes a ledger with these submissions in its ring. It is not published yet. Nothing was written to the log
+/// since the one before was removed: so this is the last moment at which the log tells what came of a dead
+/// letter's new submission that was cut short then.
 fn make(
     instance: &Instance,
     session: u64,
     mut cursors: Cursors,
     waiting: impl IntoIterator<Item = Submission>,
 ) -> Result<Ledger, Error> {
+    settled::resolve(instance)?;
     let object = format_args!("ledger of {}", instance.path().display());
     let create = |key| shared_memory::create(key, size_of::<Layout>(), 0o600);
     let made = under_free_key(instance, KeyOf::Segment, "shared memory segment", create)?;
@@ -285,6 +289,7 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
             && !ledger.cursors().is_ok_and(|at| at.is_ended())
             && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });
+    settled::resolve(instance)?; // while the log is still the one that it was submitted to
     let to_keep = unfinished || !complete;
     let name = to_keep.then(|| log_file::set_aside(instance.directory())).transpose()?;
     if let Some(ledger) = &ledger {

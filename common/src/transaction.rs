@@ -13,6 +13,7 @@ use crate::line::{self, Line};
 use crate::lock::LogLock;
 use crate::render::{Limits, TRANSACTION_LEN};
 use crate::session;
+use crate::settled;
 use crate::submission::Submission;
 
 /// One holding of the lock, in which any number of transactions may follow each other.
@@ -24,7 +25,8 @@ pub(crate) struct Transaction<'j, 'a> {
 }
 
 impl<'j, 'a> Transaction<'j, 'a> {
-    /// Checks that log and ledger are the session's and agree, and redoes what is pending.
+    /// Checks that log and ledger are the session's and agree, and redoes what is pending; then finds out what
+    /// came of a dead letter's new submission, if that was cut short.
     pub(crate) fn begin(lock: LogLock<'a>, journal: &'j mut Journal<'a>) -> Result<Self, Error> {
         let log = journal.instance.log();
         let mut log_len = journal.instance.checked_log_len()?;
@@ -47,6 +49,10 @@ impl<'j, 'a> Transaction<'j, 'a> {
         journal.renderer.clear();
         let at = journal.cursors()?;
         check_len(at.log_len, log_len).map_err(|error| continued(journal, error))?;
+        if journal.ledger.is_retrying() {
+            settled::resolve(journal.instance)?;
+            journal.ledger.set_retrying(false);
+        }
         Ok(Self { _lock: lock, journal, at })
     }
 
@@ -62,6 +68,16 @@ impl<'j, 'a> Transaction<'j, 'a> {
     }
 
     pub(crate) fn accept(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {
+        self.accept_after(submissions, |_, _| Ok(()))
+    }
+
+    /// The same; `before` is done first, once it is certain that there is something to accept, and where in
+    /// the log that will stand.
+    pub(crate) fn accept_after(
+        &mut self,
+        submissions: &[Submission],
+        before: impl FnOnce(&Ledger, u64) -> Result<(), Error>,
+    ) -> Result<Accept, Error> {
         if self.at.is_ended() {
             return Err(Error::SessionEnded);
         }
@@ -84,6 +100,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
             accepted += 1;
         }
         if accepted > 0 {
+            before(ledger, self.at.log_len)?;
             self.journal.accepted = self.at.messages..next.messages;
             self.put(next)?;
         }
