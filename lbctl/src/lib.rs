@@ -1,7 +1,8 @@
-//! What people look at a load balancer with: its log and its IPC objects. The program `lbctl` is a thin shell
-//! around it; `cargo xtask` and the tests use the same code.
+//! What people look at a load balancer with: its log, its IPC objects and its dead letters; and what they do about
+//! the latter. The program `lbctl` is a thin shell around it; `cargo xtask` and the tests use the same code.
 #![forbid(unsafe_code)]
 
+pub mod dead;
 pub mod inspect;
 pub mod objects;
 pub mod terminal;

@@ -1,9 +1,13 @@
-//! lbctl - look at the load balancer of a directory, and at its log
+//! lbctl - look at the load balancer of a directory, at its log and its dead letters
 //!
 //! # Synopsis
 //! ```text
 //! lbctl verify [--workers N] [--json] LOG
 //! lbctl inspect [--dir DIR | --all]
+//! lbctl dead list [--dir DIR] [--json]
+//! lbctl dead show [--dir DIR] ID
+//! lbctl dead retry [--dir DIR] {ID... | --all}
+//! lbctl dead drop [--dir DIR] {ID... | --all}
 //! ```
 //!
 //! # Description
@@ -13,21 +17,28 @@
 //! the ledgers of all directories of this user, also of deleted ones, and how to remove each. Neither changes
 //! anything or takes a lock, so both may be asked at any moment.
 //!
+//! `dead` is about messages whose execution failed for good (`sistem.dead`). `list` prints those about which
+//! nothing was done yet, a line each, and with `--json` as JSON Lines; `show` prints all of one. `retry` submits the
+//! text again, as `client` does, and prints `accepted TEXT;1 (was ID)`; `drop` takes it off the list. A `retry` that was
+//! killed may be repeated: nothing is lost, and nothing submitted twice.
+//!
 //! # Exit status
 //!
-//! 0 done, and for `verify`: nothing is wrong; 4 something is wrong with the log; 3 the file or the directory
-//! cannot be read; 2 usage.
+//! 0 done, and for `verify`: nothing is wrong; 4 something is wrong with the log; 3 trouble with a file, the
+//! directory, IPC or standard output; 2 usage, or for `dead`: nothing could be done with any of the IDs; 1 only with
+//! some.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lbctl::{inspect, verify};
+use lbctl::{dead, inspect, verify};
 
-/// Look at the load balancer of a directory, and at its log.
+/// Look at the load balancer of a directory, at its log and its dead letters.
 ///
-/// Exit status: 0 done, and for verify: nothing is wrong; 4 something is wrong with the log; 3 the file or
-/// the directory cannot be read; 2 usage.
+/// Exit status: 0 done, and for verify: nothing is wrong; 4 something is wrong with the log; 3 trouble with a
+/// file, the directory, IPC or standard output; 2 usage, or for dead: nothing could be done with any of the IDs;
+/// 1 only with some.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -40,11 +51,13 @@ struct Args {
 enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Dead(dead::Args),
 }
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Dead(args) => dead::run(&args),
     }
 }

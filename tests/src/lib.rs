@@ -4,6 +4,7 @@
 
 mod binaries;
 mod ipc;
+mod killed_at;
 mod namespaces;
 pub mod oracle;
 mod process;
@@ -12,6 +13,7 @@ mod temp_dir;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::{objects, objects_that_stay};
+pub use killed_at::killed_at;
 pub use lbctl::objects::IpcObject;
 pub use namespaces::{in_namespace, unshare};
 pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
