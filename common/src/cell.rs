@@ -1,6 +1,8 @@
 //! A worker's cell in the ledger: what it has done, what it has in hand, and which queue it has. Its orderings
 //! are checked by `tests/models`.
 
+use serde::Serialize;
+
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// See the diagram in [`crate::layout`].
@@ -21,7 +23,8 @@ pub struct Cell {
 }
 
 /// Whether a worker is at its message in hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HandState {
     /// It is in nobody's hands: its worker has died, or was interrupted.
     #[default]
@@ -34,7 +37,7 @@ pub enum HandState {
 
 /// The message that a worker with a COMMAND has begun and not counted yet. For the worker's next life, if this
 /// one is killed; and for whoever wants to see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InHand {
     /// The number of its last attempt, from 1.
     pub attempt: u32,
