@@ -53,7 +53,7 @@ struct Handler<'a> {
     running: Running<'a>,
     /// Nothing: it has closed that.
     stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    stdout: Option<ChildStdout>,
     /// What it is still to read; what it wrote that is no whole line yet.
     outbox: Vec<u8>,
     inbox: Vec<u8>,
@@ -61,8 +61,8 @@ struct Handler<'a> {
     asked: VecDeque<u64>,
     /// Since when the first of them is, or was said to be alive.
     since: Instant,
-    /// It has closed its standard input, and is to end before this.
-    closed: Option<Instant>,
+    /// When it closed one of them: it is to end soon after that, and perhaps it is about to.
+    closed: Option<(Instant, &'static str)>,
 }
 
 struct Item {
@@ -351,7 +351,7 @@ impl<'a> Handler<'a> {
         Ok(Self {
             running,
             stdin: Some(stdin),
-            stdout,
+            stdout: Some(stdout),
             outbox: Vec::new(),
             inbox: Vec::new(),
             asked: VecDeque::new(),
@@ -385,7 +385,7 @@ impl<'a> Handler<'a> {
                 Err(_) => {
                     self.stdin = None;
                     self.outbox.clear();
-                    self.closed = Some(Instant::now());
+                    self.closed.get_or_insert((Instant::now(), "standard input"));
                 }
             }
         }
@@ -393,13 +393,22 @@ impl<'a> Handler<'a> {
         let has_ended = wait_for(&mut [self.running.handle()], Duration::ZERO)?;
         let len = self.inbox.len();
         self.inbox.resize(len + CHUNK, 0);
-        let read = self.stdout.read(&mut self.inbox[len..]);
+        let read = match &mut self.stdout {
+            Some(stdout) => stdout.read(&mut self.inbox[len..]),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
         self.inbox.truncate(len + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(1..) => Ok(Seen::Something),
             // How it ended is asked when it is waited for.
             _ if has_ended => Ok(Seen::Failed(Ended::Exit(0))),
-            Ok(0) => Ok(Seen::Failed(Ended::Wrong("it closed its standard output".to_owned()))),
+            // A process that ends closes its files first: that it has ended is seen a moment later, and how it
+            // did may matter.
+            Ok(0) => {
+                self.stdout = None;
+                self.closed.get_or_insert((Instant::now(), "standard output"));
+                Ok(Seen::Something)
+            }
             Err(error) if is_for_now(&error) => {
                 Ok(if any { Seen::Something } else { Seen::Nothing })
             }
@@ -414,26 +423,28 @@ impl<'a> Handler<'a> {
         if let Some(timeout) = work.timeout.filter(|_| !self.asked.is_empty()) {
             limit = limit.min(until(self.since + timeout));
         }
-        if let Some(closed) = self.closed {
+        if let Some((closed, _)) = self.closed {
             limit = limit.min(until(closed + work.grace));
         }
-        let mut seen =
-            vec![self.running.handle(), PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+        let mut seen = vec![self.running.handle()];
+        let stdout = self.stdout.as_ref();
+        seen.extend(stdout.map(|stdout| PollFd::new(stdout.as_fd(), PollFlags::POLLIN)));
         if let Some(stdin) = self.stdin.as_ref().filter(|_| !self.outbox.is_empty()) {
             seen.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
         wait_for(&mut seen, limit).map(drop)
     }
 
-    /// Whether the oldest message takes too long, or the end of one that has closed its standard input does.
+    /// Whether the oldest message takes too long, or the end of one that has closed its standard input or output
+    /// does.
     fn overdue(&self, work: &Work) -> Seen {
         let timeout = work.timeout.filter(|_| !self.asked.is_empty());
-        match timeout {
-            Some(timeout) if self.since.elapsed() >= timeout => {
+        match (timeout, self.closed) {
+            (Some(timeout), _) if self.since.elapsed() >= timeout => {
                 Seen::Failed(Ended::TimedOut(timeout))
             }
-            _ if self.closed.is_some_and(|closed| closed.elapsed() >= work.grace) => {
-                Seen::Failed(Ended::Wrong("it closed its standard input".to_owned()))
+            (_, Some((closed, which))) if closed.elapsed() >= work.grace => {
+                Seen::Failed(Ended::Wrong(format!("it closed its {which}")))
             }
             _ => Seen::Nothing,
         }
