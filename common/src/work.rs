@@ -95,7 +95,16 @@ impl Work {
 
     /// An error if COMMAND cannot be started as things are now: said once, before anything is begun.
     pub fn check(&self) -> Result<(), Error> {
-        let Some(program) = self.command.first() else { return Ok(()) };
+        let Some(program) = self.command.first() else {
+            // `-- $COMMAND` of a script, where that is empty: nothing would be done with what is counted as done.
+            let is_missing = env::args_os().next_back().is_some_and(|last| last == "--");
+            let why = "there is none behind `--`".to_owned();
+            return if is_missing {
+                Err(Error::NoCommand { command: "COMMAND".into(), why })
+            } else {
+                Ok(())
+            };
+        };
         let can_run = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
         let name = Path::new(program);
         if name.components().count() > 1
