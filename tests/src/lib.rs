@@ -10,6 +10,7 @@ pub mod oracle;
 mod process;
 mod sandbox;
 mod temp_dir;
+mod work;
 
 pub use binaries::{Binaries, Profile};
 pub use ipc::{objects, objects_that_stay};

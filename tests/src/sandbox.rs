@@ -72,6 +72,10 @@ impl Sandbox {
         self.root.path().join(RUN)
     }
 
+    pub(crate) fn root_path(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Mounts a file system over a part of it, or again with other options. In a mount namespace of this
     /// thread's own: see [`crate::unshare`].
     pub fn mount(&mut self, at: &Path, kind: &str, options: &str) -> nix::Result<()> {
@@ -233,9 +237,9 @@ impl Sandbox {
     pub fn spawned_worker(&self, k: u32) -> Option<i32> {
         let is_it = |pid: &i32| {
             let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut args = cmdline.split(|&byte| byte == 0).filter(|arg| !arg.is_empty());
-            args.any(|arg| arg == b"--spawned-by")
-                && args.next_back() == Some(k.to_string().as_bytes())
+            let mut args = cmdline.split(|&byte| byte == 0);
+            // --spawned-by PID K, and what is to be done with messages.
+            args.any(|arg| arg == b"--spawned-by") && args.nth(1) == Some(k.to_string().as_bytes())
         };
         self.processes().into_iter().find(is_it)
     }
