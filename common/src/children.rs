@@ -37,15 +37,21 @@ pub fn is_any() -> bool {
 /// comes here only after its death, so ask again.
 #[expect(clippy::must_use_candidate, reason = "it also acts")]
 pub fn signal_all_but(spared: &[Pid], signal: Option<Signal>) -> bool {
-    let mut any = false;
-    for pid in all().into_iter().filter(|pid| !spared.contains(pid)) {
-        // Not waited for yet, so the number is its own.
-        if let Some(signal) = signal {
-            let _ = kill(pid, signal);
+    loop {
+        let (mut any, mut reaped_any) = (false, false);
+        for pid in all().into_iter().filter(|pid| !spared.contains(pid)) {
+            // Not waited for yet, so the number is its own.
+            if let Some(signal) = signal {
+                let _ = kill(pid, signal);
+            }
+            let reaped =
+                waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some());
+            any |= !reaped;
+            reaped_any |= reaped;
         }
-        let reaped =
-            waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some());
-        any |= !reaped;
+        // What those that were reaped had started may have come after the list was read.
+        if any || !reaped_any {
+            return any;
+        }
     }
-    any
 }
