@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 use rustix::io::FdFlags;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -214,8 +214,10 @@ impl<'a> Running<'a> {
     /// To its group, and to what has left that and come here.
     fn signal(&self, signal: Signal) {
         let _ = killpg(self.pid(), signal);
-        // Before it has made the group itself, there is none.
-        let _ = kill(self.pid(), signal);
+        // It may have left that. Not in any case: many a program takes a second SIGTERM for impatience.
+        if getpgid(Some(self.pid())) != Ok(self.pid()) {
+            let _ = kill(self.pid(), signal);
+        }
         children::signal_all_but(&self.spared(), Some(signal));
     }
 }
