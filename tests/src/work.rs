@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::cell::InHand;
+use common::cell::{Cell, InHand};
 use common::dead::{self, Letter};
 use common::instance::Directory;
 use common::line_file::LineFile;
@@ -85,9 +85,19 @@ impl Sandbox {
     /// What the ledger says that worker k has in hand.
     #[must_use]
     pub fn in_hand(&self, k: u32) -> Option<InHand> {
+        self.of_cell(k, |cell| cell.in_hand(cell.executed())).flatten()
+    }
+
+    /// Waits until the ledger says that worker k has executed so many messages.
+    pub fn wait_for_executed(&self, k: u32, messages: u64) {
+        self.wait_until(&format!("worker {k} has executed {messages}"), || {
+            self.of_cell(k, Cell::executed) >= Some(messages)
+        });
+    }
+
+    fn of_cell<T>(&self, k: u32, of: impl Fn(&Cell) -> T) -> Option<T> {
         let directory = Directory::open(&self.dir()).ok()?;
         let ledger = session::find(&directory).ok()??;
-        let cell = ledger.cell(WorkerId::new(k).ok()?);
-        cell.in_hand(cell.executed())
+        Some(of(ledger.cell(WorkerId::new(k).ok()?)))
     }
 }

@@ -599,7 +599,7 @@ fn a_balancer_killed_while_a_command_runs_and_started_again(#[values(false, true
     );
     let mut balancer = sandbox.start_work(&["2"], &["sh", "-c", &script]);
     sandbox.wait_for_noted("running", 1);
-    sandbox.wait_for_noted("done", 2);
+    sandbox.wait_for_executed(1, 2);
     balancer.kill();
     let first = &sandbox.noted("running")[0];
     let ended = sandbox.work_sh(&["2"], &script);
