@@ -49,7 +49,7 @@ enum How<'a> {
     /// Starts COMMAND for each.
     Once(Once),
     /// Hands them to a COMMAND that is kept.
-    Lines(Lines<'a>),
+    Lines(Box<Lines<'a>>),
 }
 
 impl<'a> Executor<'a> {
@@ -57,7 +57,7 @@ impl<'a> Executor<'a> {
         let joblog = work.joblog.as_deref().map(Joblog::open).transpose()?;
         let how = match work {
             work if !work.is_any() => How::Echo(Echo::new(echo)),
-            work if work.lines => How::Lines(Lines::new(work.clone(), joblog)),
+            work if work.lines => How::Lines(Box::new(Lines::new(work.clone(), joblog))),
             work => How::Once(Once::new(work.clone(), joblog)?),
         };
         Ok(Self { how, taken: Vec::new() })
