@@ -288,7 +288,7 @@ fn standard_input_need_not_be_read(#[case] script: &str) {
 #[test]
 fn output_arrives_as_it_is() {
     let sandbox = submitted(&[("Halo A", 3)]);
-    let script = r#"printf 'a\0b\377\r\033[0m' ; printf 'no end' >&2"#;
+    let script = r"printf 'a\0b\377\r\033[0m' ; printf 'no end' >&2";
     let stdout = sandbox.out().join("bytes");
     let work = sandbox.with_work("loadbalancer", &["1"], &["sh", "-c", script]);
     let mut command = std::process::Command::new("sh");
@@ -440,7 +440,7 @@ fn the_log_is_that_without_a_command() {
 #[test]
 fn the_end_of_a_long_standard_error_is_in_the_letter() {
     let sandbox = submitted(&[("Halo A", 1)]);
-    let script = r#"head -c 100000 /dev/zero | tr '\0' x >&2; echo end >&2; exit 65"#;
+    let script = r"head -c 100000 /dev/zero | tr '\0' x >&2; echo end >&2; exit 65";
     let ended = sandbox.work_sh(&["1"], script);
     sandbox.assert_code(&ended, 1);
     assert!(ended.stderr.contains(&"x".repeat(100_000)), "all of it is printed");
@@ -811,8 +811,8 @@ fn the_joblog_has_the_columns_of_gnu_parallel() {
     let sandbox = Sandbox::default();
     let joblog = sandbox.out().join("joblog");
     let options = ["--joblog", joblog.to_str().unwrap(), "--retries", "1", "--backoff", "0"];
-    let script = r#"printf 12345; read -r text; case $text in
-        fails) exit 7;; dies) kill -KILL $$;; sleeps) exec sleep 1000;; esac"#;
+    let script = r"printf 12345; read -r text; case $text in
+        fails) exit 7;; dies) kill -KILL $$;; sleeps) exec sleep 1000;; esac";
     let mut seen = Vec::new();
     for _session in 1..=2 {
         let texts = ["it's", "fails", "dies", "sleeps", "plain"];

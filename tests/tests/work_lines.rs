@@ -94,8 +94,8 @@ fn each_worker_keeps_its_own_until_the_session_ends() {
 fn several_messages_are_on_their_way() {
     let sandbox = submitted(&[("Halo A", 9)]);
     let script = handler(
-        r#"ask; a=$id; ask; b=$id; ask; c=$id
-        for id in $a $b $c; do say ok; done"#,
+        r"ask; a=$id; ask; b=$id; ask; c=$id
+        for id in $a $b $c; do say ok; done",
     );
     let ended = sandbox.work(&["--lines", "3"], &["sh", "-c", &script]);
     sandbox.assert_code(&ended, 0);
