@@ -12,15 +12,19 @@
 //! Starts N workers, logs each message as received, forwards it to the worker whose turn it is,
 //! has each worker log its total, removes the IPC objects and ends: once at least one submission
 //! has been processed, nothing is left and no client is still feeding. A session that a killed
-//! load balancer left unfinished is finished first. With COMMAND the workers do that with each message.
+//! load balancer left unfinished is finished first. With COMMAND the workers do that with each message: see there.
 //!
 //! SIGINT, SIGTERM or SIGHUP drain: what was accepted is still processed. A second one aborts: what is
 //! unfinished stays for the next start. Those that come within half a second are one.
 //!
 //! # Exit status
 //!
-//! 0 done; 1 done, but some messages are dead; 2 usage, or another N than the unfinished session's; 3 IPC, peer or file trouble; 130, 143,
-//! 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
+//! 0 done; 1 done, but some messages are dead; 2 usage, no such COMMAND, or another N than the unfinished session's; 3 IPC,
+//! peer or file trouble, or a COMMAND that cannot be run; 130, 143, 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
+//!
+//! # Files
+//!
+//! `sistem.log` the log, `sistem.dead` the dead letters, both in DIR.
 #![forbid(unsafe_code)]
 
 mod balance;

@@ -14,6 +14,16 @@
 //! total and ends. Started by hand, it may come before the load balancer, and outlives one that dies:
 //! the next one finds it waiting. One that the load balancer has started dies with it.
 //!
+//! COMMAND is started for each message, without a shell, in a process group of its own; or, with `--lines`, once, and it
+//! answers a line with a line. Exit code 0 and `ok` are success; 65, 100 and `dead` are the end of the message; 126 and
+//! 127 mean that COMMAND cannot be run, and count nothing; anything else is tried again, as often as `--retries` says.
+//! Messages that are given up are written to `sistem.dead`.
+//!
+//! # Environment of COMMAND
+//!
+//! `LB_ID` names the message, the same in every attempt; `LB_INDEX` is its number in its submission, `LB_WORKER` is K,
+//! `LB_ATTEMPT` counts from 1. With `--lines` only `LB_WORKER` is set: the rest stands in each line.
+//!
 //! # Exit status
 //!
 //! 0 total logged, or left to the load balancer to log; 2 usage, or K above the load balancer's N; 3 IPC,
