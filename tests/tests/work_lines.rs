@@ -332,7 +332,7 @@ fn answers_have_their_outcome_and_reason() {
         ("terse", 2, 1, "dead"),
     ];
     assert_eq!(letters, expected);
-    assert!(ended.stderr.contains("3 of the session's messages are dead"), "{ended:#?}");
+    assert!(ended.stderr.contains("loadbalancer: 3 messages are dead: see"), "{ended:#?}");
     sandbox.assert_clean();
 }
 
