@@ -33,8 +33,20 @@ pub fn is_any() -> bool {
     waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
 }
 
-/// Sends a signal to all but those, and reaps who has ended. Returns whether any of them lives: what it has started
-/// comes here only after its death, so ask again.
+/// Reaps those that have ended, but for one, and tells which they were.
+pub fn reap_all_but(spared: Option<Pid>, mut reaped: impl FnMut(Pid)) {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
+        && Some(pid) != spared
+    {
+        // It fails only if there is nothing to reap.
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        reaped(pid);
+    }
+}
+
+/// Sends a signal to all but those, and reaps who has ended of the others. Returns whether any of them lives: what
+/// it has started comes here only after its death, so ask again.
 #[expect(clippy::must_use_candidate, reason = "it also acts")]
 pub fn signal_all_but(spared: &[Pid], signal: Option<Signal>) -> bool {
     loop {

@@ -1,10 +1,11 @@
 //! Files beside the log that hold a JSON object a line, and only grow: written by several processes, read by
 //! anyone. A write that was cut short leaves half a line; the next one begins behind it, and readers pass over it.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{File, TryLockError};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -14,9 +15,13 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, heed_signals};
 use crate::instance::Directory;
 use crate::log_file::refused;
+use crate::pause::pause;
 
 /// No line of ours is longer: a text and an end of a COMMAND's messages, each byte as `\u0000` at most.
 const LINE_LEN_MAX: u64 = 1 << 16;
+
+/// Who waits longer for its lock says so.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One that is open.
 #[derive(Debug)]
@@ -89,11 +94,19 @@ impl LineFile {
 
     /// Keeps everyone else out, until it is closed.
     pub fn lock(&self) -> Result<(), Error> {
+        let (start, mut told) = (Instant::now(), false);
         loop {
-            match self.file.lock() {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => heed_signals()?,
-                locked => return locked.map_err(self.failed()),
+            match self.file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(error)) => return Err(self.failed()(error)),
             }
+            heed_signals()?;
+            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
+                crate::tell!("waiting: another process has locked {}", self.path.display());
+            }
+            pause(Duration::from_millis(1));
         }
     }
 

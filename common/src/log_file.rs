@@ -13,6 +13,7 @@ use crate::advice::LOG;
 use crate::error::Error;
 use crate::instance::{Directory, LOG_NAME, OTHERS, id_of};
 use crate::lock::LogLock;
+use crate::naming;
 use crate::role;
 use crate::session;
 
@@ -102,6 +103,7 @@ fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
 fn replace(directory: &Directory, mut log: &File, mut copy: &File) -> io::Result<()> {
     copy.set_len(0)?;
     io::copy(&mut log, &mut copy)?;
+    naming::copy(log, copy);
     copy.sync_all()?;
     Ok(renameat(directory.file(), PRIVATE_NAME, directory.file(), LOG_NAME)?)
 }

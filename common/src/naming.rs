@@ -1,20 +1,22 @@
 //! A session's number, which no other session has, and which every attempt of a message names in `LB_ID`: also
 //! the one after a reboot, when the ledger is gone. So it is kept with the log, in an extended attribute
 //! (`xattr(7)`), beside the place where the session begins. Where the file system has none, or the file may only
-//! grow, the number follows from the file and that place.
+//! grow, it is another one after that: better than one that another session had.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::{self, Display};
+use std::fs::File;
 use std::hash::BuildHasher;
 use std::str::FromStr;
 
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 use serde::{Deserialize, Serialize};
 
-use crate::checksum;
 use crate::instance::Instance;
 
 const ATTRIBUTE: &str = "user.pipip.session";
+/// Bytes that it has at most: two numbers and a blank.
+const LEN_MAX: usize = 40;
 
 /// Names a message: the same in every attempt, and no other message has it. In text it is the session's number in
 /// 16 hexadecimal digits, `-`, and the message's number in the session, from 1.
@@ -38,25 +40,29 @@ pub(crate) fn give(instance: &Instance, begun: u64) -> u64 {
     // Random, since a log may be emptied between two sessions: then both begin at the same place.
     let session = RandomState::new().hash_one(());
     let value = format!("{begun} {session:016x}");
-    fsetxattr(instance.log(), ATTRIBUTE, value.as_bytes(), XattrFlags::empty())
-        .map_or_else(|_| derived(instance, begun), |()| session)
+    // If it cannot be kept, it goes with the ledger.
+    let _ = fsetxattr(instance.log(), ATTRIBUTE, value.as_bytes(), XattrFlags::empty());
+    session
 }
 
-/// The number that the session was given which begins there.
+/// The number that the session was given which begins there; or another one.
 pub(crate) fn recall(instance: &Instance, begun: u64) -> u64 {
-    let mut buffer = [0; 64];
+    let mut buffer = [0; LEN_MAX];
     let kept = fgetxattr(instance.log(), ATTRIBUTE, &mut buffer).ok().and_then(|len| {
         let (place, session) = str::from_utf8(buffer.get(..len)?).ok()?.split_once(' ')?;
         let session = u64::from_str_radix(session, 16).ok()?;
         (place.parse() == Ok(begun)).then_some(session)
     });
-    kept.unwrap_or_else(|| derived(instance, begun))
+    kept.unwrap_or_else(|| give(instance, begun))
 }
 
-fn derived(instance: &Instance, begun: u64) -> u64 {
-    // Not the device: its number may be another one after a reboot.
-    let [[_, directory @ ..], [_, log @ ..]] = [instance.directory().id(), instance.identity().log];
-    checksum::of(directory.into_iter().chain(log).chain([begun]))
+/// Gives a copy of a log the number that is kept with it.
+pub(crate) fn copy(from: &File, to: &File) {
+    let mut buffer = [0; LEN_MAX];
+    if let Ok(len) = fgetxattr(from, ATTRIBUTE, &mut buffer) {
+        // As above.
+        let _ = fsetxattr(to, ATTRIBUTE, &buffer[..len], XattrFlags::empty());
+    }
 }
 
 impl Display for MessageId {
@@ -106,20 +112,16 @@ mod tests {
 
     #[test]
     fn a_number_is_recalled_where_it_was_given_and_nowhere_else() {
-        let (_dir, instance) = instance();
-        let given = give(&instance, 70);
-        assert_eq!(recall(&instance, 70), given);
-        assert_ne!(recall(&instance, 71), given);
-        assert_ne!(give(&instance, 70), recall(&instance, 71));
-    }
-
-    #[test]
-    fn without_attributes_it_follows_from_file_and_place() {
         let (_dir, a) = instance();
+        let given = give(&a, 70);
+        assert_eq!(recall(&a, 70), given);
         let (_other_dir, b) = instance();
-        assert_eq!(recall(&a, 70), recall(&a, 70));
-        assert_ne!(recall(&a, 70), recall(&a, 71));
-        assert_ne!(recall(&a, 70), recall(&b, 70));
+        copy(a.log(), b.log());
+        assert_eq!(recall(&b, 70), given);
+        let other = recall(&a, 71);
+        assert_ne!(other, given);
+        assert_eq!(recall(&a, 71), other, "given, if there was none");
+        assert_ne!(give(&a, 71), other, "as after the log was emptied");
     }
 
     #[test]

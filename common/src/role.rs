@@ -20,7 +20,7 @@
 //! The lock of an attempt belongs to a description of its own, which stays open in COMMAND and in what that
 //! starts: so it tells whether any of them is alive, whoever was killed.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -28,13 +28,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::unistd::Pid;
 
 use crate::checksum;
 use crate::error::{Error, heed_signals};
 use crate::instance::Instance;
 use crate::pause::pause;
-use crate::rotation::{WorkerId, Workers};
+use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 
 const BEHIND_ANY_LOG: i64 = 1 << 62;
 const BALANCER: i64 = BEHIND_ANY_LOG + 512;
@@ -119,25 +118,15 @@ impl Instance {
         Ok(held(self.log(), attempt_bytes(attempt))?.is_some())
     }
 
-    /// Who has it open, as far as `/proc` shows that.
-    #[must_use]
-    pub fn who_attempts(&self, attempt: (WorkerId, u64)) -> Vec<Pid> {
-        let (place, _) = attempt_bytes(attempt);
-        let (log, place) = (self.log().metadata(), place.to_string());
-        let file = log.map_or_else(|_| String::new(), |log| format!(":{}", log.ino()));
-        // `proc_pid_fdinfo(5)`; lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
-        let is_lock = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+    /// Tells by a line of `proc_pid_fdinfo(5)` that a process has it open.
+    pub fn attempt_lock(&self, attempt: (WorkerId, u64)) -> Result<impl Fn(&str) -> bool, Error> {
+        let place = attempt_bytes(attempt).0.to_string();
+        let file = format!(":{}", self.log().metadata().map_err(Error::Log)?.ino());
+        // lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
+        Ok(move |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["lock:", _, "OFDLCK", _, _, _, of, start, ..] => of.ends_with(&file) && start == place,
             _ => false,
-        };
-        let has_lock = |pid: &Pid| {
-            let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
-            let mut infos = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
-            infos.any(|info| info.lines().any(is_lock))
-        };
-        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.map(Pid::from_raw).filter(has_lock).collect()
+        })
     }
 
     /// Waits until nobody else prints; from then on nobody does until [`Instance::end_output`].
@@ -167,9 +156,10 @@ fn attempt_bytes((worker, message): (WorkerId, u64)) -> (i64, i64) {
     (ATTEMPTS + (i64::from(worker.get()) << 48) + sum.cast_signed(), 1)
 }
 
-/// Whether one of ours has a role, whoever else has locked the log.
+/// Whether one of ours has a role, or something of an attempt is alive, whoever else has locked the log.
 pub(crate) fn is_used(log: &File) -> Result<bool, Error> {
-    Ok(held(log, (NAMESPACE, 1 << 32))? == Some(1))
+    let any = |region, len| Ok::<_, Error>(held(log, (region, len))? == Some(1));
+    Ok(any(NAMESPACE, 1 << 32)? || any(ATTEMPTS, (i64::from(WORKERS_MAX) + 1) << 48)?)
 }
 
 /// Says from where this process uses the log, and refuses if somebody uses it from elsewhere.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::cell::InHand;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
@@ -165,7 +166,10 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     let ledger = make(instance, session, cursors, history.replay.waiting())?;
     ledger.set_received(history.replay.received());
     for worker in WorkerId::all() {
-        ledger.cell(worker).set_executed(history.replay.executed_by(worker));
+        let executed = history.replay.executed_by(worker);
+        ledger.cell(worker).set_executed(executed);
+        // What a dead worker left of it may be alive.
+        ledger.cell(worker).set_in_hand(executed, &InHand::default());
     }
     ledger.publish();
     Ok(Opened::Session(ledger, true))

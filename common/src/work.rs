@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
+use crate::dead;
 use crate::error::Error;
+use crate::instance::LOG_NAME;
 
 /// Times are given in seconds, or with a unit: 90, 1.5, 2m, 500ms.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -26,7 +28,7 @@ pub struct Work {
     #[arg(long, value_name = "TIME", default_value = "1", hide_default_value = true, requires = "command",
           value_parser = time)]
     pub backoff: Duration,
-    /// End an attempt that takes longer; it has failed.
+    /// End an attempt that takes longer; it has failed. 0: it may take as long as it wants.
     #[arg(long, value_name = "TIME", requires = "command", value_parser = time)]
     pub timeout: Option<Duration>,
     /// Leave COMMAND so long between SIGTERM and SIGKILL [default: 5]
@@ -34,7 +36,7 @@ pub struct Work {
           value_parser = time)]
     pub grace: Duration,
     /// Append a line for each attempt to FILE, as GNU parallel does.
-    #[arg(long, value_name = "FILE", requires = "command")]
+    #[arg(long, value_name = "FILE", requires = "command", value_parser = joblog)]
     pub joblog: Option<PathBuf>,
     /// What to do with each message: no shell; an ARG `{}` becomes the text, `{#}` the index, `{%}` the worker.
     #[arg(last = true, value_names = ["COMMAND", "ARG"], num_args = 1..)]
@@ -45,6 +47,14 @@ pub struct Work {
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Nothing here is meant to take longer.
 const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Not one of our own files.
+fn joblog(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let name = path.file_name().map_or_else(|| text.into(), |name| name.to_string_lossy());
+    let is_own = name.starts_with(LOG_NAME) || name.starts_with(dead::NAME);
+    if is_own { Err(format!("{name} is a file of the load balancer's own")) } else { Ok(path) }
+}
 
 fn time(text: &str) -> Result<Duration, String> {
     let digits = |c: char| c.is_ascii_digit() || c == '.';
@@ -58,6 +68,12 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl Work {
+    /// How long an attempt may take.
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout.filter(|time| !time.is_zero())
+    }
+
     /// Whether there is a COMMAND.
     #[must_use]
     pub fn is_any(&self) -> bool {
@@ -105,6 +121,10 @@ impl Work {
                 Ok(())
             };
         };
+        if program.is_empty() {
+            let why = "its name is empty".to_owned();
+            return Err(Error::NoCommand { command: "''".into(), why });
+        }
         let can_run = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
         let name = Path::new(program);
         if name.components().count() > 1

@@ -104,9 +104,8 @@ impl<'a> Balancer<'a> {
             if self.dispatch.finishing && at.is_ended() {
                 self.crew.wait(crew::END_PATIENCE)?;
                 self.journal.sync_if_durable()?;
-                let code = exit_code(self.journal.instance(), self.journal.ledger().session())?;
                 self.journal.remove_objects()?;
-                return Ok(code);
+                return exit_code(self.journal.instance(), self.journal.ledger().session());
             }
             let may_close = at.closing == 0 && (draining || !self.serve && at.all_logged());
             let busy = took || sent || advanced == Advance::Wrote;

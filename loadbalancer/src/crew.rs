@@ -3,7 +3,7 @@
 //! | seen | done |
 //! |---|---|
 //! | a spawned worker ends | reported; started again at once |
-//! | … within a second and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
+//! | … within a second or with an exit code, and without progress | … after a pause of 0.1, 0.2, 0.4, 0.8 s; the fifth time in a row: an error |
 //! | a spawned worker is stopped for 1 s | reported |
 //! | … for 3 s | killed and replaced |
 //! | any worker executes nothing for 3 s of what waits in its queue: it is traced, frozen, stopped by hand | reported, once |
@@ -185,13 +185,14 @@ impl Crew {
 
     /// Reaps what is no worker: children of the program that became this one, and orphans, all of which
     /// come to PID 1 of a container. A worker's end is looked at, but left to [`Member::reap`].
-    fn reap_others(&self) {
+    fn reap_others(&mut self) {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
             && !self.members.iter().any(|member| member.pid() == Some(pid))
         {
             // It fails only if there is nothing to reap.
             let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            self.strangers.retain(|&stranger| stranger != pid); // its number may be another one's now
         }
     }
 
@@ -229,6 +230,7 @@ impl Drop for Crew {
         for pid in self.members.iter().filter_map(Member::pid) {
             // It is not waited for yet, so the number is its own.
             let _ = kill(pid, Signal::SIGTERM);
+            self.orphans = true; // it may leave something all the same
         }
         // It fails only if a child was waited for elsewhere; then there is none to wait for.
         let _ = self.wait(DISMISS_PATIENCE);
@@ -256,12 +258,13 @@ impl Member {
         if finishing {
             return Ok(true);
         }
-        // And without progress.
-        let fast = self.start.elapsed() < FAST && self.executed(ledger) <= self.executed_at_start;
+        // And without progress. One that says itself that it cannot go on may have tried for long.
+        let at_once = self.start.elapsed() < FAST || status.code().is_some();
+        let fast = at_once && self.executed(ledger) <= self.executed_at_start;
         self.fast_deaths = if fast { self.fast_deaths + 1 } else { 0 };
         if self.fast_deaths >= FAST_DEATHS_MAX {
             let why = format!(
-                "ended {FAST_DEATHS_MAX} times in a row as soon as it was started ({status}); see its messages \
+                "ended {FAST_DEATHS_MAX} times in a row without any progress ({status}); see its messages \
                  above. The session stays unfinished: start the load balancer again"
             );
             return Err(Error::Worker { worker: worker.get(), why });

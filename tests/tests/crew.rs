@@ -155,7 +155,7 @@ fn a_worker_program_that_cannot_be_started(
     Some("what --worker-program names must exec the worker")
 )]
 #[case::execs("exec \"$REAL\" \"$@\"", None)]
-#[case::ends("exit 1", Some("ended 5 times in a row as soon as it was started"))]
+#[case::ends("exit 1", Some("ended 5 times in a row without any progress"))]
 fn a_wrapper_of_the_worker(#[case] script: &str, #[case] says: Option<&str>) {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);

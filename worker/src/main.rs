@@ -51,7 +51,7 @@ use common::role::Role;
 use common::rotation::WorkerId;
 use common::work::Work;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 
 /// Execute the messages that the load balancer sends to worker K.
 ///
@@ -109,6 +109,8 @@ fn run(args: Args) -> Result<u8, Error> {
             return Err(Error::Worker { worker: args.worker.get(), why });
         }
     }
+    // In a group of its own it is no terminal's foreground, and may write there all the same (`stty tostop`).
+    SigSet::from(Signal::SIGTTOU).thread_block().map_err(Error::system("sigprocmask"))?;
     signals::watch(1).map_err(Error::system("sigaction"))?;
 
     args.work.check()?;

@@ -76,7 +76,7 @@ impl<'a> Progress<'a> {
         if self.ledger().is_removed()? { Err(Error::SessionEnded) } else { Ok(()) }
     }
 
-    pub(crate) fn take_up(&self, own: u64) -> Hand {
+    pub(crate) fn take_up(&self, own: u64) -> (Hand, bool) {
         Hand::take_up(self.ledger().cell(self.worker), own)
     }
 

@@ -58,9 +58,10 @@ pub(crate) enum Next {
 pub(crate) struct Hand(pub(crate) InHand);
 
 impl Hand {
-    /// Takes up a message, perhaps where an earlier life of this worker left it.
-    pub(crate) fn take_up(cell: &Cell, own: u64) -> Self {
-        Self(cell.in_hand(own).unwrap_or_default())
+    /// Takes up a message, perhaps where an earlier life of this worker left it. Tells whether it did.
+    pub(crate) fn take_up(cell: &Cell, own: u64) -> (Self, bool) {
+        let left = cell.in_hand(own);
+        (Self(left.unwrap_or_default()), left.is_some())
     }
 
     /// When a life of this worker begins: the one before it may have died in an attempt.

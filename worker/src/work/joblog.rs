@@ -3,9 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use common::error::Error;
+use nix::libc;
 
 use crate::work::hand::{Answer, Ended};
 
@@ -14,6 +17,8 @@ const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\t
 pub(crate) struct Joblog {
     file: File,
     path: PathBuf,
+    /// That it cannot be written.
+    told: Once,
 }
 
 /// An attempt that has ended.
@@ -33,7 +38,10 @@ impl Joblog {
     /// Opens it, and begins it if nobody has.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let begin = || {
-            let file = OpenOptions::new().append(true).create(true).open(path)?;
+            // A FIFO without a reader must not be waited for.
+            let wary = libc::O_NONBLOCK | libc::O_NOCTTY;
+            let mut options = OpenOptions::new();
+            let file = options.append(true).create(true).custom_flags(wary).open(path)?;
             if file.metadata()?.is_file() {
                 file.lock()?; // all workers come at once
                 if file.metadata()?.len() == 0 {
@@ -45,12 +53,12 @@ impl Joblog {
         };
         let path = path.to_owned();
         match begin() {
-            Ok(file) => Ok(Self { file, path }),
+            Ok(file) => Ok(Self { file, path, told: Once::new() }),
             Err(source) => Err(Error::File { path, source }),
         }
     }
 
-    pub(crate) fn write(&mut self, job: &Job<'_>) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, job: &Job<'_>) {
         let (exitval, signal) = match job.ended {
             Ended::Exit(code) => (*code, 0),
             Ended::Signal(signal) => (0, *signal),
@@ -70,9 +78,15 @@ impl Joblog {
             "{seq}\t:\t{begun}\t{took:>10}\t{sent}\t{received}\t{exitval}\t{signal}\t{command}\n"
         );
         // One write: lines of several workers do not mix.
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(|source| Error::File { path: self.path.clone(), source })
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // The work is done all the same.
+            self.told.call_once(|| {
+                let path = self.path.display();
+                common::tell!(
+                    "worker: {path}: {error}; lines of attempts are missing there from now on"
+                );
+            });
+        }
     }
 }
 
@@ -83,7 +97,9 @@ pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
         let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
         match word.as_ref() {
             plain if !plain.is_empty() && plain.chars().all(is_plain) => plain.to_owned(),
-            other if other.contains(char::is_control) => format!("$'{}'", other.escape_debug()),
+            other if other.contains(char::is_control) => {
+                format!("$'{}'", other.as_bytes().escape_ascii())
+            }
             other => format!("'{}'", other.replace('\'', r"'\''")),
         }
     });

@@ -42,7 +42,6 @@ pub(crate) fn write(
         died: time(now_ms()),
     };
     let (id, worker) = (letter.id, letter.worker);
-    common::tell!("worker {worker}: message {id} is dead: {}", letter.outcome);
     let mut told = false;
     loop {
         let file = LineFile::open(progress.instance().directory(), dead::NAME)?;
@@ -52,7 +51,12 @@ pub(crate) fn write(
                     common::tell!("worker {worker}: {error}; waiting for room");
                 }
             }
-            appended => return appended,
+            Err(error) => return Err(error),
+            Ok(()) => {
+                // Told after that: a terminal may stop whoever writes to it.
+                common::tell!("worker {worker}: message {id} is dead: {}", letter.outcome);
+                return Ok(());
+            }
         }
         progress.look()?;
         pause(ROOM_AGAIN);

@@ -3,6 +3,7 @@
 
 pub(crate) mod hand;
 mod joblog;
+mod leftover;
 mod letter;
 mod lines;
 mod once;
@@ -13,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::error::Error;
+use common::instance::{Instance, KeyOf};
 use common::rotation::WorkerId;
 use common::submission::Submission;
 use common::work::Work;
@@ -57,7 +59,7 @@ impl<'a> Executor<'a> {
         let joblog = work.joblog.as_deref().map(Joblog::open).transpose()?;
         let how = match work {
             work if !work.is_any() => How::Echo(Echo::new(echo)),
-            work if work.lines => How::Lines(Box::new(Lines::new(work.clone(), joblog))),
+            work if work.lines => How::Lines(Box::new(Lines::new(work.clone(), joblog)?)),
             work => How::Once(Once::new(work.clone(), joblog)?),
         };
         Ok(Self { how, taken: Vec::new() })
@@ -124,6 +126,16 @@ pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
 fn message_key(session: u64, own: u64) -> u64 {
     session.wrapping_add(own)
 }
+
+/// A variable in the environment of a COMMAND that is kept by a worker: by it that is found.
+fn lines_mark(instance: &Instance, worker: WorkerId) -> String {
+    // Like a queue, it is one worker's of one directory.
+    let key = instance.directory().keys(KeyOf::Queue(worker)).next().unwrap_or_default();
+    format!("{LINES_VARIABLE}={key:08x}")
+}
+
+/// Its name.
+const LINES_VARIABLE: &str = "LB_LINES";
 
 /// That COMMAND says of itself that it cannot be run (as a shell does, and env(1)).
 fn cannot_be_run(worker: WorkerId, work: &Work, ended: &Ended) -> Error {

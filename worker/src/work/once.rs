@@ -1,9 +1,9 @@
 //! COMMAND started once for each message.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::error::Error;
 use common::work::Work;
@@ -14,7 +14,7 @@ use crate::work::joblog::{Job, Joblog, quoted};
 use crate::work::letter;
 use crate::work::output::Output;
 use crate::work::process::{Place, Running};
-use crate::work::{LINES_KEY, Message, cannot_be_run, message_key, pause_for};
+use crate::work::{LINES_KEY, Message, cannot_be_run, lines_mark, message_key, pause_for};
 
 pub(crate) struct Once {
     work: Work,
@@ -33,15 +33,19 @@ impl Once {
         message: &Message,
         progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
-        let mut hand = progress.take_up(message.own);
+        let (mut hand, was_left) = progress.take_up(message.own);
         let session = progress.session();
         let instance = progress.instance();
         let place = |key| Place { instance, attempt: (progress.worker(), key) };
         let (place, kept) = (place(message_key(session, message.own)), place(LINES_KEY));
-        // What an earlier life of this worker left.
-        kept.clear(&mut || progress.look())?;
+        let mark = was_left.then(|| progress.id(message.own)).transpose()?;
+        let mark = mark.map(|id| format!("LB_ID={id}"));
+        if was_left {
+            // An earlier life of this worker may have been started with --lines.
+            kept.clear(Some(&lines_mark(instance, progress.worker())), &mut || progress.look())?;
+        }
+        place.clear(mark.as_deref(), &mut || progress.look())?;
         loop {
-            place.clear(&mut || progress.look())?;
             if hand.is_poison() {
                 let stderr = String::new();
                 return letter::write(message, &hand, letter::POISON.to_owned(), stderr, progress);
@@ -60,6 +64,8 @@ impl Once {
             }
             let ended = ended?;
             let next = hand.end(&ended, &self.work);
+            // From here on the death of this worker is not this message's fault.
+            progress.set_in_hand(message.own, &hand);
             self.log(message, &hand, &ended, progress)?;
             match next {
                 Next::Done => return self.output.clear(),
@@ -69,11 +75,9 @@ impl Once {
                     return self.output.clear();
                 }
                 Next::Stop => {
-                    progress.set_in_hand(message.own, &hand);
                     return Err(cannot_be_run(progress.worker(), &self.work, &ended));
                 }
                 Next::Again(pause) => {
-                    progress.set_in_hand(message.own, &hand);
                     self.output.clear()?;
                     pause_for(pause, progress)?;
                 }
@@ -98,23 +102,23 @@ impl Once {
             .env("LB_INDEX", message.index.to_string())
             .env("LB_WORKER", progress.worker().to_string())
             .env("LB_ATTEMPT", hand.0.attempt.to_string())
-            .stdin(Stdio::piped())
+            .stdin(stdin_of(&message.text)?)
             .stdout(stdout)
             .stderr(stderr);
         let mut running = Running::start(place, &mut command, &mut || progress.look())?;
         drop(command); // and with it the copies of the output
-        if let Some(mut stdin) = running.child().stdin.take() {
-            // Shorter than what a pipe holds (pipe(7)). COMMAND need not read it.
-            let _ = stdin.write_all(format!("{}\n", message.text).as_bytes());
-        }
-        let until = self.work.timeout.map(|timeout| Instant::now() + timeout);
+        let until = self.work.time_limit().map(|timeout| Instant::now() + timeout);
         let waited = running.wait(until, &mut || progress.look());
         let grace = self.work.grace;
         let ended = match waited {
             Ok(true) if running.has_succeeded()? => {
                 running.reap()?;
                 if running.left_something()? {
-                    self.output.settle()?;
+                    // Aborted in this, it is not done.
+                    if let Err(error) = self.output.settle(until, &mut || progress.look()) {
+                        running.end(grace)?;
+                        return Err(error);
+                    }
                     self.output.print(progress.instance())?;
                     // What lives on may print on.
                     self.output = Output::new()?;
@@ -124,7 +128,7 @@ impl Once {
             Ok(true) => running.end(grace)?.into(),
             Ok(false) => {
                 running.end(grace)?;
-                Ended::TimedOut(self.work.timeout.unwrap_or(Duration::ZERO))
+                Ended::TimedOut(self.work.time_limit().unwrap_or_default())
             }
             Err(error) => {
                 running.end(grace)?;
@@ -166,6 +170,20 @@ impl Once {
             ended,
             command: &quoted([program].into_iter().chain(args.iter().map(OsString::as_os_str))),
         };
-        self.joblog.as_mut().map_or(Ok(()), |joblog| joblog.write(&job))
+        if let Some(joblog) = &mut self.joblog {
+            joblog.write(&job);
+        }
+        Ok(())
     }
+}
+
+/// The text and a newline, and then the end: in a pipe, which holds that (`pipe(7)`: at least two pages). COMMAND
+/// need not read it.
+fn stdin_of(text: &str) -> Result<Stdio, Error> {
+    let fill = || -> io::Result<Stdio> {
+        let (from, mut to) = io::pipe()?;
+        to.write_all(format!("{text}\n").as_bytes())?;
+        Ok(from.into())
+    };
+    fill().map_err(Error::system("a pipe to COMMAND"))
 }

@@ -1,20 +1,24 @@
 //! What a COMMAND prints: collected in files without a name, and printed whole once it has ended.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::process::Stdio;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::dead;
 use common::error::{Error, heed_signals};
 use common::instance::Instance;
 use common::pause::pause;
 use nix::errno::Errno;
-use nix::unistd;
-use rustix::fs::OFlags;
+use nix::poll::{PollFd, PollFlags};
+use nix::{libc, unistd};
+use rustix::fs::{FallocateFlags, FileType, OFlags};
+
+use crate::work::process::{Look, wait_for};
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 64 << 10;
@@ -25,10 +29,17 @@ const SILENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Output {
     stdout: File,
     stderr: File,
+    /// So much of standard error is printed already.
+    printed: u64,
 }
 
-/// That what is printed goes nowhere is told once.
+/// So much is kept of what is printed already.
+const KEPT_LEN: u64 = 1 << 20;
+/// What lasts longer is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// That what is printed goes nowhere is told once; and that nobody reads it.
 static TOLD: Once = Once::new();
+static STILL: Once = Once::new();
 
 impl Output {
     pub(crate) fn new() -> Result<Self, Error> {
@@ -38,7 +49,8 @@ impl Output {
             rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
             Ok(file)
         };
-        let pair = || -> io::Result<Self> { Ok(Self { stdout: file()?, stderr: file()? }) };
+        let pair =
+            || -> io::Result<Self> { Ok(Self { stdout: file()?, stderr: file()?, printed: 0 }) };
         pair().map_err(Error::system("a temporary file for what COMMAND prints (TMPDIR)"))
     }
 
@@ -70,12 +82,18 @@ impl Output {
         Ok(String::from_utf8_lossy(&end).into_owned())
     }
 
-    /// Waits until what is left of the attempt prints nothing any more.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
+    /// Waits until what is left of the attempt prints nothing any more, or the attempt's time is over.
+    pub(crate) fn settle(&self, until: Option<Instant>, look: Look<'_>) -> Result<(), Error> {
+        let (start, mut told) = (Instant::now(), false);
         let mut lens = None;
-        while lens != Some(self.lens()?) {
+        while lens != Some(self.lens()?) && until.is_none_or(|until| Instant::now() < until) {
             lens = Some(self.lens()?);
-            heed_signals()?;
+            look()?;
+            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
+                common::tell!(
+                    "worker: waiting: COMMAND has ended, but what it left running prints on"
+                );
+            }
             pause(SILENCE);
         }
         Ok(())
@@ -88,10 +106,30 @@ impl Output {
             return Ok(());
         }
         instance.begin_output()?;
-        let printed = copy(&self.stdout, stdout, io::stdout())
-            .and_then(|()| copy(&self.stderr, stderr, io::stderr()));
+        let printed = copy(&self.stdout, 0..stdout, io::stdout())
+            .and_then(|()| copy(&self.stderr, 0..stderr, io::stderr()));
         instance.end_output()?;
         printed
+    }
+
+    /// Prints what was written to standard error since the last time. Something that is kept goes on writing there.
+    pub(crate) fn print_stderr(&mut self, instance: &Instance) -> Result<(), Error> {
+        let [_, len] = self.lens()?;
+        if len <= self.printed {
+            return Ok(());
+        }
+        instance.begin_output()?;
+        let printed = copy(&self.stderr, self.printed..len, io::stderr());
+        instance.end_output()?;
+        printed?;
+        self.printed = len;
+        // The disk gets it back, but for the end. Not every file system can do that.
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let old = len.saturating_sub(KEPT_LEN);
+        if old > 0 {
+            let _ = rustix::fs::fallocate(&self.stderr, hole, 0, old);
+        }
+        Ok(())
     }
 
     /// Makes it empty again.
@@ -106,39 +144,48 @@ impl Output {
 }
 
 /// Copies so many bytes. A reader who has gone is told of, and does not stop the work: it was done.
-fn copy(from: &File, len: u64, to: impl AsFd) -> Result<(), Error> {
-    let mut chunk = vec![0; CHUNK.min(len as usize)];
-    let mut at = 0;
-    while at < len {
-        let room = chunk.len().min((len - at) as usize);
+fn copy(from: &File, what: Range<u64>, to: impl AsFd) -> Result<(), Error> {
+    let is_file =
+        rustix::fs::fstat(&to).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+    // What a pipe takes without waiting, if it takes any.
+    let chunk_len = if is_file { CHUNK } else { libc::PIPE_BUF };
+    let mut chunk = vec![0; chunk_len.min((what.end - what.start) as usize)];
+    let mut at = what.start;
+    while at < what.end {
+        let room = chunk.len().min((what.end - at) as usize);
         let read = from.read_at(&mut chunk[..room], at).map_err(Error::system("read"))?;
         if read == 0 {
             break; // cut meanwhile, by what writes to it
         }
-        let mut left = &chunk[..read];
-        while !left.is_empty() {
-            match unistd::write(&to, left) {
-                Ok(written) => left = &left[written..],
-                Err(Errno::EINTR) => heed_signals()?,
-                // A terminal or pipe that somebody has made non-blocking.
-                Err(Errno::EAGAIN) => {
-                    heed_signals()?;
-                    pause(Duration::from_millis(1));
-                }
-                Err(error) => {
-                    heed_signals()?;
-                    TOLD.call_once(|| {
-                        let _ = writeln!(
-                            io::stderr(),
-                            "worker: what COMMAND prints is lost from here on: {}",
-                            error.desc()
-                        );
-                    });
-                    return Ok(());
-                }
-            }
+        if let Err(error) = write_all(&chunk[..read], &to)? {
+            TOLD.call_once(|| {
+                common::tell!("worker: what COMMAND prints is lost from here on: {}", error.desc());
+            });
+            break;
         }
         at += read as u64;
     }
     Ok(())
+}
+
+/// Writes it all. An error of the file's is handed out; the other one is a signal to this worker.
+fn write_all(mut left: &[u8], to: impl AsFd) -> Result<nix::Result<()>, Error> {
+    let start = Instant::now();
+    while !left.is_empty() {
+        heed_signals()?;
+        if !wait_for(&mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)], PATIENCE)? {
+            if start.elapsed() >= PATIENCE {
+                STILL.call_once(|| {
+                    common::tell!("worker: waiting: nobody reads what COMMAND prints");
+                });
+            }
+            continue;
+        }
+        match unistd::write(&to, left) {
+            Ok(written) => left = &left[written..],
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(()))
 }

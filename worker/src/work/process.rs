@@ -17,7 +17,9 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid};
 use rustix::io::FdFlags;
-use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::work::leftover;
 
 /// The longest sleep: within it, a removed ledger and a signal to this process is noticed.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -49,11 +51,17 @@ pub(crate) struct Running<'a> {
 }
 
 impl Place<'_> {
-    /// Ends what is left of earlier attempts: of another life of this worker, which could not.
-    pub(crate) fn clear(self, look: Look<'_>) -> Result<(), Error> {
+    /// Ends what is left of earlier attempts. `mark`: a variable in the environment of all that another life of this
+    /// worker may have left; without it there was none, as far as is known.
+    pub(crate) fn clear(self, mark: Option<&str>, look: Look<'_>) -> Result<(), Error> {
         let (start, mut told) = (Instant::now(), false);
-        while self.instance.is_attempted(self.attempt)? {
-            self.kill_holders();
+        loop {
+            let is_locked = self.instance.is_attempted(self.attempt)?;
+            let was_any =
+                (is_locked || mark.is_some()) && leftover::kill(self, mark.unwrap_or("="))?;
+            if !is_locked && !was_any {
+                return Ok(());
+            }
             look()?;
             pause(DYING);
             if start.elapsed() > UNDYING && !std::mem::replace(&mut told, true) {
@@ -62,24 +70,6 @@ impl Place<'_> {
                      (`grep -l OFDLCK /proc/*/fdinfo/*` may find it)",
                     self.attempt.0
                 );
-            }
-        }
-        Ok(())
-    }
-
-    /// Whoever has the attempt's lock is killed: by handles, since a number may be another process's by now.
-    fn kill_holders(self) {
-        let open = |pid: &Pid| {
-            let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
-            pidfd_open(pid, PidfdFlags::empty()).ok()
-        };
-        let found = self.instance.who_attempts(self.attempt);
-        let handles: Vec<_> = found.iter().map(open).collect();
-        let still = self.instance.who_attempts(self.attempt);
-        for (pid, handle) in found.iter().zip(handles) {
-            if let Some(handle) = handle.filter(|_| still.contains(pid)) {
-                // It fails only if it is dead.
-                let _ = pidfd_send_signal(handle, rustix::process::Signal::KILL);
             }
         }
     }
@@ -92,6 +82,7 @@ impl<'a> Running<'a> {
         command: &mut Command,
         look: Look<'_>,
     ) -> Result<Self, Error> {
+        children::reap_all_but(None, |_| ());
         let earlier = if children::is_any() { children::all() } else { Vec::new() };
         let mut told = false;
         let child = loop {
@@ -127,6 +118,10 @@ impl<'a> Running<'a> {
         &mut self.child
     }
 
+    pub(crate) fn instance(&self) -> &'a Instance {
+        self.place.instance
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
@@ -155,6 +150,12 @@ impl<'a> Running<'a> {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         let status = waitid(Id::Pid(self.pid()), look).map_err(Error::system("waitid"))?;
         Ok(status == WaitStatus::Exited(self.pid(), 0))
+    }
+
+    /// Reaps what has come here and ended.
+    pub(crate) fn reap_others(&mut self) {
+        let (own, earlier) = (self.pid(), &mut self.earlier);
+        children::reap_all_but(Some(own), |pid| earlier.retain(|&other| other != pid));
     }
 
     /// Waits for one that has ended.
@@ -187,7 +188,8 @@ impl<'a> Running<'a> {
             }
             if start.elapsed() >= grace {
                 self.signal(Signal::SIGKILL);
-                self.place.kill_holders();
+                // What has left the group, and is not orphaned yet.
+                leftover::kill(self.place, "=")?;
                 let since = *killed.get_or_insert_with(|| (Instant::now(), false));
                 if since.0.elapsed() > UNDYING && !since.1 {
                     killed = Some((since.0, true));

@@ -1,0 +1,125 @@
+//! What is alive of an earlier attempt, as far as `/proc` shows it: of another life of this worker, which could not
+//! end it. It is told by any of these:
+//!
+//! * the attempt's lock, which it has inherited, unless it has closed all descriptors;
+//! * the attempt's name in its environment, which it has inherited, unless it was taken from it;
+//! * a parent or a process group with one of these.
+//!
+//! Only while this worker or its load balancer lives, what has none of them is found, too: as a child that came here
+//! ([`common::children`]).
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use common::error::Error;
+use nix::unistd::{Pid, getpgrp, getpid};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::work::process::Place;
+
+/// The lines about locks stand at the beginning of a `proc_pid_fdinfo(5)`.
+const FDINFO_LEN: u64 = 4096;
+/// No variable is longer (`execve(2)`).
+const VARIABLE_LEN: u64 = 128 << 10;
+
+/// A process: its parent and its process group.
+struct Process {
+    parent: Pid,
+    group: Pid,
+}
+
+/// Kills all of it that can be found. Returns whether there was any.
+pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
+    let handle = |pid: &Pid| -> Option<OwnedFd> {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    };
+    let found = find(place, mark)?;
+    if found.is_empty() {
+        return Ok(false);
+    }
+    let handles: Vec<_> = found.iter().map(|pid| (pid, handle(pid))).collect();
+    // By handles, and looked at again: a number may be another process's by now.
+    let still = find(place, mark)?;
+    for (pid, handle) in handles {
+        if let Some(handle) = handle.filter(|_| still.contains(pid)) {
+            // It fails only if it is dead.
+            let _ = pidfd_send_signal(handle, Signal::KILL);
+        }
+    }
+    Ok(true)
+}
+
+fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
+    let is_lock = place.instance.attempt_lock(place.attempt)?;
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all = pids.map(Pid::from_raw).filter_map(|pid| Some((pid, Process::of(pid)?)));
+    let all: HashMap<Pid, Process> = all.collect();
+    // This worker may itself have been started by what it looks for.
+    let mut own = HashSet::from([getpid()]);
+    let mut ancestor = getpid();
+    while let Some(process) = all.get(&ancestor).filter(|process| own.insert(process.parent)) {
+        ancestor = process.parent;
+    }
+    let has_any =
+        |pid: &Pid| !own.contains(pid) && (has_lock(*pid, &is_lock) || has_mark(*pid, mark));
+    let mut found: HashSet<Pid> = all.keys().copied().filter(has_any).collect();
+    loop {
+        let groups: HashSet<Pid> =
+            found.iter().filter_map(|pid| Some(all.get(pid)?.group)).collect();
+        let belongs = |(&pid, process): (&Pid, &Process)| {
+            let in_group = groups.contains(&process.group) && process.group != getpgrp();
+            let is_new = !own.contains(&pid) && !found.contains(&pid);
+            (is_new && (in_group || found.contains(&process.parent))).then_some(pid)
+        };
+        let more: Vec<Pid> = all.iter().filter_map(belongs).collect();
+        if more.is_empty() {
+            return Ok(found);
+        }
+        found.extend(more);
+    }
+}
+
+impl Process {
+    /// One that lives, as `proc_pid_stat(5)` tells: behind the name, which is in parentheses, stand state, parent and
+    /// group.
+    fn of(pid: Pid) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?;
+        let mut pid = || fields.next()?.parse().ok().map(Pid::from_raw);
+        let process = Self { parent: pid()?, group: pid()? };
+        (state != "Z" && state != "X").then_some(process)
+    }
+}
+
+fn has_lock(pid: Pid, is_lock: impl Fn(&str) -> bool) -> bool {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    infos.map(|info| info.path()).any(|path: PathBuf| {
+        let mut info = String::new();
+        let read =
+            File::open(path).and_then(|file| file.take(FDINFO_LEN).read_to_string(&mut info));
+        read.is_ok() && info.lines().any(&is_lock)
+    })
+}
+
+/// Whether a variable is in its environment, as it was when it was executed.
+fn has_mark(pid: Pid, mark: &str) -> bool {
+    let Ok(environment) = File::open(format!("/proc/{pid}/environ")) else { return false };
+    let mut reader = BufReader::new(environment);
+    let mut variable = Vec::new();
+    loop {
+        variable.clear();
+        match reader.by_ref().take(VARIABLE_LEN).read_until(0, &mut variable) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) if variable.strip_suffix(&[0]).unwrap_or(&variable) == mark.as_bytes() => {
+                return true;
+            }
+            Ok(_) => {}
+        }
+    }
+}
