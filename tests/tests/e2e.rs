@@ -87,7 +87,7 @@ fn the_main_job() {
     false
 )]
 #[case::all(
-    "--workers 2 --input a;9 --clients 3 --hand-started --order lb-first --timeout 50",
+    "--workers 2 --input a;9 --clients 3 --hand-started --order lb-first --limit 50",
     27,
     false
 )]
@@ -102,6 +102,93 @@ fn flags(#[case] args: &str, #[case] messages: u64, #[case] bytes_compared: bool
     let expected: Vec<_> = CHECKS.into_iter().filter(|&c| c != "bytes" || bytes_compared).collect();
     assert_eq!(names(&report, true), expected);
     assert_eq!(run["directory"], Value::Null);
+}
+
+/// The same checks with work, one more, and no other log.
+#[rstest]
+#[case::nothing(&["--", "true"])]
+#[case::hand_started(&["--hand-started", "--", "true"])]
+#[case::several_clients(&["--clients", "2", "--order", "lb-first", "--", "true"])]
+#[case::tried_again(&["--retries=1", "--backoff=0", "--", "sh", "-c", "test $LB_ATTEMPT = 2"])]
+#[case::lines(&["--lines", "--", "sh", "-c", r#"while read -r id rest; do printf '%s\tok\n' "$id"; done"#])]
+fn with_work(#[case] args: &[&str]) {
+    let programs = programs();
+    let usual = ["e2e", "--json", "--programs", &programs, "--workers", "3", "--input", "a;10"];
+    let report = json(&run(&[&usual, args].concat(), 0));
+    let mut expected = CHECKS.to_vec();
+    expected.insert(CHECKS.len() - 1, "dead letters");
+    expected.retain(|&check| check != "bytes" || !args.contains(&"--clients"));
+    assert_eq!(names(&report, true), expected);
+    assert_eq!(report["dead"], 0);
+    let command = args.iter().skip_while(|arg| **arg != "--").skip(1).collect::<Vec<_>>();
+    assert_eq!(report["command"].as_array().unwrap().iter().collect::<Vec<_>>(), command);
+}
+
+/// That is no fault of the product's, and is not passed over.
+#[test]
+fn dead_messages_are_reported() {
+    let args =
+        ["e2e", "--workers", "3", "--input", "a;10", "--programs", &programs(), "--runs", "2"];
+    let command = ["--", "sh", "-c", "case $LB_INDEX in 4|7) exit 65; esac"];
+    let text = both(&run(&[&args[..], &command].concat(), 1));
+    for part in [
+        "to 3 workers with `sh -c case",
+        "run 1 of 2: 11 checks passed: 10 messages (2 dead)",
+        "2 programs ended with exit code 0, the load balancer with 1",
+        "2 letters, the first by exit code 65",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[rstest]
+#[case::no_such_program(&["--", "./nowhere"], "cannot run")]
+#[case::no_command(&["--lines"], "COMMAND")]
+fn work_that_cannot_be_done(#[case] args: &[&str], #[case] why: &str) {
+    let output = run(&[&["e2e", "--workers", "3", "--input", "a;1"], args].concat(), 2);
+    assert!(output.stdout.is_empty() && both(&output).contains(why), "{}", both(&output));
+}
+
+/// As one types it, though it runs elsewhere.
+#[test]
+fn paths_are_those_of_where_one_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/bin/sh\nexec cat >> \"$1\"\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let out = dir.path().join("out");
+    let programs = programs();
+    let mut args = vec!["e2e", "--workers", "3", "--input", "a;10", "--programs", &programs];
+    args.extend(["--joblog", "jobs", "--", "./script", out.to_str().unwrap()]);
+    let output = xtask::xtask(&args).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", both(&output));
+    assert_eq!(fs::read_to_string(out).unwrap(), "a\n".repeat(10));
+    assert_eq!(fs::read_to_string(dir.path().join("jobs")).unwrap().lines().count(), 11);
+}
+
+/// All ten are dead, and somebody says something else.
+#[rstest]
+#[case::exit_code("$REAL $@; exit 0", &["programs"])]
+#[case::letters_lost("$REAL $@; code=$?; rm sistem.dead; exit $code", &["programs"])]
+#[case::one_doubled("$REAL $@; code=$?; sed -i 2p sistem.dead; exit $code", &["dead letters"])]
+#[case::half_of_one("$REAL $@; code=$?; truncate -s -1 sistem.dead; exit $code", &["dead letters"])]
+#[case::wrong_worker(
+    "$REAL $@; code=$?; sed -i 's/\"worker\":3/\"worker\":2/' sistem.dead; exit $code",
+    &["dead letters"]
+)]
+#[case::wrong_text(
+    "$REAL $@; code=$?; sed -i 's/\"text\":\"a/&b/' sistem.dead; exit $code",
+    &["dead letters"]
+)]
+#[case::wrong_session(
+    "$REAL $@; code=$?; sed -i '2s/\"id\":\"................/\"id\":\"0123456789abcdef/' sistem.dead; exit $code",
+    &["dead letters"]
+)]
+fn a_wrong_account_of_the_dead(#[case] script: &str, #[case] failed: &[&str]) {
+    let dir = with_stand_in("loadbalancer", script);
+    let args = "--workers 3 --input a;10 -- false";
+    let report = report(dir.path().to_str().unwrap(), args, 4);
+    assert_eq!(names(&report, false), failed, "{:#}", report["runs"][0]["checks"]);
 }
 
 #[test]
@@ -281,8 +368,8 @@ fn with_stand_in(program: &str, script: &str) -> tempfile::TempDir {
 fn a_check_fails(#[case] program: &str, #[case] script: &str, #[case] failed: &[&str]) {
     let dir = with_stand_in(program, script);
     // Only what never ends needs a short one.
-    let timeout = if script.starts_with("exec sleep") { 5 } else { 60 };
-    let args = format!("--workers 3 --input a;10 --timeout {timeout}");
+    let limit = if script.starts_with("exec sleep") { 5 } else { 60 };
+    let args = format!("--workers 3 --input a;10 --limit {limit}");
     let report = report(dir.path().to_str().unwrap(), &args, 4);
     assert_eq!(names(&report, false), failed, "{:#}", report["runs"][0]["checks"]);
     assert_eq!(report["passed"], false);

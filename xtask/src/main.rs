@@ -24,6 +24,12 @@ struct Args {
 #[derive(Subcommand)]
 enum Task {
     /// Run the whole system in a temp directory and check its log.
+    ///
+    /// With COMMAND the workers do that with each message, and the log must be the same as without. It runs in the temp
+    /// directory; the path of COMMAND itself, and of --joblog, is taken from where you are.
+    ///
+    /// Exit status: 0 everything is right; 1 the same, but some messages are dead; 4 something is not right; 2 usage;
+    /// 3 it could not be run.
     E2e(e2e::Args),
     /// Check any sistem.log, also one that another program wrote. The same as `lbctl verify`.
     Verify(verify::Args),

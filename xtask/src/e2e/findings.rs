@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use common::error::exit;
 use common::line::Line;
 use common::rotation::Workers;
 use common::submission::Submission;
@@ -12,10 +13,12 @@ use lbctl::terminal::{counted, shortened};
 use lbctl::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
 use lbctl::verify::{self, Account, lines};
 use serde::Serialize;
+use tests::Ended;
 
 use super::expected;
 use super::interleaving::first_impossible;
-use super::scene::{Plan, Scene};
+use super::letters::Letters;
+use super::scene::{BALANCER, Plan, Scene};
 
 /// One thing that was checked.
 #[derive(Debug, Serialize)]
@@ -33,6 +36,8 @@ pub(super) struct Findings {
     pub(super) checks: Vec<Check>,
     pub(super) first_wrong: Option<Fault>,
     pub(super) messages: u64,
+    /// How many of them ended in `sistem.dead`.
+    pub(super) dead: u64,
     pub(super) lines: u64,
     pub(super) bytes: u64,
     /// Messages executed by each worker, from worker 1 on.
@@ -41,7 +46,8 @@ pub(super) struct Findings {
 
 /// Looks at a run from every side.
 pub(super) fn examine(plan: &Plan<'_>, scene: &Scene) -> Findings {
-    let mut checks = vec![programs(plan, scene), accepted(plan, scene)];
+    let letters = Letters::read(plan, &scene.sandbox.dir());
+    let mut checks = vec![programs(plan, scene, letters.dead), accepted(plan, scene)];
     let mut findings = match examine_log(plan, scene, &mut checks) {
         Ok(findings) => findings,
         Err(error) => {
@@ -55,17 +61,22 @@ pub(super) fn examine(plan: &Plan<'_>, scene: &Scene) -> Findings {
                 checks: Vec::new(),
                 first_wrong: None,
                 messages: 0,
+                dead: 0,
                 lines: 0,
                 bytes: 0,
                 shares: Vec::new(),
             }
         }
     };
+    if plan.work.is_any() {
+        checks.push(check("dead letters", &letters.wrong, || letters.to_string()));
+    }
     checks.push(check("nothing left", &scene.leftovers, || {
         "no IPC object, process or other file".to_owned()
     }));
     findings.passed = checks.iter().all(|check| check.passed);
     findings.checks = checks;
+    findings.dead = letters.dead;
     findings
 }
 
@@ -86,16 +97,24 @@ fn check<P: Display>(
     Check { name, passed: false, detail: format!("{first}{more}") }
 }
 
-fn programs(plan: &Plan<'_>, scene: &Scene) -> Check {
+fn programs(plan: &Plan<'_>, scene: &Scene, dead: u64) -> Check {
     let limit = plan.limit.as_secs();
     let late = scene.late.iter().map(|name| format!("{name} has not ended within {limit} s"));
     let ended = scene.clients.iter().chain(&scene.others);
-    let failed = ended.clone().filter(|ended| !ended.status.success()).map(|ended| {
+    // The load balancer tells of dead messages, and only then.
+    let due = |name: &str| if name == BALANCER && dead > 0 { exit::PARTLY.into() } else { 0 };
+    let is_wrong = |ended: &&Ended| ended.status.code() != Some(due(&ended.name));
+    let failed = ended.clone().filter(is_wrong).map(|ended| {
         let why = ended.stderr.lines().last().unwrap_or("it printed nothing to stderr");
-        format!("{}: {}: {why}", ended.name, ended.status)
+        let due = match due(&ended.name) {
+            0 => String::new(),
+            code => format!(", not {code}"),
+        };
+        format!("{}: {}{due}: {why}", ended.name, ended.status)
     });
     check("programs", late.chain(failed), || {
-        format!("{} ended with exit code 0", counted(ended.count() as u64, "program"))
+        let partly = if dead > 0 { ", the load balancer with 1" } else { "" };
+        format!("{} ended with exit code 0{partly}", counted(ended.count() as u64, "program"))
     })
 }
 
@@ -146,6 +165,7 @@ fn examine_log(plan: &Plan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io::R
         checks: Vec::new(),
         first_wrong: verdict.first_wrong,
         messages: tally.messages,
+        dead: 0,
         lines: verdict.lines,
         bytes: verdict.bytes,
         shares: tally.workers.iter().map(|worker| worker.executed).collect(),

@@ -3,27 +3,27 @@
 mod expected;
 mod findings;
 mod interleaving;
+mod letters;
 mod report;
 mod scene;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::value_parser;
-use common::error::exit;
+use common::error::{Error, exit};
 use common::rotation::Workers;
 use common::submission::Submission;
+use common::work::Work;
 use tests::{Binaries, Profile, Sandbox};
 
 use report::{Report, Run};
 use scene::{Order, Plan, Scene};
 
-/// Run the whole system in a temp directory and check its log.
-///
-/// Exit status: 0 everything is right; 4 something is not; 2 usage; 3 it could not be run.
+/// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
@@ -60,16 +60,24 @@ pub(crate) struct Args {
     /// Run the programs of this directory instead of building them.
     #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs())]
     programs: Option<Binaries>,
-    /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages].
+    /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages; with COMMAND 1 for each].
     #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u64>,
+    limit: Option<u64>,
+    #[command(flatten)]
+    work: Work,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     crate::interrupt::watch();
-    match run_all(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(exit::VERIFY),
+    let work = match work(&args.work) {
+        Ok(work) => work,
+        Err(error) => {
+            eprintln!("e2e: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match run_all(args, work) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("e2e: {error}");
             ExitCode::from(exit::TROUBLE)
@@ -77,7 +85,22 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn run_all(args: &Args) -> Result<bool, String> {
+/// What is to be done with each message, as it is called in any directory.
+fn work(work: &Work) -> Result<Work, Error> {
+    let here = |path: &Path| absolute(path).map_err(Error::system("getcwd"));
+    let mut work = work.clone();
+    if let Some(program) = work.command.first_mut()
+        && program.as_encoded_bytes().contains(&b'/')
+    {
+        *program = here(Path::new(program))?.into();
+    }
+    work.joblog = work.joblog.as_deref().map(here).transpose()?;
+    work.check()?;
+    Ok(work)
+}
+
+/// Returns the exit code.
+fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = Plan {
         binaries: crate::programs_or_built(args.programs.as_ref(), profile),
@@ -86,6 +109,7 @@ fn run_all(args: &Args) -> Result<bool, String> {
         clients: args.clients.into(),
         order: args.order,
         hand_started: args.hand_started,
+        work,
         limit: limit(args),
     };
     let mut report = Report::new(&plan);
@@ -110,14 +134,18 @@ fn run_all(args: &Args) -> Result<bool, String> {
         file.and_then(|mut file| file.write_all(report.markdown().as_bytes()))
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(report.passed)
+    Ok(match report.passed {
+        false => exit::VERIFY,
+        true if report.dead > 0 => exit::PARTLY,
+        true => 0,
+    })
 }
 
 fn limit(args: &Args) -> Duration {
-    const MESSAGES_PER_SECOND_MIN: u64 = 100_000;
+    let per_second_min = if args.work.is_any() { 1 } else { 100_000 };
     let messages: u64 = args.inputs.iter().map(|input| u64::from(input.count())).sum();
     let messages = messages * u64::from(args.clients);
-    Duration::from_secs(args.timeout.unwrap_or(60 + messages / MESSAGES_PER_SECOND_MIN))
+    Duration::from_secs(args.limit.unwrap_or(60 + messages / per_second_min))
 }
 
 /// One run in a directory of its own. What failed is reported on stderr with all that is known.

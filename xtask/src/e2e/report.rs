@@ -17,11 +17,15 @@ const FORMAT_VERSION: u32 = 1;
 pub(super) struct Report {
     version: u32,
     pub(super) passed: bool,
+    /// Messages of all runs that ended in `sistem.dead`.
+    pub(super) dead: u64,
     workers: u32,
     inputs: Vec<String>,
     clients: usize,
     order: Order,
     hand_started: bool,
+    /// What the workers did with each message; empty without COMMAND.
+    command: Vec<String>,
     pub(super) runs: Vec<Run>,
 }
 
@@ -46,21 +50,24 @@ impl Report {
         Self {
             version: FORMAT_VERSION,
             passed: true,
+            dead: 0,
             workers: plan.workers.get(),
             inputs: plan.inputs.iter().map(ToString::to_string).collect(),
             clients: plan.clients,
             order: plan.order,
             hand_started: plan.hand_started,
+            command: plan.work.command.iter().map(|word| word.display().to_string()).collect(),
             runs: Vec::new(),
         }
     }
 
     pub(super) fn push(&mut self, run: Run) {
         self.passed &= run.findings.passed;
+        self.dead += run.findings.dead;
         self.runs.push(run);
     }
 
-    /// `Halo A;10 to 3 workers started by hand, from 2 clients, load balancer first`.
+    /// `Halo A;10 to 3 workers started by hand with `/bin/true`, from 2 clients, load balancer first`.
     pub(super) fn title(&self) -> String {
         let shown: Vec<String> = self.inputs.iter().take(3).map(|input| shortened(input)).collect();
         let mut title = shown.join(", ");
@@ -70,6 +77,9 @@ impl Report {
         let _ = write!(title, " to {}", counted(self.workers.into(), "worker"));
         if self.hand_started {
             title.push_str(" started by hand");
+        }
+        if !self.command.is_empty() {
+            let _ = write!(title, " with `{}`", shortened(&self.command.join(" ")));
         }
         let _ = write!(title, ", from {}, ", counted(self.clients as u64, "client"));
         title.push_str(match self.order {
@@ -136,8 +146,12 @@ impl Run {
         } else {
             format!("{} failed", counted(failed, "check"))
         };
+        let dead = match self.findings.dead {
+            0 => String::new(),
+            dead => format!(" ({dead} dead)"),
+        };
         format!(
-            "{verdict}: {}, {}, {} bytes; ran {:.2} s, checked in {:.2} s",
+            "{verdict}: {}{dead}, {}, {} bytes; ran {:.2} s, checked in {:.2} s",
             counted(self.findings.messages, "message"),
             counted(self.findings.lines, "line"),
             grouped(self.findings.bytes),

@@ -1,13 +1,19 @@
 //! One run of the whole system in a temp directory: who is started when, and how each one ended.
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use common::dead;
 use common::rotation::Workers;
 use common::submission::Submission;
+use common::work::Work;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use tests::{Binaries, Ended, Process, Sandbox};
+
+/// How it is called among those that were started.
+pub(super) const BALANCER: &str = "loadbalancer";
 
 /// Who is there first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -29,6 +35,8 @@ pub(super) struct Plan<'a> {
     pub(super) order: Order,
     /// Workers are started here, not by the load balancer.
     pub(super) hand_started: bool,
+    /// What the workers do with each message.
+    pub(super) work: Work,
     pub(super) limit: Duration,
 }
 
@@ -81,7 +89,9 @@ impl Plan<'_> {
         }
         wait(&mut others, deadline, &mut ended_others, &mut late);
         let duration = start.elapsed();
-        let leftovers = sandbox.leftovers();
+        let mut leftovers = sandbox.leftovers();
+        // It tells of dead messages, as the log of the others.
+        leftovers.retain(|left| !self.work.is_any() || *left != format!("file {}", dead::NAME));
         Scene {
             sandbox,
             clients: ended_clients,
@@ -108,15 +118,24 @@ impl Plan<'_> {
     }
 
     fn start_others(&self, sandbox: &Sandbox) -> Vec<(String, Process)> {
+        let work = self.work.to_args();
+        let start = |program: &str, args: &[&str], work: &[OsString]| {
+            let mut command = sandbox.command(program, args);
+            command.args(work);
+            sandbox.start_command(command, program)
+        };
         let workers = self.workers.to_string();
         let mut args = vec![workers.as_str()];
         args.extend(self.hand_started.then_some("--no-spawn"));
         args.extend(self.drains().then_some("--serve"));
-        let mut started = vec![("loadbalancer".to_owned(), sandbox.start("loadbalancer", &args))];
+        // Who starts the workers says what they do.
+        let (balancers, workers_own) =
+            if self.hand_started { (&[][..], &work[..]) } else { (&work[..], &[][..]) };
+        let mut started = vec![(BALANCER.to_owned(), start(BALANCER, &args, balancers))];
         if self.hand_started {
             started.extend(self.workers.ids().map(|worker| {
                 let k = worker.to_string();
-                (format!("worker {k}"), sandbox.start("worker", &[&k]))
+                (format!("worker {k}"), start("worker", &[&k], workers_own))
             }));
         }
         started
