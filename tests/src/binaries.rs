@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use escargot::CargoBuild;
+
 use crate::temp_dir::unless_ending;
 
 /// Which build.
@@ -33,23 +35,18 @@ impl Binaries {
     }
 
     fn build_now(profile: Profile) -> Self {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let mut directory = PathBuf::new();
         for package in ["client", "worker", "loadbalancer", "lbctl"] {
-            let build =
-                escargot::CargoBuild::new().manifest_path(&manifest).package(package).bin(package);
-            let build = if profile == Profile::Release { build.release() } else { build };
-            let program = build.run().unwrap_or_else(|error| {
-                drop(unless_ending());
-                panic!("building {package}: {error}")
-            });
-            program
-                .path()
-                .parent()
-                .expect("a program is in a directory")
-                .clone_into(&mut directory);
+            let program = built(package, profile, |build| build.bin(package));
+            program.parent().expect("a program is in a directory").clone_into(&mut directory);
         }
         Self { directory }
+    }
+
+    /// Builds an example of a package, and returns where it is.
+    #[must_use]
+    pub fn build_example(package: &str, name: &str, profile: Profile) -> PathBuf {
+        built(package, profile, |build| build.example(name))
     }
 
     /// Programs that were built elsewhere (all in one directory). Older builds have no `lbctl`: who needs it
@@ -77,4 +74,15 @@ impl Binaries {
     pub fn path(&self, program: &str) -> PathBuf {
         self.directory.join(program)
     }
+}
+
+fn built(package: &str, profile: Profile, what: impl Fn(CargoBuild) -> CargoBuild) -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let build = what(CargoBuild::new().manifest_path(manifest).package(package));
+    let build = if profile == Profile::Release { build.release() } else { build };
+    let program = build.run().unwrap_or_else(|error| {
+        drop(unless_ending());
+        panic!("building {package}: {error}")
+    });
+    program.path().to_owned()
 }

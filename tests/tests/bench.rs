@@ -72,7 +72,22 @@ fn the_quick_set_reports_every_section_and_verifies_every_log() {
         Some(4),
         "balancer and workers: {report:#}"
     );
-    assert_eq!(report["goals"].as_array().map(Vec::len), Some(7), "{report:#}");
+    let races = report["work"]["races"].as_array().expect("races");
+    let tasks: Vec<_> = races.iter().map(|race| &race["task"]).collect();
+    assert_eq!(tasks, ["true", "answer", "sleep", "sleeper"], "{report:#}");
+    for race in races {
+        let ours = &race["scores"][0];
+        assert_eq!(ours["contestant"], "ours", "{race:#}");
+        assert_spread(&ours["messages_per_second"], 5, race);
+        let has_ideal = race["alone_ms"] != Value::Null;
+        if has_ideal {
+            assert_spread(&ours["of_ideal"], 5, race);
+        }
+        assert_eq!(has_ideal, race["task"].as_str().unwrap().starts_with("sleep"), "{race:#}");
+    }
+    // xargs and GNU parallel, each only where it is installed.
+    let missing = report["work"]["not_installed"].as_array().map_or(0, Vec::len);
+    assert_eq!(report["goals"].as_array().map(Vec::len), Some(12 - missing), "{report:#}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("the directory").collect();
     assert!(left.is_empty(), "files are left: {left:?}");
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::case::Shape;
 use super::report::Report;
+use super::work::{Contestant, RaceResult, Task};
 
 /// Most memory that a process may have resident.
 const MEMORY_MAX_MB: f64 = 8.0;
@@ -88,5 +89,35 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
         let what = "Halo A;10, by five processes that do nothing".to_owned();
         goals.push(Goal::at_most(what, 2.0, " ×", startup.times_nothing.median));
     }
+    goals.extend(report.work.iter().flat_map(|work| &work.races).flat_map(work));
     goals
+}
+
+fn work(race: &RaceResult) -> Vec<Goal> {
+    let name = format!("{}, N = {}", race.task.name(), race.workers);
+    let ours = race.score(Contestant::Ours);
+    match race.task {
+        Task::True => {
+            let by = |(contestant, least)| {
+                let what = format!("{name}: speed by that of {}", Contestant::name(contestant));
+                let times = race.score(contestant)?.ours_by_this?.median;
+                Some(Goal::at_least(what, least, " ×", times))
+            };
+            [(Contestant::Xargs, 0.8), (Contestant::Parallel, 4.0)]
+                .into_iter()
+                .filter_map(by)
+                .collect()
+        }
+        Task::Answer => {
+            let rate = ours.map(|score| score.messages_per_second.median / 1e6);
+            rate.map(|rate| Goal::at_least(name, 1.0, " M messages/s", rate)).into_iter().collect()
+        }
+        // With many workers it is a matter of how many processes the machine can start.
+        Task::Sleep if race.workers > 3 => Vec::new(),
+        Task::Sleep | Task::Sleeper => {
+            let share = ours.and_then(|score| score.of_ideal).map(|share| share.median);
+            let what = format!("{name}: of the ideal");
+            share.map(|share| Goal::at_least(what, 0.95, "", share)).into_iter().collect()
+        }
+    }
 }

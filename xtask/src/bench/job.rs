@@ -34,8 +34,7 @@ impl Job {
         let mut client = match case.shape {
             Shape::Many => wrap(sandbox.command("client", &[&format!("{text};{messages}")])),
             Shape::Singles => {
-                let input = tempfile::tempfile()
-                    .and_then(|file| fill(file, &format!("{text};1\n"), messages))
+                let input = lines(&format!("{text};1\n"), messages)
                     .map_err(Failure::system("a temp file"))?;
                 let mut client = wrap(sandbox.command("client", &[]));
                 client.stdin(input);
@@ -59,8 +58,9 @@ impl Job {
     }
 }
 
-/// The same line so many times, to be read from the start.
-fn fill(mut file: File, line: &str, times: u32) -> std::io::Result<File> {
+/// A file with the same line so many times, to be read from the start.
+pub(super) fn lines(line: &str, times: u32) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile()?;
     file.write_all(line.repeat(times as usize).as_bytes())?;
     file.rewind()?;
     Ok(file)

@@ -7,6 +7,7 @@
 //! - [`latency`] and [`ping_pong`]: one message at a time;
 //! - [`resources`] and [`tracer`]: memory and system calls;
 //! - [`idle`] and [`startup`];
+//! - [`work`]: with a COMMAND, against other ways to run one for each line;
 //! - [`goals`]: which of them we want to meet.
 //!
 //! Every log is judged ([`judge`]) after the clock has stopped; a wrong one ends the run with exit
@@ -37,6 +38,7 @@ mod spread;
 mod startup;
 mod tables;
 mod tracer;
+mod work;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -101,6 +103,7 @@ enum Section {
     SystemCalls,
     Idle,
     Startup,
+    Work,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -140,7 +143,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
     let binaries = crate::programs_or_built(args.programs.as_ref(), Profile::Release);
-    let progress = Progress::new(plan.cases.len() * (rounds + 1) + 5);
+    let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 5);
     let mut report = Report::new(rounds);
     report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
     if wanted(Section::Throughput) {
@@ -173,6 +176,9 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         report.startup = Some(startup::run(plan.startup_rounds, plan.workers, binaries)?);
     }
     progress.step();
+    if wanted(Section::Work) {
+        report.work = Some(work::run(&plan.work, rounds, binaries, &progress)?);
+    }
     report.goals = goals::goals(&report);
     Ok(report)
 }

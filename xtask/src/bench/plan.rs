@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::rotation::{WorkerNumberError, Workers};
 
 use super::case::{Case, Shape};
+use super::work::{Contestant, Race, Task};
 
 /// Logs above this are left out of the cross product.
 const LOG_LEN_MAX: u64 = 2_000_000_000;
@@ -19,6 +20,7 @@ pub(super) struct Plan {
     pub(super) system_calls: Case,
     pub(super) idle_span: Duration,
     pub(super) startup_rounds: usize,
+    pub(super) work: Vec<Race>,
     /// N where it is not varied.
     pub(super) workers: Workers,
 }
@@ -52,6 +54,31 @@ impl Dimensions<'_> {
     }
 }
 
+/// How many messages there are where a COMMAND works.
+struct Jobs<'a> {
+    once: u32,
+    /// Of those, GNU parallel gets so many.
+    parallel: u32,
+    lines: u32,
+    /// By N: how many each worker has to sleep in, with a process for each message and with `--lines`.
+    naps: &'a [(u32, u32, u32)],
+}
+
+fn races(jobs: Jobs<'_>) -> Result<Vec<Race>, WorkerNumberError> {
+    let race = |task, n, contestants: &[_]| {
+        Ok(Race { task, workers: Workers::new(n)?, contestants: contestants.to_vec() })
+    };
+    let [ours, xargs, pipes] = [Contestant::Ours, Contestant::Xargs, Contestant::Pipes];
+    let once = [(ours, jobs.once), (xargs, jobs.once), (Contestant::Parallel, jobs.parallel)];
+    let lines = [(ours, jobs.lines), (pipes, jobs.lines)];
+    let mut races = vec![race(Task::True, WORKERS, &once), race(Task::Answer, WORKERS, &lines)];
+    for &(n, once, lines) in jobs.naps {
+        races.push(race(Task::Sleep, n, &[(ours, n * once), (xargs, n * once)]));
+        races.push(race(Task::Sleeper, n, &[(ours, n * lines), (pipes, n * lines)]));
+    }
+    races.into_iter().collect()
+}
+
 impl Plan {
     /// A few seconds.
     pub(super) fn quick() -> Result<Self, WorkerNumberError> {
@@ -71,6 +98,7 @@ impl Plan {
             system_calls: Case::many(10_000, TEXT_LEN, workers),
             idle_span: Duration::from_secs(1),
             startup_rounds: 5,
+            work: races(Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, 10)] })?,
             workers,
         })
     }
@@ -99,6 +127,12 @@ impl Plan {
             system_calls: many(1_000_000),
             idle_span: Duration::from_secs(3),
             startup_rounds: 20,
+            work: races(Jobs {
+                once: 3_000,
+                parallel: 300,
+                lines: 1_000_000,
+                naps: &[(3, 100, 100), (16, 60, 100), (64, 20, 156)],
+            })?,
             workers,
         })
     }
@@ -106,6 +140,9 @@ impl Plan {
     /// The usual, 10^8 messages (a log of 7 GB), and all combinations.
     pub(super) fn full() -> Result<Self, WorkerNumberError> {
         let mut plan = Self::usual()?;
+        // Some ten thousand each time.
+        let naps = &[(3, 3_333, 3_333), (16, 625, 625), (64, 156, 156)];
+        plan.work = races(Jobs { once: 10_000, parallel: 3_000, lines: 10_000_000, naps })?;
         plan.cases.push(Case::many(100_000_000, TEXT_LEN, plan.workers));
         for messages in [10_000, 1_000_000, 10_000_000] {
             for text_len in [6, 64, 1024] {

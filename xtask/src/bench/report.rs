@@ -10,6 +10,7 @@ use super::idle::Idle;
 use super::latency::Latency;
 use super::resources::{PeakMemory, SystemCalls};
 use super::startup::Startup;
+use super::work::Work;
 
 /// Of the JSON; raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -36,6 +37,8 @@ pub(super) struct Report {
     pub(super) idle: Option<Vec<Idle>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) startup: Option<Startup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) work: Option<Work>,
     pub(super) goals: Vec<Goal>,
 }
 
@@ -65,6 +68,7 @@ impl Report {
             system_calls: None,
             idle: None,
             startup: None,
+            work: None,
             goals: Vec::new(),
         }
     }

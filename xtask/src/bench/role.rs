@@ -9,6 +9,7 @@ use super::baseline::{Giver, Taker};
 use super::limit::Rewrite;
 use super::ping_pong::{PingBalancer, PingClient, PingWorker};
 use super::tracer::Traced;
+use super::work::pipes::Pipes;
 
 /// What the process is to do.
 #[derive(Debug, clap::Subcommand)]
@@ -32,6 +33,9 @@ pub(super) enum Role {
     /// Write a line for each message of the queue.
     #[command(hide = true)]
     PingWorker(PingWorker),
+    /// Feed handlers of lines through pipes.
+    #[command(hide = true)]
+    Pipes(Pipes),
     /// Become a program that its parent traces.
     #[command(hide = true)]
     Traced(Traced),
@@ -53,6 +57,7 @@ impl Role {
             Self::PingClient(role) => role.run(),
             Self::PingBalancer(role) => role.run(),
             Self::PingWorker(role) => role.run(),
+            Self::Pipes(role) => role.run(),
             Self::Traced(role) => role.run(),
         };
         match outcome {

@@ -9,6 +9,7 @@ use super::case::{Shape, count};
 use super::contest::{CaseResult, Contestant};
 use super::report::Report;
 use super::spread::Spread;
+use super::work::{Contestant as Way, Work};
 
 /// All sections that were measured.
 pub(super) fn render(report: &Report) -> String {
@@ -75,6 +76,12 @@ pub(super) fn render(report: &Report) -> String {
         table.add_row(["five processes that do nothing", &spread(&startup.nothing_ms, 2)]);
         table.add_row(["ratio", &spread(&startup.times_nothing, 2)]);
         section("Halo A;10 with 3 workers", right(table));
+    }
+    if let Some(results) = &report.work {
+        section(
+            "Work: a COMMAND for each message, and with --lines one that is kept",
+            work(results),
+        );
     }
     let mut goals = table(&["goal", "", "measured", "met"]);
     for goal in &report.goals {
@@ -163,6 +170,37 @@ fn by_workers(results: &[&CaseResult]) -> Table {
         let cells =
             costs.iter().map(|cost| cost.map_or_else(|| "-".into(), |(_, ns)| spread(ns, 1)));
         table.add_row([format!("N = {n}")].into_iter().chain(cells).chain([further]));
+    }
+    right(table)
+}
+
+fn work(results: &Work) -> Table {
+    let header =
+        ["COMMAND", "N", "by", "messages", "messages/s", "ours is faster, ×", "of the ideal time"];
+    let mut table = table(&header);
+    for race in &results.races {
+        let task = race.task.name();
+        let task = race.alone_ms.map_or_else(
+            || task.to_owned(),
+            |alone| format!("{task} (ideal: {:.1} ms)", alone.median),
+        );
+        for score in &race.scores {
+            let figure = |figure: Option<Spread>| {
+                figure.map_or_else(|| "-".to_owned(), |figure| self::spread(&figure, 2))
+            };
+            table.add_row([
+                task.clone(),
+                race.workers.to_string(),
+                Way::name(score.contestant).to_owned(),
+                count(score.messages),
+                self::spread(&score.messages_per_second, 0),
+                figure(score.ours_by_this),
+                figure(score.of_ideal),
+            ]);
+        }
+    }
+    for missing in &results.not_installed {
+        table.add_row(["", "", Way::name(*missing), "not installed"]);
     }
     right(table)
 }
