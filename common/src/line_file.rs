@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, heed_signals};
 use crate::instance::Directory;
@@ -129,7 +129,8 @@ impl LineFile {
         })
     }
 
-    /// Whether a whole line begins with this.
+    /// Whether an object's whole line begins with this. What only ends like a line may be half of one, which another
+    /// writer has begun behind.
     pub fn has_line(&self, beginning: &str) -> Result<bool, Error> {
         let mut reader = BufReader::with_capacity(1 << 16, &self.file);
         reader.rewind().map_err(self.failed())?;
@@ -141,7 +142,12 @@ impl LineFile {
             some.map_err(self.failed())?;
             match line.last() {
                 None => return Ok(false),
-                Some(b'\n') if line.starts_with(beginning.as_bytes()) => return Ok(true),
+                Some(b'\n')
+                    if line.starts_with(beginning.as_bytes())
+                        && serde_json::from_slice::<IgnoredAny>(&line).is_ok() =>
+                {
+                    return Ok(true);
+                }
                 _ => {} // of one that is longer than any of ours, the next piece cannot begin so
             }
         }
@@ -205,6 +211,17 @@ mod tests {
         file.append(&3, false).unwrap();
         assert_eq!(read(&file, 9).0, ["2", "?", "3"]);
         assert_eq!(read(&file, read(&file, 0).1).0, [""; 0]);
+    }
+
+    #[test]
+    fn half_a_line_that_another_writer_ended_was_taken_for_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let file = LineFile::open(&directory, "x").unwrap();
+        (&file.file).write_all(b"{\"id\":1,\"te").unwrap();
+        file.append(&2, false).unwrap();
+        assert!(!file.has_line("{\"id\":1").unwrap());
+        assert!(file.has_line("2").unwrap());
     }
 
     #[test]
