@@ -9,7 +9,8 @@
 //! the process looks again.
 
 use nix::errno::Errno::{
-    self, EACCES, EAGAIN, EDQUOT, EIDRM, EINTR, EINVAL, EIO, EMFILE, ENOLCK, ENOMEM, ENOSPC, EPERM,
+    self, EACCES, EAGAIN, EDQUOT, EIDRM, EINTR, EINVAL, EIO, EMFILE, ENODATA, ENOLCK, ENOMEM,
+    ENOSPC, EOPNOTSUPP, EPERM,
 };
 use nix::libc;
 use nix::unistd::Pid;
@@ -47,6 +48,9 @@ const fn row(name: &'static str, number: i64, way: Way, errors: &'static [Errno]
 const GRND_NONBLOCK: i32 = libc::GRND_NONBLOCK.cast_signed();
 const GRND_INSECURE: i32 = libc::GRND_INSECURE.cast_signed();
 
+/// `O_TMPFILE` has this bit, and that of `O_DIRECTORY`.
+const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+
 /// All of them.
 #[rustfmt::skip] // a table
 static TABLE: &[Row] = &[
@@ -77,6 +81,7 @@ static TABLE: &[Row] = &[
     row("futex", libc::SYS_futex, Any, &[]),
     // Files.
     row("openat", libc::SYS_openat, Has(2, libc::O_CREAT), &[EACCES, EDQUOT, EINTR, EMFILE, ENOMEM, ENOSPC]),
+    row("openat", libc::SYS_openat, Has(2, TMPFILE), &[EACCES, EDQUOT, EINTR, EMFILE, ENOMEM, ENOSPC, EOPNOTSUPP]),
     row("openat", libc::SYS_openat, Any, &[EACCES, EINTR, EMFILE, ENOMEM]),
     row("close", libc::SYS_close, Any, &[EINTR, EIO]),
     row("read", libc::SYS_read, Any, &[EINTR, EIO]),
@@ -99,6 +104,10 @@ static TABLE: &[Row] = &[
     row("linkat", libc::SYS_linkat, Any, &[EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EPERM]),
     row("unlinkat", libc::SYS_unlinkat, Any, &[EACCES, EIO, ENOMEM, EPERM]),
     row("renameat2", libc::SYS_renameat2, Any, &[EACCES, EDQUOT, ENOMEM, ENOSPC, EPERM]),
+    row("fgetxattr", libc::SYS_fgetxattr, Any, &[EACCES, EIO, ENODATA, ENOMEM, EOPNOTSUPP]),
+    row("fsetxattr", libc::SYS_fsetxattr, Any, &[EACCES, EDQUOT, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM]),
+    row("faccessat", libc::SYS_faccessat, Any, &[EACCES, EIO, ENOMEM]),
+    row("faccessat2", libc::SYS_faccessat2, Any, &[EACCES, EIO, ENOMEM]),
     row("getdents64", libc::SYS_getdents64, Any, &[]),
     row("ioctl", libc::SYS_ioctl, Any, &[]),
     // Waiting for several things.
