@@ -42,6 +42,10 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    // Some thousand times: without a look at the other arguments.
+    if let Some(code) = crash::handler::be_command() {
+        return code;
+    }
     match Args::parse().task {
         Task::E2e(args) => e2e::run(&args),
         Task::Verify(args) => verify::run(&args),

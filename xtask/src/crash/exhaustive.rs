@@ -20,6 +20,7 @@ mod stepper;
 pub(crate) mod steps;
 mod successor;
 pub(crate) mod task;
+mod work;
 
 use std::ffi::OsString;
 use std::thread;

@@ -3,6 +3,7 @@
 mod errors;
 mod exhaustive;
 mod flips;
+pub(crate) mod handler;
 mod limits;
 mod mutants;
 mod random;

@@ -91,15 +91,24 @@ impl Campaign {
         report: &mut Report,
     ) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
-        for &(scenario, oracle, first) in
-            pending.iter().filter(|(.., first)| self.is_doubled(first))
-        {
+        let is_first_half =
+            |first: &Strike| (first.at, first.moment) == (At::Write(1), Moment::Torn(Part::Half));
+        let is_doubled = |(scenario, _, first): &&(&Scenario, &Oracle, Strike)| {
+            self.is_doubled(first)
+                && (self.thorough || scenario.work.is_none() || is_first_half(first))
+        };
+        for &(scenario, oracle, first) in pending.iter().filter(is_doubled) {
             let counting = Trace { role: scenario.recovery, stop: None };
             match play::play(scenario, programs, &[first.into(), counting], Some(oracle)) {
                 Err(violation) => report.failed(scenario.name, violation.what),
                 Ok(played) => {
                     let Some(steps) = played.steps.get(1) else { continue };
-                    let density = self.density(8 * scenario.stride, tasks.len());
+                    let stride = 8 * scenario.stride;
+                    // What a recovery redoes is the same whether there is a COMMAND or not.
+                    let density = match scenario.work {
+                        None => self.density(stride, tasks.len()),
+                        Some(_) => Density::sample(stride, tasks.len()),
+                    };
                     tasks.extend(
                         plan::strikes(scenario.recovery, steps, density)
                             .into_iter()
@@ -123,17 +132,12 @@ impl Campaign {
         matches!(second.at, At::Call(_)) || self.is_doubled(second)
     }
 
-    /// The quick set begins elsewhere for each role, so that together they see more.
+    /// All, or the quick set's.
     fn density(&self, stride: u32, seed: usize) -> Density {
         if self.thorough {
             Density { stride: 1, offset: 0, thorough: true, outlive: false }
         } else {
-            Density {
-                stride,
-                offset: u32::try_from(seed).unwrap_or(0) % stride,
-                thorough: false,
-                outlive: false,
-            }
+            Density::sample(stride, seed)
         }
     }
 }

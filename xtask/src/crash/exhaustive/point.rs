@@ -13,7 +13,7 @@ use crate::crash::errors::table;
 pub(crate) enum At {
     /// The process's n-th, from 1 on.
     Call(u32),
-    /// Its n-th write to the log, from 1 on: which call that is differs between runs.
+    /// Its n-th write to the log or to the dead letters, from 1 on: which call that is differs between runs.
     Write(u32),
     /// Its n-th of this number, from 1 on and from main on.
     Nth { number: i64, n: u32 },

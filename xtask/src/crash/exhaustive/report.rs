@@ -145,7 +145,11 @@ impl Report {
     /// What the run did not see, so that it proves less than it says.
     fn blind(&self) -> Vec<String> {
         let mut blind = Vec::new();
-        for (kind, tally) in self.totals() {
+        for (kind, _) in self.totals().into_iter().filter(|(_, tally)| tally.reached == 0) {
+            blind.push(format!("no {kind} was killed"));
+        }
+        // A COMMAND has no transaction.
+        for (kind, tally) in self.totals().into_iter().filter(|total| total.0 != "handler") {
             for (what, hits) in [
                 ("a pending transaction", tally.pending),
                 ("a torn write", tally.torn),

@@ -10,6 +10,8 @@ pub(crate) enum Role {
     Client(u32),
     Balancer,
     Worker(u32),
+    /// The first COMMAND that worker k starts.
+    Handler(u32),
 }
 
 impl Role {
@@ -19,6 +21,7 @@ impl Role {
             Self::Client(_) => "client",
             Self::Balancer => "balancer",
             Self::Worker(_) => "worker",
+            Self::Handler(_) => "handler",
         }
     }
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Role {
             Self::Client(i) => write!(f, "client{i}"),
             Self::Balancer => f.write_str("balancer"),
             Self::Worker(k) => write!(f, "worker{k}"),
+            Self::Handler(k) => write!(f, "handler{k}"),
         }
     }
 }
@@ -38,11 +42,14 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let numbered = |prefix| text.strip_prefix(prefix).and_then(|n: &str| n.parse().ok());
-        match (numbered("client"), numbered("worker"), text) {
-            (Some(i), _, _) => Ok(Self::Client(i)),
-            (_, Some(k), _) => Ok(Self::Worker(k)),
-            (_, _, "balancer") => Ok(Self::Balancer),
-            _ => Err(format!("`{text}` is no role: client1, balancer, worker1, …")),
+        let roles: [(_, fn(u32) -> Self); 3] =
+            [("client", Self::Client), ("worker", Self::Worker), ("handler", Self::Handler)];
+        let found = roles.iter().find_map(|(prefix, role)| numbered(prefix).map(role));
+        match text {
+            "balancer" => Ok(Self::Balancer),
+            _ => found.ok_or_else(|| {
+                format!("`{text}` is no role: client1, balancer, worker1, handler1, …")
+            }),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What is played: a few ways of using the system that differ in who does what when.
 
 use super::role::Role;
+use super::work::Work;
+use crate::crash::handler::Deed;
 
 /// One of them. Everyone runs to the end; whoever is killed is started again as a person would.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
@@ -22,6 +24,8 @@ pub(crate) struct Scenario {
     pub(crate) recovery: Role,
     /// The quick set tries one in so many calls.
     pub(crate) stride: u32,
+    /// What workers do with messages, if anything.
+    pub(crate) work: Option<Work>,
 }
 
 const ONE: Scenario = Scenario {
@@ -35,6 +39,26 @@ const ONE: Scenario = Scenario {
     client: Some(1),
     recovery: Role::Balancer,
     stride: 8,
+    work: None,
+};
+
+/// Where messages are executed. The log's transactions are those of the others, so of its calls fewer are tried.
+const WORK: Scenario = Scenario {
+    name: "work",
+    about: "COMMAND once for each message, which succeeds",
+    workers: 2,
+    submissions: &["Halo A;4"],
+    stride: 32,
+    work: Some(ONCE),
+    ..ONE
+};
+
+/// With retries for what a kill of COMMAND costs.
+const ONCE: Work = Work {
+    lines: false,
+    options: &["--retries=2", "--backoff=5ms", "--grace=1s"],
+    deeds: &[],
+    letters: &[],
 };
 
 /// All scenarios.
@@ -91,6 +115,79 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         client: Some(2),
         ..ONE
     },
+    WORK,
+    Scenario {
+        name: "retry",
+        about: "COMMAND fails at two messages' first attempts",
+        work: Some(Work { deeds: &[(1, Deed::Fails), (4, Deed::Fails)], ..ONCE }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "dead",
+        about: "COMMAND gives one message up (exit code 65), and fails at another for the last time",
+        work: Some(Work {
+            deeds: &[(1, Deed::Dead), (4, Deed::Never)],
+            letters: &[(1, "exit code 65"), (4, "exit code 1")],
+            ..ONCE
+        }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "timeout",
+        about: "COMMAND takes too long at a message's first attempt",
+        submissions: &["Halo A;3"],
+        work: Some(Work {
+            // A busy machine may make any attempt take too long.
+            options: &["--retries=9", "--backoff=1ms", "--grace=1s", "--timeout=100ms"],
+            deeds: &[(1, Deed::Hangs)],
+            ..ONCE
+        }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "leaves",
+        about: "COMMAND leaves a process, once with a failure and once with a success",
+        submissions: &["Halo A;3"],
+        work: Some(Work { deeds: &[(1, Deed::Leaves)], ..ONCE }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "poison",
+        about: "COMMAND kills its worker in each attempt of a message",
+        submissions: &["Halo A;3"],
+        work: Some(Work {
+            deeds: &[(2, Deed::Kills)],
+            letters: &[(2, "its worker died in it for the third time")],
+            ..ONCE
+        }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "lines",
+        about: "--lines, all answered with ok",
+        submissions: &["Halo A;6"],
+        work: Some(Work { lines: true, ..ONCE }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
+        name: "answers",
+        about: "--lines, one answered with retry, one with dead, and one with COMMAND's end",
+        submissions: &["Halo A;6"],
+        work: Some(Work {
+            lines: true,
+            deeds: &[(1, Deed::Fails), (2, Deed::Ends), (4, Deed::Dead)],
+            letters: &[(4, "dead: it can never be done")],
+            ..ONCE
+        }),
+        client: None,
+        ..WORK
+    },
 ];
 
 impl Scenario {
@@ -102,7 +199,25 @@ impl Scenario {
     /// Everyone who is killed in it.
     pub(crate) fn roles(&self) -> Vec<Role> {
         let workers = (1..=self.workers).map(Role::Worker);
-        self.client.map(Role::Client).into_iter().chain([Role::Balancer]).chain(workers).collect()
+        let handlers = (1..=self.workers).filter(|_| self.work.is_some()).map(Role::Handler);
+        let client = self.client.map(Role::Client);
+        client.into_iter().chain([Role::Balancer]).chain(workers).chain(handlers).collect()
+    }
+
+    /// The same without a COMMAND, which must make no difference to the log.
+    pub(crate) fn without_work(&self) -> Self {
+        Self { work: None, ..*self }
+    }
+
+    /// What a load balancer ends with that has seen the session's end.
+    pub(crate) fn code(&self, role: Role) -> i32 {
+        i32::from(role == Role::Balancer && self.work.is_some_and(|work| work.has_letters()))
+    }
+
+    /// All messages of all submissions.
+    pub(crate) fn messages(&self) -> u32 {
+        let counts = self.submissions.iter().filter_map(|submission| submission.rsplit_once(';'));
+        counts.filter_map(|(_, count)| count.parse::<u32>().ok()).sum()
     }
 
     /// The program and the arguments of a role, as a person types them.
@@ -110,6 +225,7 @@ impl Scenario {
         match role {
             Role::Client(i) => ("client", vec![self.submissions[i as usize - 1].to_owned()]),
             Role::Worker(k) => ("worker", vec![k.to_string()]),
+            Role::Handler(_) => unreachable!("workers start it"),
             Role::Balancer => {
                 let mut arguments = Vec::new();
                 if self.serve {
@@ -118,7 +234,10 @@ impl Scenario {
                 if self.by_hand {
                     arguments.push("--no-spawn".to_owned());
                 }
+                let (options, command) = self.work.map(|work| work.arguments()).unwrap_or_default();
+                arguments.extend(options);
                 arguments.push(self.workers.to_string());
+                arguments.extend(command);
                 ("loadbalancer", arguments)
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! The program is not changed in any way. It is started by this program, called again with the hidden
 //! option `--traced`, which asks to be traced and becomes the other program. A worker that the load
-//! balancer starts is stepped by following the load balancer's children.
+//! balancer starts is stepped by following the load balancer's children, and a COMMAND by following theirs.
 
 mod call;
 
@@ -98,7 +98,8 @@ struct Stepper {
     target: Target,
     stop: Stop,
     dir: PathBuf,
-    log: PathBuf,
+    /// The log, and the dead letters: writes to them may be cut short.
+    files: [PathBuf; 2],
     told: Arc<Told>,
     /// The process that is stepped, once it exists.
     stepped: Option<Pid>,
@@ -120,7 +121,7 @@ impl Stepper {
         Self {
             target,
             stop,
-            log: dir.join(common::instance::LOG_NAME),
+            files: [common::instance::LOG_NAME, common::dead::NAME].map(|name| dir.join(name)),
             dir,
             told,
             stepped: None,
@@ -146,15 +147,14 @@ impl Stepper {
         if !matches!(first_stop, WaitStatus::Stopped(_, Signal::SIGTRAP)) {
             return Err(io::Error::other(format!("the program did not start: {first_stop:?}")));
         }
-        let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
-        if matches!(self.target, Target::ChildWorker(_)) {
-            options |= Options::PTRACE_O_TRACEFORK
-                | Options::PTRACE_O_TRACEVFORK
-                | Options::PTRACE_O_TRACECLONE
-                | Options::PTRACE_O_TRACEEXEC;
-        } else {
-            self.stepped = Some(root);
-        }
+        // A child is traced from its beginning, with the same options, up to its exec.
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_EXITKILL
+            | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEVFORK
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEEXEC;
+        self.stepped = (self.target == Target::Itself).then_some(root);
         ptrace::setoptions(root, options)?;
         self.known.insert(root);
         self.resume(root, None);
@@ -214,23 +214,50 @@ impl Stepper {
                 self.resume(pid, None);
             }
             WaitStatus::Stopped(pid, signal) => self.resume(pid, Some(signal)),
-            WaitStatus::PtraceEvent(pid, ..) => self.resume(pid, None),
+            // It has a child now, which has not become another program yet.
+            WaitStatus::PtraceEvent(pid, ..) => {
+                let killed = self.stepped == Some(pid) && self.at_birth(pid)?;
+                if !killed {
+                    self.resume(pid, None);
+                }
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// A child has become a worker: stepped if it is the one, else let go.
+    /// A child has become another program: stepped if it is the one, followed if it will start that, else let go.
     fn at_exec(&mut self, pid: Pid) {
-        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let last = arguments.split(|&byte| byte == 0).rev().find(|part| !part.is_empty());
-        let number = last.and_then(|last| std::str::from_utf8(last).ok()?.parse().ok());
-        let wanted = number.map(Target::ChildWorker) == Some(self.target);
-        if wanted && self.stepped.is_none() {
-            self.stepped = Some(pid);
+        let is_followed = match (worker_number(pid), self.target) {
+            (Some(number), Target::ChildWorker(wanted)) => number == wanted && self.is_first(pid),
+            (Some(number), Target::Handler(wanted)) => number == wanted,
+            (None, Target::Handler(wanted)) => is_command_of(pid, wanted) && self.is_first(pid),
+            _ => false,
+        };
+        if is_followed {
             self.resume(pid, None);
         } else {
             let _ = ptrace::detach(pid, None);
         }
     }
+
+    /// The first one is stepped from here on.
+    fn is_first(&mut self, pid: Pid) -> bool {
+        *self.stepped.get_or_insert(pid) == pid
+    }
+}
+
+/// The number of a worker that a load balancer has started, as its arguments tell; nothing if it is none.
+fn worker_number(pid: Pid) -> Option<u32> {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut arguments = arguments.split(|&byte| byte == 0);
+    arguments.find(|argument| *argument == b"--spawned-by")?;
+    std::str::from_utf8(arguments.nth(1)?).ok()?.parse().ok()
+}
+
+/// Whether it is a COMMAND of this worker, or something that one has started.
+fn is_command_of(pid: Pid, worker: u32) -> bool {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let wanted = format!("LB_WORKER={worker}");
+    variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
 }

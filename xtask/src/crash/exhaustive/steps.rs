@@ -12,6 +12,8 @@ pub(crate) enum Target {
     Itself,
     /// The first life of this worker, a child of the program that is started.
     ChildWorker(u32),
+    /// The first COMMAND of this worker, a child of a child.
+    Handler(u32),
 }
 
 /// Where to strike it.
@@ -28,7 +30,7 @@ pub(crate) struct Stop {
 pub(crate) struct Steps {
     /// System calls that the stepped process entered.
     pub(crate) calls: u32,
-    /// How many of them wrote to the log.
+    /// How many of them wrote to the log, or to the dead letters.
     pub(crate) writes: u32,
     /// The call with which it opened the directory: before it, it had touched nothing of anyone's.
     pub(crate) opened_at: Option<u32>,
@@ -76,12 +78,14 @@ impl Steps {
         matches!(self.own_end, Some(OwnEnd::Code(1..)))
     }
 
-    /// What no process may do, whatever is done to it.
-    pub(crate) fn look_for_faults(&self) -> Result<(), String> {
+    /// What no process may do, whatever is done to it. A COMMAND may be ended by any signal.
+    pub(crate) fn look_for_faults(&self, is_handler: bool) -> Result<(), String> {
         match self.own_end {
             Some(OwnEnd::Code(PANIC)) => Err("the stepped process has panicked".to_owned()),
             // A worker's load balancer may end it so.
-            Some(OwnEnd::Signal(signal)) if signal != Signal::SIGKILL && self.struck.is_none() => {
+            Some(OwnEnd::Signal(signal))
+                if signal != Signal::SIGKILL && self.struck.is_none() && !is_handler =>
+            {
                 Err(format!("the stepped process was killed by {signal}"))
             }
             _ => Ok(()),

@@ -134,8 +134,16 @@ pub(crate) fn oracles(
     oracles
 }
 
-/// What an undisturbed run leaves.
+/// What an undisturbed run leaves: the same with a COMMAND and without.
 pub(crate) fn undisturbed(scenario: &Scenario, programs: &Binaries) -> Result<Oracle, String> {
-    let played = play::play(scenario, programs, &[], None).map_err(|violation| violation.what)?;
-    Oracle::new(scenario, &played.log).map_err(|what| format!("an undisturbed run: {what}"))
+    let play = |scenario: &Scenario, oracle| {
+        play::play(scenario, programs, &[], oracle).map_err(|violation| violation.what)
+    };
+    let played = play(&scenario.without_work(), None)?;
+    let oracle = Oracle::new(scenario, &played.log);
+    let oracle = oracle.map_err(|what| format!("an undisturbed run: {what}"))?;
+    if scenario.work.is_some() {
+        play(scenario, Some(&oracle)).map_err(|what| format!("undisturbed, with work: {what}"))?;
+    }
+    Ok(oracle)
 }

@@ -2,6 +2,7 @@
 
 use super::super::actor::{Actor, End};
 use super::super::role::Role;
+use super::super::steps::Target;
 use super::Play;
 use crate::crash::witness;
 
@@ -38,10 +39,11 @@ impl Play<'_> {
             actor.try_end(with_everyone).map_err(|error| format!("stepping {role}: {error}"))?;
         let Some(end) = end else { return Ok(None) };
         let actor = self.cast.remove(&role);
+        let is_handler = matches!(actor, Some(Actor::Stepped { target: Target::Handler(_), .. }));
         self.chronicle.add(&format!("{role} ended with code {:?}: {}", end.code, end.stderr));
         if let Some(steps) = &end.steps {
             self.steps.push(steps.clone());
-            steps.look_for_faults()?;
+            steps.look_for_faults(is_handler)?;
         }
         if end.stderr.contains("panicked at") {
             return Err(format!("a panic, told by {role}: {}", end.stderr));
@@ -82,8 +84,11 @@ impl Play<'_> {
     /// and is sent away.
     pub(super) fn judge_end(&self, role: Role, end: &End) -> Result<Fate, String> {
         let has_come_again = self.again.contains(&role);
+        // One that came when all was over has seen no session, and was sent away.
+        let was_sent_away = role == Role::Balancer && has_come_again && self.drained;
         match end.code {
-            Some(0) => Ok(Fate::Gone),
+            Some(code) if code == self.scenario.code(role) => Ok(Fate::Gone),
+            Some(0) if was_sent_away => Ok(Fate::Gone),
             Some(143) if has_come_again => Ok(Fate::Gone),
             Some(1..=3) if self.may_fail && !has_come_again && !end.stderr.trim().is_empty() => {
                 Ok(Fate::HasFailed)

@@ -6,6 +6,8 @@ use tests::objects_that_stay;
 
 use super::super::actor::Actor;
 use super::super::role::Role;
+use super::super::steps::Steps;
+use super::super::work::Struck;
 use super::Play;
 use crate::crash::witness;
 
@@ -81,9 +83,16 @@ impl Play<'_> {
         let files: Vec<_> = entries
             .filter_map(|entry| Some(entry.ok()?.file_name()))
             .filter(|name| name != common::instance::LOG_NAME)
+            .filter(|name| self.scenario.work.is_none() || name != common::dead::NAME)
             .collect();
         if !files.is_empty() {
             return Err(format!("files are left: {files:?}"));
+        }
+        if let Some(work) = self.scenario.work {
+            let torn = self.steps.iter().filter(|s| s.struck.is_some_and(|struck| struck.torn));
+            let any = self.steps.iter().any(Steps::is_reached);
+            let struck = Struck { any, torn: torn.count() };
+            work.judge(self.scenario.messages(), self.sandbox, struck)?;
         }
         let unexplained = !self.failed.is_empty() && !self.steps.iter().any(|steps| steps.failed);
         if unexplained {

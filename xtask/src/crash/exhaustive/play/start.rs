@@ -19,6 +19,7 @@ impl Play<'_> {
             Role::Worker(k) if role == Role::Balancer && !self.scenario.by_hand => {
                 Some(Target::ChildWorker(k))
             }
+            Role::Handler(k) if role == Role::Balancer => Some(Target::Handler(k)),
             _ => None,
         });
         let actor = match target.and_then(|target| Some((target, self.traces.pop_front()?))) {

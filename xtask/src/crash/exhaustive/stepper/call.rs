@@ -45,7 +45,7 @@ impl Stepper {
 
     fn at_entry(&mut self, pid: Pid) -> io::Result<bool> {
         let call = registers::call(pid)?;
-        self.is_log_write = writes_to(pid, &call, &self.log);
+        self.is_log_write = self.files.iter().any(|file| writes_to(pid, &call, file));
         self.is_shmget = call.number == libc::SYS_shmget;
         self.steps.calls += 1;
         self.steps.writes += u32::from(self.is_log_write);
@@ -83,6 +83,14 @@ impl Stepper {
             }
         }
         Ok(false)
+    }
+
+    /// Inside a call that has made a child: who is killed at its exit is killed here, before the child is on its own.
+    pub(super) fn at_birth(&mut self, pid: Pid) -> io::Result<bool> {
+        match self.stop.at {
+            Some((_, moment @ Moment::Exit)) if self.inside => self.leave_struck(pid, moment),
+            _ => Ok(false),
+        }
     }
 
     /// At the exit of the call in which the process is struck.
