@@ -168,6 +168,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..WORK
     },
     Scenario {
+        name: "poison-2",
+        about: "the same with --lines",
+        submissions: &["Halo A;4"],
+        work: Some(Work {
+            lines: true,
+            deeds: &[(4, Deed::Kills)],
+            letters: &[(4, "its worker died in it for the third time")],
+            ..ONCE
+        }),
+        client: None,
+        ..WORK
+    },
+    Scenario {
         name: "lines",
         about: "--lines, all answered with ok",
         submissions: &["Halo A;6"],

@@ -67,19 +67,20 @@ impl Work {
         let record = sandbox.dir().join(OUT).join(handler::RECORD);
         let record = std::fs::read_to_string(record).unwrap_or_default();
         let handled = self.handled(&record)?;
+        let kills = self.deeds.iter().any(|deed| deed.1 == Deed::Kills);
+        let struck = Struck { any: struck.any || kills, ..struck };
         let letters = std::fs::read(sandbox.dir().join(dead::NAME)).ok();
-        if letters.is_some() != self.has_letters() {
-            return Err(format!("there are {} letters", letters.map_or("no", |_| "unexpected")));
+        if letters.is_some() && !self.has_letters() {
+            return Err(format!("there is a file {} without a letter", dead::NAME));
         }
         let letters = letters_of(&letters.unwrap_or_default(), struck)?;
-        let sessions = handled.keys().chain(letters.keys()).map(|id| id.session);
-        let mut sessions: Vec<u64> = sessions.collect();
-        sessions.dedup();
-        sessions.sort_unstable();
-        sessions.dedup();
-        let &[session] = &sessions[..] else {
-            return Err(format!("messages of {} sessions were executed", sessions.len()));
+        let ids = || handled.keys().chain(letters.keys());
+        let Some(&MessageId { session, .. }) = ids().next() else {
+            return Err("nothing was executed".to_owned());
         };
+        if let Some(other) = ids().find(|id| id.session != session) {
+            return Err(format!("message {other} is of another session than {session:016x}"));
+        }
         for index in 1..=messages {
             let id = MessageId { session, message: u64::from(index) - 1 };
             let expected = self.letters.iter().find(|letter| letter.0 == index);
@@ -105,8 +106,10 @@ impl Work {
                 }
             }
         }
-        let all = handled.len().max(letters.len());
-        if all > messages as usize { Err(format!("{all} messages were executed")) } else { Ok(()) }
+        match ids().find(|id| id.message >= u64::from(messages)) {
+            Some(id) => Err(format!("message {id} was executed, and was never submitted")),
+            None => Ok(()),
+        }
     }
 
     /// What the record says, which must be right by itself.
