@@ -109,8 +109,9 @@ fn work(race: &RaceResult) -> Vec<Goal> {
                 .collect()
         }
         Task::Answer => {
-            let rate = ours.map(|score| score.messages_per_second.median / 1e6);
-            rate.map(|rate| Goal::at_least(name, 1.0, " M messages/s", rate)).into_iter().collect()
+            let millions = ours.map(|score| score.messages_per_second.median / 1e6);
+            let goal = |millions| Goal::at_least(name, 1.0, " M messages/s", millions);
+            millions.map(goal).into_iter().collect()
         }
         // With many workers it is a matter of how many processes the machine can start.
         Task::Sleep if race.workers > 3 => Vec::new(),

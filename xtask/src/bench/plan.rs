@@ -64,7 +64,7 @@ struct Jobs<'a> {
     naps: &'a [(u32, u32, u32)],
 }
 
-fn races(jobs: Jobs<'_>) -> Result<Vec<Race>, WorkerNumberError> {
+fn races(jobs: &Jobs<'_>) -> Result<Vec<Race>, WorkerNumberError> {
     let race = |task, n, contestants: &[_]| {
         Ok(Race { task, workers: Workers::new(n)?, contestants: contestants.to_vec() })
     };
@@ -98,7 +98,7 @@ impl Plan {
             system_calls: Case::many(10_000, TEXT_LEN, workers),
             idle_span: Duration::from_secs(1),
             startup_rounds: 5,
-            work: races(Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, 10)] })?,
+            work: races(&Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, 10)] })?,
             workers,
         })
     }
@@ -127,7 +127,7 @@ impl Plan {
             system_calls: many(1_000_000),
             idle_span: Duration::from_secs(3),
             startup_rounds: 20,
-            work: races(Jobs {
+            work: races(&Jobs {
                 once: 3_000,
                 parallel: 300,
                 lines: 1_000_000,
@@ -142,7 +142,7 @@ impl Plan {
         let mut plan = Self::usual()?;
         // Some ten thousand each time.
         let naps = &[(3, 3_333, 3_333), (16, 625, 625), (64, 156, 156)];
-        plan.work = races(Jobs { once: 10_000, parallel: 3_000, lines: 10_000_000, naps })?;
+        plan.work = races(&Jobs { once: 10_000, parallel: 3_000, lines: 10_000_000, naps })?;
         plan.cases.push(Case::many(100_000_000, TEXT_LEN, plan.workers));
         for messages in [10_000, 1_000_000, 10_000_000] {
             for text_len in [6, 64, 1024] {

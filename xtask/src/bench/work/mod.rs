@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `/bin/true` | what a process for each message costs | `xargs` and GNU `parallel`, which log nothing and keep no order |
 //! | `--lines answer` | a handler that does hardly anything | such handlers at plain pipes ([`pipes`]) |
-//! | `sleep 0.01` | processes that wait | `xargs`, since with many workers their starts are more than the processors can do |
+//! | `sleep 0.01` | processes that wait | `xargs`: to start many may be more than the processors can do |
 //! | `--lines sleeper` | handlers that wait | such handlers at plain pipes |
 //!
 //! For the two that wait there is an ideal time: what one message takes, by the number of workers. For `sleep 0.01`
 //! that is the median of some started alone, from the start to the end, before each round; for `sleeper` it is
-//! the 10 ms that it sleeps. Everything that we or anybody else does beside is missing from the share of the ideal, the start of
-//! balancer, workers and handlers, too: fewer messages make that weigh more.
+//! the 10 ms that it sleeps. Everything that we or anybody else does beside is missing from the share of the ideal, the
+//! start of balancer, workers and handlers, too: the fewer messages, the more that weighs.
 //!
 //! As in the [`super::contest`], a round runs everyone once, and what is compared is compared within a round.
 //! GNU parallel gets fewer messages, since it takes milliseconds for each.
