@@ -42,12 +42,12 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let numbered = |prefix| text.strip_prefix(prefix).and_then(|n: &str| n.parse().ok());
-        let roles: [(_, fn(u32) -> Self); 3] =
-            [("client", Self::Client), ("worker", Self::Worker), ("handler", Self::Handler)];
-        let found = roles.iter().find_map(|(prefix, role)| numbered(prefix).map(role));
+        let client = || numbered("client").map(Self::Client);
+        let worker = || numbered("worker").map(Self::Worker);
+        let handler = || numbered("handler").map(Self::Handler);
         match text {
             "balancer" => Ok(Self::Balancer),
-            _ => found.ok_or_else(|| {
+            _ => client().or_else(worker).or_else(handler).ok_or_else(|| {
                 format!("`{text}` is no role: client1, balancer, worker1, handler1, …")
             }),
         }
