@@ -28,6 +28,7 @@ const TRIES: u32 = 3;
 /// Serves session after session of an instance, until the total of one is logged, or will be by others.
 pub(crate) fn serve(instance: &Instance, worker: WorkerId, task: &Task) -> Result<(), Error> {
     let mut executor = Executor::new(task.echo, &task.work)?;
+    work::end_kept(instance, worker)?;
     let served = serve_sessions(instance, worker, &mut executor, task.durable);
     // What is kept ends with this worker, whatever it ends with.
     executor.finish().and(served)

@@ -13,7 +13,7 @@ mod process;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::error::Error;
+use common::error::{Error, heed_signals};
 use common::instance::{Instance, KeyOf};
 use common::rotation::WorkerId;
 use common::submission::Submission;
@@ -25,7 +25,7 @@ use hand::Ended;
 use joblog::Joblog;
 use lines::Lines;
 use once::Once;
-use process::{TICK, cannot_run, wait_for};
+use process::{Place, TICK, cannot_run, wait_for};
 
 /// The same for a COMMAND that is kept.
 const LINES_KEY: u64 = 0;
@@ -113,6 +113,11 @@ impl<'a> Executor<'a> {
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         if let How::Lines(lines) = &mut self.how { lines.finish() } else { Ok(()) }
     }
+}
+
+/// Ends a COMMAND that an earlier life of this worker has kept, also where this one is to start none.
+pub(crate) fn end_kept(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
+    Place { instance, attempt: (worker, LINES_KEY) }.clear(None, &mut heed_signals)
 }
 
 /// Whether an earlier life of this worker has written a letter for its next message: then that counts.

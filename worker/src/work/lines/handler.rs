@@ -19,6 +19,8 @@ use crate::work::{LINES_KEY, lines_mark, message_key};
 
 /// Bytes read at once; an answer that is longer is none.
 pub(super) const CHUNK: usize = 64 << 10;
+/// So long it may at least take to end after it has closed its files: how it ended says more than that.
+const ENDING: Duration = Duration::from_secs(1);
 
 pub(super) struct Handler<'a> {
     pub(super) running: Running<'a>,
@@ -158,7 +160,7 @@ impl<'a> Handler<'a> {
             limit = limit.min(until(self.since + time));
         }
         if let Some((closed, _)) = self.closed {
-            limit = limit.min(until(closed + work.grace));
+            limit = limit.min(until(closed + work.grace.max(ENDING)));
         }
         let mut seen = vec![self.running.handle()];
         let stdout = self.stdout.as_ref();
@@ -177,7 +179,7 @@ impl<'a> Handler<'a> {
             (Some(limit), _) if self.since.elapsed() >= limit => {
                 Seen::Failed(Ended::TimedOut(limit))
             }
-            (_, Some((closed, which))) if closed.elapsed() >= work.grace => {
+            (_, Some((closed, which))) if closed.elapsed() >= work.grace.max(ENDING) => {
                 Seen::Failed(Ended::Wrong(format!("it closed its {which}")))
             }
             _ => Seen::Nothing,
