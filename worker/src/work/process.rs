@@ -13,7 +13,7 @@ use common::pause::pause;
 use common::rotation::WorkerId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid};
 use rustix::io::FdFlags;
@@ -89,7 +89,12 @@ impl<'a> Running<'a> {
             let file = place.instance.begin_attempt(place.attempt)?;
             // Left open on purpose, in COMMAND and in all that it starts.
             rustix::io::fcntl_setfd(&file, FdFlags::empty()).map_err(Error::system("fcntl"))?;
-            let error = match command.process_group(0).spawn() {
+            // What this worker blocks is not COMMAND's affair, which inherits it.
+            let none = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+            let blocked = none.map_err(Error::system("sigprocmask"))?;
+            let started = command.process_group(0).spawn();
+            blocked.thread_set_mask().map_err(Error::system("sigprocmask"))?;
+            let error = match started {
                 Ok(child) => break child,
                 Err(error) => error,
             };
