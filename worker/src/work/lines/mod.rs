@@ -155,7 +155,8 @@ impl<'a> Lines<'a> {
             // Writing to a Vec cannot fail.
             let _ = writeln!(handler.outbox, "{session:016x}-{number}\t{attempt}\t{index}\t{text}");
             if handler.asked.is_empty() {
-                handler.since = now;
+                // Not from before it was started: the one before it may have taken long to end.
+                handler.since = Instant::now();
             }
             handler.asked.push_back(*own);
         }
