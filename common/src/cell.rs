@@ -31,7 +31,7 @@ pub enum HandState {
     Left,
     /// An attempt runs.
     Running,
-    /// It has failed, and is tried again after a pause.
+    /// It has failed, and is tried again after a pause; or its letter is being written.
     Pausing,
 }
 

@@ -528,6 +528,10 @@ fn a_command_that_takes_too_long(#[case] script: &str, #[case] grace: &str) {
 
 // Never two at a time.
 
+/// Closes all descriptors. Only bash can close one above 9.
+const CLOSE_ALL: &str =
+    "for fd in /proc/$BASHPID/fd/*; do eval \"exec ${fd##*/}>&-\"; done 2>/dev/null;";
+
 /// How a process can get away from COMMAND: it stays in the group, leaves that, or leaves the family; and it closes
 /// what it inherited.
 #[rstest]
@@ -537,16 +541,15 @@ fn what_is_left_of_a_failed_attempt_is_killed_before_the_next(
     #[values("exit 1", "kill -9 $PPID; sleep 1000", "sleep 1000")] end: &str,
 ) {
     let sandbox = submitted(&[("Halo A", 1)]);
-    let closes =
-        if closes { "exec 0<&- 1>&- 2>&- 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-;" } else { "" };
+    let closes = if closes { CLOSE_ALL } else { "" };
     let stray = format!(
         r#"trap "" TERM HUP; {closes} echo $$ >"$OUT/stray.new"; mv "$OUT/stray.new" "$OUT/stray"
         while :; do sleep 0.01; done"#
     );
     let go = match way {
-        "&" => r#"sh -c "$1" &"#,
-        "setsid_" => r#"setsid sh -c "$1" &"#,
-        _ => r#"(setsid sh -c "$1" &) & wait $!"#,
+        "&" => r#"bash -c "$1" &"#,
+        "setsid_" => r#"setsid bash -c "$1" &"#,
+        _ => r#"(setsid bash -c "$1" &) & wait $!"#,
     };
     let script = format!(
         r#"{IS_ALIVE}
@@ -579,15 +582,33 @@ fn what_is_left_of_a_failed_attempt_is_killed_before_the_next(
     sandbox.assert_clean();
 }
 
-/// The worker dies with its balancer at once: nobody is left who could find a child of theirs. But what it holds.
+/// The worker dies with its balancer at once: nobody is left who could find a child of theirs. But what it holds, or
+/// has in its environment.
 #[rstest]
-fn a_balancer_killed_while_a_command_runs_and_started_again(#[values(false, true)] daemon: bool) {
+fn a_balancer_killed_while_a_command_runs_and_started_again(
+    #[values(
+        "itself",
+        "a daemon",
+        "without descriptors",
+        "without environment",
+        "a child without both"
+    )]
+    who: &str,
+) {
     let sandbox = submitted(&[("Halo A", 4)]);
     let waits = r#"echo $$ >>"$OUT/running"; while [ ! -e "$OUT/go" ]; do sleep 0.01; done"#;
-    let waits = if daemon {
-        format!("(setsid sh -c 'trap \"\" TERM HUP; {waits}' &) & while :; do sleep 0.01; done")
-    } else {
-        waits.to_owned()
+    let bare = r#"env -i OUT="$OUT" PATH="$PATH""#;
+    let (before, closes) = match who {
+        "without descriptors" => ("", CLOSE_ALL),
+        "without environment" => (bare, ""),
+        "a child without both" => (bare, CLOSE_ALL),
+        _ => ("", ""),
+    };
+    let daemon = format!("{before} setsid bash -c 'trap \"\" TERM HUP; {closes} {waits}'");
+    let waits = match who {
+        "itself" => waits.to_owned(),
+        "a child without both" => format!("{daemon} & wait"), // its parent is COMMAND
+        _ => format!("({daemon} &) & while :; do sleep 0.01; done"),
     };
     let script = format!(
         r#"{IS_ALIVE}

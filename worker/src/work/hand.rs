@@ -105,13 +105,16 @@ impl Hand {
                 self.withdraw();
                 Next::Stop
             }
-            Ended::Exit(65 | 100) | Ended::Answer(Answer::Dead, _) => Next::Dead,
+            Ended::Exit(65 | 100) | Ended::Answer(Answer::Dead, _) => {
+                self.0.state = HandState::Pausing; // its letter may have to wait for room
+                Next::Dead
+            }
             _ => {
                 self.0.failures = self.0.failures.saturating_add(1);
+                self.0.state = HandState::Pausing;
                 if self.0.failures > work.retries {
                     Next::Dead
                 } else {
-                    self.0.state = HandState::Pausing;
                     Next::Again(work.pause_after(self.0.failures))
                 }
             }
