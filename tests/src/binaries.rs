@@ -34,6 +34,17 @@ impl Binaries {
         }
     }
 
+    /// The handler of `tests/src/bin/unruly.rs`. It is none of the product's, so the profile is always the tests'.
+    #[must_use]
+    pub fn unruly() -> &'static Path {
+        static UNRULY: OnceLock<PathBuf> = OnceLock::new();
+        UNRULY.get_or_init(|| {
+            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+            let build = escargot::CargoBuild::new().manifest_path(manifest).bin("unruly").run();
+            build.unwrap_or_else(|error| panic!("building unruly: {error}")).path().to_owned()
+        })
+    }
+
     fn build_now(profile: Profile) -> Self {
         let mut directory = PathBuf::new();
         for package in ["client", "worker", "loadbalancer", "lbctl"] {

@@ -5,6 +5,7 @@
 mod binaries;
 mod ipc;
 mod killed_at;
+pub mod mood;
 mod namespaces;
 pub mod oracle;
 mod process;

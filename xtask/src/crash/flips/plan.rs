@@ -63,7 +63,8 @@ impl Plan {
         let by_hand_first = (1..=workers).filter(|_| by_hand).map(|k| start(0, Part::Worker(k)));
         let flip_before = flip_before + by_hand_first.clone().count();
         let steps = by_hand_first.chain(steps).collect();
-        let play = random::Plan { seed, round, workers, serve, by_hand, clients, steps };
+        let play =
+            random::Plan { seed, round, workers, serve, by_hand, work: None, clients, steps };
         let pause = match scene {
             Scene::Idle => upto(&mut rng, 50_000),
             Scene::Drain => upto(&mut rng, 8_000),

@@ -51,6 +51,7 @@ fn end_everyone(stage: &mut Stage<'_>) -> Result<(), String> {
                         balancer.told_to_end = true;
                     });
                 }
+                Part::Handler(_) => {}
                 Part::Worker(number) => {
                     if let Some(worker) = &mut stage.workers[number as usize - 1] {
                         worker.process.signal(Signal::SIGTERM);

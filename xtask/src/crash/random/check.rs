@@ -1,7 +1,9 @@
 //! What must hold at the end of a round.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 
+use common::dead;
 use common::line::Line;
 use common::replay::Replay;
 use common::rotation::Workers;
@@ -16,6 +18,8 @@ pub(in crate::crash) struct Log {
     pub(in crate::crash) submissions: Vec<Submission>,
     pub(in crate::crash) messages: u64,
     pub(in crate::crash) sessions: u64,
+    /// How many submissions there were when each session ended.
+    pub(super) ends: Vec<usize>,
 }
 
 /// Reads the log: canonical order, rotation and totals, and no session unfinished.
@@ -42,7 +46,7 @@ pub(in crate::crash) struct Read {
 pub(in crate::crash) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Read, String> {
     let bytes = std::fs::read(sandbox.log_path()).unwrap_or_default();
     let mut replay = Replay::new(Workers::new(plan.workers).ok());
-    let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0 };
+    let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0, ends: Vec::new() };
     let mut text = None;
     for (number, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let place = |what: &dyn std::fmt::Display| format!("sistem.log:{}: {what}", number + 1);
@@ -53,6 +57,7 @@ pub(in crate::crash) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Rea
         if let Some(summary) = ended {
             log.messages += summary.messages;
             log.sessions += 1;
+            log.ends.push(log.submissions.len());
         }
         match Line::parse_bytes(line) {
             Some(Line::Client { text: of }) => text = Some(of),
@@ -113,10 +118,14 @@ pub(in crate::crash) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
     }
     stage.tally.messages += log.messages;
     stage.tally.sessions += log.sessions;
-    nothing_left(stage.sandbox)
+    if let Some(work) = stage.plan.work {
+        work.check(stage, &log)?;
+    }
+    nothing_left(stage)
 }
 
-fn nothing_left(sandbox: &Sandbox) -> Result<(), String> {
+fn nothing_left(stage: &Stage<'_>) -> Result<(), String> {
+    let Stage { sandbox, plan, .. } = stage;
     let objects = objects_that_stay(&sandbox.dir());
     if !objects.is_empty() {
         return Err(format!("IPC objects are left: {objects:?}"));
@@ -127,7 +136,9 @@ fn nothing_left(sandbox: &Sandbox) -> Result<(), String> {
     }
     let entries = std::fs::read_dir(sandbox.dir()).map_err(|error| error.to_string())?;
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    match names.into_iter().find(|name| name != "sistem.log") {
+    // Letters stay; and a file without any, where a worker was killed before it wrote the first.
+    let stays = |name: &OsString| name == "sistem.log" || plan.work.is_some() && name == dead::NAME;
+    match names.into_iter().find(|name| !stays(name)) {
         Some(name) => Err(format!("a file is left: {}", name.display())),
         None => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask crash --random`: rounds of clients, balancer and workers in which anything is killed, stopped
-//! and continued at any moment, and started again as a person would. All decisions come from one
-//! seed.
+//! and continued at any moment, and started again as a person would. In half of the rounds workers have a COMMAND,
+//! which meets the same, and is unruly by itself. All decisions come from one seed.
 
 pub(in crate::crash) mod check;
 pub(in crate::crash) mod client;
@@ -9,6 +9,7 @@ pub(in crate::crash) mod plan;
 pub(in crate::crash) mod round;
 pub(in crate::crash) mod stage;
 pub(in crate::crash) mod tally;
+mod work;
 
 use std::sync::Mutex;
 use std::thread;
@@ -35,6 +36,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> bool {
+    // Built now, and not in a round that is to be over soon.
+    let _ = Binaries::unruly();
     let run =
         Run { rounds: rounds.begin(ROUNDS), total: Mutex::new((Tally::default(), Instant::now())) };
     thread::scope(|scope| {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::work::Work;
+
 /// A process of the round, whichever life of it is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::crash) enum Part {
@@ -13,6 +15,8 @@ pub(in crate::crash) enum Part {
     Balancer,
     /// Its number, from 1; spawned or started by hand.
     Worker(u32),
+    /// One of COMMAND's processes: of those that there are, in turn.
+    Handler(usize),
 }
 
 /// What is done to it.
@@ -22,6 +26,8 @@ pub(in crate::crash) enum Deed {
     Start,
     /// SIGKILL.
     Kill,
+    /// SIGKILL, to a worker and the balancer at once.
+    KillBoth,
     /// SIGSTOP.
     Stop,
     /// SIGCONT.
@@ -62,6 +68,7 @@ pub(in crate::crash) struct Plan {
     pub(in crate::crash) workers: u32,
     pub(in crate::crash) serve: bool,
     pub(in crate::crash) by_hand: bool,
+    pub(in crate::crash) work: Option<Work>,
     pub(in crate::crash) clients: Vec<Feeding>,
     pub(in crate::crash) steps: Vec<Step>,
 }
@@ -72,16 +79,24 @@ impl Plan {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(round);
         let workers = pick(&mut rng, &[(3, 1), (3, 2), (6, 3), (2, 5), (1, 16)]);
-        let clients = (0..rng.random_range(1..=4)).map(|_| feeding(&mut rng)).collect();
+        let mut work = Work::draw(seed, round);
+        let clients = (0..rng.random_range(1..=4)).map(|_| feeding(&mut rng, work)).collect();
         let mut plan = Self {
             seed,
             round,
             workers,
             serve: rng.random_ratio(1, 3),
             by_hand: rng.random_ratio(1, 3),
+            work: None,
             clients,
             steps: Vec::new(),
         };
+        if let Some(work) = &mut work {
+            // What has neither the attempt's lock nor its environment is found only as long as its worker or the
+            // balancer lives: see the README. So it is left only where the balancer is not killed.
+            work.mood.bare &= !plan.by_hand;
+        }
+        plan.work = work;
         plan.steps = plan.draw_steps(&mut rng);
         plan
     }
@@ -96,15 +111,22 @@ impl Plan {
         // The order of starting is free, and faults come in between.
         while !starts.is_empty() {
             let part = starts.swap_remove(rng.random_range(0..starts.len()));
-            steps.push(Step { pause: pause(rng), deed: Deed::Start, part });
+            steps.push(Step { pause: self.pause(rng), deed: Deed::Start, part });
         }
-        for _ in 0..rng.random_range(2..=25) {
+        let most = if self.work.is_some() { 50 } else { 25 };
+        for _ in 0..rng.random_range(2..=most) {
             let fault = self.draw_fault(rng);
             let at = place(rng, &steps, fault);
             steps.insert(at, fault);
-            if fault.deed == Deed::Kill {
+            let killed: &[Part] = match fault.deed {
+                Deed::KillBoth => &[Part::Balancer, fault.part],
+                Deed::Kill if !matches!(fault.part, Part::Handler(_)) => &[fault.part],
+                _ => &[],
+            };
+            for &part in killed {
                 let again = rng.random_range(at + 1..=steps.len().min(at + 5));
-                steps.insert(again, Step { pause: pause(rng), deed: Deed::Start, ..fault });
+                let step = Step { pause: self.pause(rng), deed: Deed::Start, part };
+                steps.insert(again, step);
             }
         }
         steps
@@ -114,11 +136,16 @@ impl Plan {
         let client = Part::Client(rng.random_range(0..self.clients.len()));
         let worker = Part::Worker(rng.random_range(1..=self.workers));
         let drain = u32::from(self.serve);
+        let work = u32::from(self.work.is_some());
+        let spared = self.work.is_some_and(|work| work.mood.bare);
+        let (kill, both) = if spared { (0, 0) } else { (8, 4 * work) };
+        // Drawn only where it is used: other rounds are as they were.
+        let handler = Part::Handler(if work == 1 { rng.random_range(0..8) } else { 0 });
         let (deed, part) = pick(
             rng,
             &[
                 (6, (Deed::Kill, client)),
-                (8, (Deed::Kill, Part::Balancer)),
+                (kill, (Deed::Kill, Part::Balancer)),
                 (8, (Deed::Kill, worker)),
                 (2, (Deed::Stop, client)),
                 (3, (Deed::Stop, Part::Balancer)),
@@ -127,9 +154,23 @@ impl Plan {
                 (2, (Deed::Continue, Part::Balancer)),
                 (1, (Deed::Continue, worker)),
                 (drain, (Deed::Drain, Part::Balancer)),
+                (both, (Deed::KillBoth, worker)),
+                (8 * work, (Deed::Kill, handler)),
+                (3 * work, (Deed::Stop, handler)),
+                (work, (Deed::Continue, handler)),
             ],
         );
-        Step { pause: pause(rng), deed, part }
+        Step { pause: self.pause(rng), deed, part }
+    }
+
+    fn pause(&self, rng: &mut ChaCha8Rng) -> Duration {
+        let mut pauses = [(2, 1), (4, 300), (6, 3_000), (1, 30_000)];
+        if self.work.is_some() {
+            // Work takes longer than messages that are only logged.
+            pauses = [(2, 1), (4, 1_000), (6, 20_000), (1, 100_000)];
+        }
+        let most = pick(rng, &pauses);
+        Duration::from_micros(rng.random_range(0..most))
     }
 
     /// How the balancer is called.
@@ -140,29 +181,26 @@ impl Plan {
     }
 }
 
-fn feeding(rng: &mut ChaCha8Rng) -> Feeding {
+fn feeding(rng: &mut ChaCha8Rng, work: Option<Work>) -> Feeding {
     let pauses =
         [(3, Duration::ZERO), (1, Duration::from_micros(100)), (1, Duration::from_millis(1))];
     let feed =
         if rng.random_ratio(1, 2) { Feed::Arguments } else { Feed::Pipe(pick(rng, &pauses)) };
     let number = pick(rng, &[(4, 1), (4, 5), (2, 30), (1, 300)]);
-    let number = rng.random_range(1..=number);
+    let most = work.map_or(u32::MAX, |work| work.messages_max());
+    let number = rng.random_range(1..=number).min(most as usize);
     let submissions = (0..number)
         .map(|_| {
             let len = pick(rng, &[(6, 48), (2, 200), (1, 4096)]);
             let len = rng.random_range(40..=len);
             // A round is to be short: a few hundred KiB of log.
-            let most = pick(rng, &[(5, 1), (5, 20), (2, 500), (1, 3000)]);
-            let most = most.min(400_000 / (len + 30) / number + 1);
-            (len, rng.random_range(1..=u32::try_from(most).unwrap_or(1)))
+            let count = pick(rng, &[(5, 1), (5, 20), (2, 500), (1, 3000)]);
+            let count = count.min(400_000 / (len + 30) / number + 1);
+            let count = count.min((most as usize).div_ceil(number));
+            (len, rng.random_range(1..=u32::try_from(count).unwrap_or(1)))
         })
         .collect();
     Feeding { feed, durable: rng.random_ratio(1, 20), submissions }
-}
-
-fn pause(rng: &mut ChaCha8Rng) -> Duration {
-    let most = pick(rng, &[(2, 1), (4, 300), (6, 3_000), (1, 30_000)]);
-    Duration::from_micros(rng.random_range(0..most))
 }
 
 /// Where a fault goes among the steps: anywhere behind the first; but most processes live so shortly
@@ -196,6 +234,7 @@ impl fmt::Display for Part {
             Self::Client(index) => write!(f, "client {index}"),
             Self::Balancer => f.write_str("balancer"),
             Self::Worker(number) => write!(f, "worker {number}"),
+            Self::Handler(turn) => write!(f, "handler {turn}"),
         }
     }
 }
@@ -204,7 +243,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} round {}", self.seed, self.round)?;
         let by = if self.by_hand { "; workers by hand" } else { "" };
-        writeln!(f, "loadbalancer {}{by}", self.balancer_args().join(" "))?;
+        let work = self.work.map_or_else(String::new, |work| format!(" {work}"));
+        writeln!(f, "loadbalancer {}{work}{by}", self.balancer_args().join(" "))?;
         for (index, client) in self.clients.iter().enumerate() {
             let messages: u32 = client.submissions.iter().map(|(_, count)| count).sum();
             let durable = if client.durable { ", durable" } else { "" };
@@ -236,7 +276,11 @@ mod tests {
     fn every_kill_is_followed_by_a_start() {
         for round in 0..200 {
             let steps = Plan::draw(1, round).steps;
-            for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.deed == Deed::Kill) {
+            let is_kill = |step: &Step| {
+                matches!(step.deed, Deed::Kill | Deed::KillBoth)
+                    && !matches!(step.part, Part::Handler(_))
+            };
+            for (at, step) in steps.iter().enumerate().filter(|(_, step)| is_kill(step)) {
                 let again =
                     steps[at..].iter().any(|s| s.deed == Deed::Start && s.part == step.part);
                 assert!(again, "round {round}: step {at}");

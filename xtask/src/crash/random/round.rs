@@ -15,6 +15,8 @@ use crate::crash::{is_interrupted, witness};
 
 /// From the last fault on, everything must end within this time.
 const HEALING: Duration = Duration::from_secs(5);
+/// The same with work to do.
+const HEALING_WITH_WORK: Duration = Duration::from_secs(30);
 /// What was started has surely come so far by then that it handles being told to end.
 const READY: Duration = Duration::from_millis(100);
 
@@ -42,13 +44,14 @@ fn perform(stage: &mut Stage<'_>) -> Result<(), String> {
         stage.act(step.deed, step.part)?;
     }
     stage.continue_all();
+    let limit = if stage.plan.work.is_some() { HEALING_WITH_WORK } else { HEALING };
     let healed = Instant::now();
     while !is_over(stage)? {
-        if healed.elapsed() > HEALING {
+        if healed.elapsed() > limit {
             let terminals = stage.balancer.iter().chain(stage.workers.iter().flatten());
             let terminals: Vec<String> = terminals.map(Terminal::to_string).collect();
             return Err(format!(
-                "not at the end {HEALING:?} after the last fault; running: {:?} ({}), owed: {:?}",
+                "not at the end {limit:?} after the last fault; running: {:?} ({}), owed: {:?}",
                 stage.running(),
                 terminals.join("; "),
                 stage.owed

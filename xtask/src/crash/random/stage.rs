@@ -15,6 +15,8 @@ use crate::crash::witness;
 
 /// How long a killed process may take to go.
 const REAPING: Duration = Duration::from_secs(10);
+/// How long a handler is waited for that is to be met.
+const HANDLER_COMES: Duration = Duration::from_millis(10);
 
 /// A program that the person runs in a terminal: the balancer, or a worker started by hand.
 pub(in crate::crash) struct Terminal {
@@ -23,6 +25,8 @@ pub(in crate::crash) struct Terminal {
     /// There was something for it to do when it was started.
     pub(in crate::crash) had_work: bool,
     pub(in crate::crash) told_to_end: bool,
+    /// Of a round with work: how many sessions had ended in the log when it was started.
+    sessions: u64,
 }
 
 impl fmt::Display for Terminal {
@@ -79,6 +83,7 @@ impl<'a> Stage<'a> {
         let met = match deed {
             Deed::Start => self.start(part)?,
             Deed::Kill => self.kill(part)?,
+            Deed::KillBoth => self.kill_both(part)?,
             Deed::Stop => self.signal(part, Signal::SIGSTOP),
             Deed::Continue => self.signal(part, Signal::SIGCONT),
             Deed::Drain => self.drain(),
@@ -96,11 +101,12 @@ impl<'a> Stage<'a> {
             Part::Client(index) => self.clients[index].start(self.sandbox)?,
             Part::Balancer if self.balancer.is_none() => {
                 let args = self.plan.balancer_args();
-                self.balancer = Some(self.open("loadbalancer", &args)?);
+                self.balancer = Some(self.open("loadbalancer", args)?);
                 true
             }
             Part::Worker(number) if self.plan.by_hand && self.hand(number).is_none() => {
-                *self.hand(number) = Some(self.open("worker", &[number.to_string()])?);
+                let args = vec![number.to_string()];
+                *self.hand(number) = Some(self.open("worker", args)?);
                 true
             }
             _ => false,
@@ -109,11 +115,19 @@ impl<'a> Stage<'a> {
         Ok(started)
     }
 
-    fn open(&self, program: &str, args: &[String]) -> Result<Terminal, String> {
+    fn open(&self, program: &str, mut args: Vec<String>) -> Result<Terminal, String> {
         let had_work = self.has_work()?;
+        let mut sessions = 0;
+        if let Some(work) = &self.plan.work {
+            // A balancer that starts no workers has nothing to do with what they do.
+            if program == "worker" || !self.plan.by_hand {
+                args.extend(work.args(self.sandbox)?);
+            }
+            sessions = super::check::read_lines(self.sandbox, self.plan)?.log.sessions;
+        }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let process = self.sandbox.start(program, &args);
-        Ok(Terminal { process, started: Instant::now(), had_work, told_to_end: false })
+        Ok(Terminal { process, started: Instant::now(), had_work, told_to_end: false, sessions })
     }
 
     /// Whether a balancer that is started now will find, or be given, something to do.
@@ -137,7 +151,26 @@ impl<'a> Stage<'a> {
         &mut self.workers[number as usize - 1]
     }
 
+    /// Before either can notice that the other one is dead. Returns whether both were there.
+    fn kill_both(&mut self, worker: Part) -> Result<bool, String> {
+        let met = [worker, Part::Balancer].map(|part| self.signal(part, Signal::SIGKILL));
+        for (part, met) in [worker, Part::Balancer].into_iter().zip(met) {
+            if met {
+                self.tally.count(Deed::Kill, part);
+            }
+            // It is waited for, if nobody else does that.
+            if part == Part::Balancer || self.plan.by_hand {
+                self.kill(part)?;
+            }
+        }
+        self.workers_killed += u32::from(met[0]);
+        Ok(met == [true; 2])
+    }
+
     fn kill(&mut self, part: Part) -> Result<bool, String> {
+        if let Part::Handler(_) = part {
+            return Ok(self.signal(part, Signal::SIGKILL));
+        }
         if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
             let Some(pid) = self.spawned_worker(number) else { return Ok(false) };
             let killed = kill(pid, Signal::SIGKILL).is_ok();
@@ -166,6 +199,16 @@ impl<'a> Stage<'a> {
     }
 
     fn signal(&mut self, part: Part, signal: Signal) -> bool {
+        if let Part::Handler(turn) = part {
+            // There is mostly one, but none for long.
+            let start = Instant::now();
+            let mut handlers = super::work::handlers(self.sandbox);
+            while handlers.is_empty() && start.elapsed() < HANDLER_COMES {
+                handlers = super::work::handlers(self.sandbox);
+            }
+            let met = handlers.get(turn % handlers.len().max(1));
+            return met.is_some_and(|&pid| kill(pid, signal).is_ok());
+        }
         if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
             return self.spawned_worker(number).is_some_and(|pid| kill(pid, signal).is_ok());
         }
@@ -191,6 +234,7 @@ impl<'a> Stage<'a> {
             }
             Part::Balancer => self.balancer.as_mut().map(|balancer| &mut balancer.process),
             Part::Worker(number) => self.hand(number).as_mut().map(|worker| &mut worker.process),
+            Part::Handler(_) => None,
         }
     }
 
@@ -199,9 +243,10 @@ impl<'a> Stage<'a> {
         let number = number.to_string();
         let is_it = |pid: &i32| {
             let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let args: Vec<&[u8]> = command.split(|&byte| byte == 0).collect();
-            args.first().is_some_and(|program| program.ends_with(b"/worker"))
-                && args.iter().rev().nth(1).is_some_and(|last| *last == number.as_bytes())
+            let mut args = command.split(|&byte| byte == 0);
+            args.next().is_some_and(|program| program.ends_with(b"/worker"))
+                && args.any(|arg| arg == b"--spawned-by")
+                && args.nth(1) == Some(number.as_bytes())
         };
         self.sandbox.processes().into_iter().find(is_it).map(Pid::from_raw)
     }
@@ -236,6 +281,7 @@ impl<'a> Stage<'a> {
         let by_term = signal == Some(Signal::SIGTERM as i32) || code == Some(143);
         let mut is_owed = code != Some(0);
         match part {
+            Part::Handler(_) => {}
             Part::Client(index) => self.clients[index].ended(),
             Part::Worker(number) => {
                 let told_to_end = self.hand(number).take().is_some_and(|w| w.told_to_end);
@@ -244,9 +290,19 @@ impl<'a> Stage<'a> {
                 }
             }
             Part::Balancer => {
-                explained |= self.balancer.take().is_some_and(|b| b.told_to_end) && by_term;
+                let balancer = self.balancer.take();
+                if let (Some(work), Some(code @ (0 | 1)), Some(balancer)) =
+                    (self.plan.work, code, &balancer)
+                {
+                    let sessions = balancer.sessions;
+                    work.check_exit_code(self, code, sessions)
+                        .map_err(|wrong| format!("`{}`: {wrong}: {}", ended.name, ended.stderr))?;
+                    (explained, is_owed) = (true, false);
+                }
+                explained |= balancer.is_some_and(|b| b.told_to_end) && by_term;
                 let given_up = code == Some(3) && ended.stderr.contains("times in a row");
-                if given_up && self.workers_killed >= 5 {
+                // COMMAND may kill workers, too.
+                if given_up && (self.workers_killed >= 5 || self.plan.work.is_some()) {
                     self.tally.given_up += 1;
                     explained = true;
                 }

@@ -13,12 +13,32 @@ pub(in crate::crash) struct Faults {
     starts: u64,
 }
 
+/// Of the rounds with work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::crash) struct WorkTally {
+    pub(super) rounds: u64,
+    pub(super) messages: u64,
+    pub(super) attempts: u64,
+    /// Those among them that are not their message's first.
+    pub(super) retries: u64,
+    pub(super) letters: u64,
+    /// Those among them whose message killed its worker three times.
+    pub(super) poison: u64,
+    /// Attempts that met a process of an earlier one.
+    pub(super) overlaps: u64,
+    /// Attempts that met a lock of a process that was dead but for that.
+    pub(super) dying: u64,
+    pub(super) kills_of_both: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::crash) struct Tally {
     pub(in crate::crash) rounds: u64,
     pub(in crate::crash) client: Faults,
     pub(in crate::crash) balancer: Faults,
     pub(in crate::crash) worker: Faults,
+    pub(in crate::crash) handler: Faults,
+    pub(in crate::crash) work: WorkTally,
     pub(in crate::crash) drains: u64,
     /// Kills after which a transaction was seen pending.
     pub(in crate::crash) pending: u64,
@@ -38,6 +58,7 @@ impl Tally {
     /// Counts a deed that met a running process.
     pub(in crate::crash) fn count(&mut self, deed: Deed, part: Part) {
         let faults = match part {
+            Part::Handler(_) => &mut self.handler,
             Part::Client(_) => &mut self.client,
             Part::Balancer => &mut self.balancer,
             Part::Worker(_) => &mut self.worker,
@@ -45,6 +66,7 @@ impl Tally {
         match deed {
             Deed::Start => faults.starts += 1,
             Deed::Kill => faults.kills += 1,
+            Deed::KillBoth => self.work.kills_of_both += 1, // each is counted by itself
             Deed::Stop => faults.stops += 1,
             Deed::Continue => faults.continues += 1,
             Deed::Drain => self.drains += 1,
@@ -56,6 +78,8 @@ impl Tally {
         self.client.add(other.client);
         self.balancer.add(other.balancer);
         self.worker.add(other.worker);
+        self.handler.add(other.handler);
+        self.work.add(other.work);
         self.drains += other.drains;
         self.pending += other.pending;
         self.accepted += other.accepted;
@@ -67,7 +91,41 @@ impl Tally {
     }
 }
 
+impl WorkTally {
+    fn add(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        self.messages += other.messages;
+        self.attempts += other.attempts;
+        self.retries += other.retries;
+        self.letters += other.letters;
+        self.poison += other.poison;
+        self.overlaps += other.overlaps;
+        self.dying += other.dying;
+        self.kills_of_both += other.kills_of_both;
+    }
+}
+
+impl fmt::Display for WorkTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} rounds with work: {} messages, {} attempts, of these {} again; {} dead letters, of these {} for \
+             three deaths",
+            self.rounds, self.messages, self.attempts, self.retries, self.letters, self.poison
+        )?;
+        write!(
+            f,
+            "worker and balancer killed at once: {}; attempts beside one that was dying: {}; overlaps: {}",
+            self.kills_of_both, self.dying, self.overlaps
+        )
+    }
+}
+
 impl Faults {
+    pub(super) fn kills(self) -> u64 {
+        self.kills
+    }
+
     fn add(&mut self, other: Self) {
         self.kills += other.kills;
         self.stops += other.stops;
@@ -80,9 +138,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} rounds, {} sessions", self.rounds, self.sessions)?;
         writeln!(f, "             kills   stops  continues    starts")?;
-        for (name, faults) in
-            [("client", self.client), ("balancer", self.balancer), ("worker", self.worker)]
-        {
+        for (name, faults) in [
+            ("client", self.client),
+            ("balancer", self.balancer),
+            ("worker", self.worker),
+            ("handler", self.handler),
+        ] {
             writeln!(
                 f,
                 "  {name:<9}{:>7} {:>7} {:>10} {:>9}",
@@ -99,6 +160,7 @@ impl fmt::Display for Tally {
             "submissions: {} accepted, {} more in the log whose client was killed before it said so; {} messages",
             self.accepted, self.unconfirmed, self.messages
         )?;
+        writeln!(f, "{}", self.work)?;
         write!(f, "longest way from the last fault to the end: {} ms", self.healing_ms_max)
     }
 }
