@@ -41,8 +41,8 @@ pub enum Whim {
     AnswerWrong,
     /// SIGKILL.
     KillItself,
-    /// SIGKILL, to its worker, and it lives on.
-    KillWorker,
+    /// SIGKILL, to its worker; and lives on, or leaves a child that does.
+    KillWorker(Option<Leaving>),
     /// SIGSTOP.
     StopItself,
     /// Takes longer than allowed, perhaps without heeding SIGTERM.
@@ -71,9 +71,6 @@ impl Mood {
     /// What it does in this attempt.
     #[must_use]
     pub fn whim(&self, text: &str, index: u32, attempt: u32) -> Whim {
-        if Dice::new(self.seed, text, index, 0).throw(60) == 0 {
-            return Whim::KillWorker; // in every attempt
-        }
         let mut dice = Dice::new(self.seed, text, index, attempt);
         let soon = [0, 0, 1, 5, 30][dice.throw(5) as usize];
         let long = [5, 50, 10_000][dice.throw(3) as usize];
@@ -84,6 +81,10 @@ impl Mood {
         };
         let (short, left, gone) = (leaving(soon, false), leaving(long, false), leaving(long, true));
         let delegated = leaving(soon, true);
+        let orphan = (dice.throw(2) == 0).then_some(Leaving { ms: 10_000, ..gone });
+        if Dice::new(self.seed, text, index, 0).throw(60) == 0 {
+            return Whim::KillWorker(orphan); // in every attempt
+        }
         let with_timeout = |whim| if self.timeout.is_some() { whim } else { Whim::Fail };
         match dice.throw(100) {
             0..40 => Whim::Work(0),
@@ -98,7 +99,7 @@ impl Mood {
             84..90 => Whim::FailAndLeave(gone),
             90..93 if self.lines => Whim::AnswerWrong,
             90..95 => Whim::KillItself,
-            95..96 => Whim::KillWorker,
+            95..96 => Whim::KillWorker(orphan),
             96..98 => with_timeout(Whim::StopItself),
             _ => with_timeout(Whim::Dawdle { stubborn: dice.throw(2) == 0 }),
         }
@@ -137,7 +138,7 @@ impl Dice {
         Self(bytes.fold(0xcbf2_9ce4_8422_2325, step))
     }
 
-    /// A number below so many. SplitMix64.
+    /// A number below so many: `SplitMix64`.
     fn throw(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

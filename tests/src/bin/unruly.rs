@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 struct Attempt<'a> {
     dir: &'a Path,
     id: String,
-    attempt: u32,
+    number: u32,
     index: u32,
     text: String,
     /// Open in all processes of the attempt.
@@ -142,13 +142,13 @@ impl<'a> Attempt<'a> {
     ) -> io::Result<Self> {
         let lock = locked(dir, &id, attempt)?;
         fcntl(&lock, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let begun = Self { dir, id, attempt, index, text, lock };
+        let begun = Self { dir, id, number: attempt, index, text, lock };
         begun.record("try")?;
         Ok(begun)
     }
 
     fn act(&self, mood: Mood) -> io::Result<Verdict> {
-        let whim = mood.whim(&self.text, self.index, self.attempt);
+        let whim = mood.whim(&self.text, self.index, self.number);
         let work = |ms| sleep(Duration::from_millis(ms));
         match whim {
             Whim::Work(ms) => work(ms),
@@ -177,15 +177,20 @@ impl<'a> Attempt<'a> {
             }
             Whim::AnswerWrong => return Ok(Verdict::Wrong),
             Whim::KillItself => kill(getpid(), Signal::SIGKILL)?,
-            Whim::KillWorker => {
+            Whim::KillWorker(orphan) => {
                 let parent = getppid();
+                if let Some(child) = orphan {
+                    self.leave(child)?.wait()?; // only the first of two
+                }
                 // It may be another one already.
                 let exe = fs::read_link(format!("/proc/{parent}/exe"));
                 if exe.is_ok_and(|exe| exe.ends_with("worker")) {
                     kill(parent, Signal::SIGKILL)?;
                 }
-                work(10_000);
-                return Ok(Verdict::Failed);
+                if orphan.is_none() {
+                    work(10_000);
+                }
+                return Ok(Verdict::Gone);
             }
             Whim::StopItself => kill(getpid(), Signal::SIGSTOP)?,
             Whim::Dawdle { stubborn } => {
@@ -207,7 +212,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn record(&self, what: &str) -> io::Result<()> {
-        let Self { dir, id, attempt, index, text, .. } = self;
+        let Self { dir, id, number: attempt, index, text, .. } = self;
         let worker = std::env::var("LB_WORKER").unwrap_or_default();
         append(
             &dir.join("attempts"),

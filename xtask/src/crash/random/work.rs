@@ -133,7 +133,8 @@ impl Work {
                 let mut whims =
                     (1..=attempts).map(|n| self.mood.whim(&letter.text, letter.index, n));
                 let kills = tally.worker.kills() + tally.balancer.kills();
-                attempts >= 3 && (kills >= 3 || whims.any(|whim| whim == Whim::KillWorker))
+                attempts >= 3
+                    && (kills >= 3 || whims.any(|whim| matches!(whim, Whim::KillWorker(_))))
             }
             _ if was_killed && tally.handler.kills() > 0 => attempts > self.retries,
             _ if self.mood.explains(whim, outcome) => {
