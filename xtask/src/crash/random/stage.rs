@@ -11,6 +11,7 @@ use tests::{Ended, IpcObject, Process, Sandbox};
 use super::client::Client;
 use super::plan::{Deed, Part, Plan};
 use super::tally::Tally;
+use super::work::Work;
 use crate::crash::witness;
 
 /// How long a killed process may take to go.
@@ -291,11 +292,11 @@ impl<'a> Stage<'a> {
             }
             Part::Balancer => {
                 let balancer = self.balancer.take();
-                if let (Some(work), Some(code @ (0 | 1)), Some(balancer)) =
+                if let (Some(_), Some(code @ (0 | 1)), Some(balancer)) =
                     (self.plan.work, code, &balancer)
                 {
                     let sessions = balancer.sessions;
-                    work.check_exit_code(self, code, sessions)
+                    Work::check_exit_code(self, code, sessions)
                         .map_err(|wrong| format!("`{}`: {wrong}: {}", ended.name, ended.stderr))?;
                     (explained, is_owed) = (true, false);
                 }

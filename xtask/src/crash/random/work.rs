@@ -150,7 +150,6 @@ impl Work {
 
     /// Whether a balancer that found so many sessions in the log ended with the right code, 0 or 1.
     pub(super) fn check_exit_code(
-        &self,
         stage: &Stage<'_>,
         code: i32,
         sessions: u64,
@@ -167,9 +166,10 @@ impl Work {
         // The first of its sessions may have been ended by workers and forgotten by a client before it looked.
         let (first, last) = (sessions, log.sessions);
         let may = (first.saturating_sub(1)..last).any(has_dead);
-        let must = match stage.plan.serve {
-            true => (first + 1..last).any(has_dead),
-            false => last > first && has_dead(last - 1),
+        let must = if stage.plan.serve {
+            (first + 1..last).any(has_dead)
+        } else {
+            last > first && has_dead(last - 1)
         };
         match code {
             0 if must => Err("it ended with 0, and a message is dead".to_owned()),
