@@ -285,14 +285,15 @@ fn a_log_that_is_being_restored_is_no_session() {
     let whole = canonical_log(&[("x", 1000)], 1);
     let (half, rest) = whole.split_at(whole.len() / 2);
     let mut log = OpenOptions::new().append(true).open(sandbox.log_path()).unwrap();
-    log.write_all(half.as_bytes()).unwrap();
-    // The service has looked when it has asked for the log's length again.
+    // The service has looked when it was woken again; asked before, or that look would be waited for a second long, and
+    // after a second without a write the log is taken for whole.
     let calls = || std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
     let woken = |status: String| {
         let line = status.lines().find(|line| line.starts_with("voluntary")).unwrap().to_owned();
         line.rsplit_once('\t').unwrap().1.parse::<u64>().unwrap()
     };
     let before = woken(calls());
+    log.write_all(half.as_bytes()).unwrap();
     sandbox.wait_until("it has looked", || woken(calls()) > before);
     log.write_all(rest.as_bytes()).unwrap();
     sandbox.ok("client", &["Halo A;1"]);

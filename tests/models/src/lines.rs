@@ -86,7 +86,7 @@ impl Ledger {
         if after == before { Advance::Nothing } else { Advance::Wrote }
     }
 
-    /// As `Server::log_ready`.
+    /// As `Progress::log_ready`.
     fn log_ready(&self, looks_again: bool, rings: bool) {
         loop {
             match self.advance() {

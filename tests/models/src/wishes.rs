@@ -91,7 +91,7 @@ impl Ledger {
         self.steps.newest().unwrap()[0] == ALL
     }
 
-    /// As `Server::execute_frame`, of one message each.
+    /// As `Progress::count`, of one message each.
     fn execute(&self) {
         for executed in 1..=ALL {
             self.cell.set_executed(executed);

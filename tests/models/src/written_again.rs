@@ -26,7 +26,7 @@ const FEED: &str = source!("client/src/feed.rs");
 const JOURNAL: &str = source!("common/src/journal.rs");
 const LEDGER: &str = source!("common/src/ledger.rs");
 const OUTLET: &str = source!("loadbalancer/src/outlet.rs");
-const SERVE: &str = source!("worker/src/serve.rs");
+const PROGRESS: &str = source!("worker/src/progress.rs");
 const TRANSACTION: &str = source!("common/src/transaction.rs");
 
 #[test]
@@ -59,7 +59,7 @@ fn wishes() {
         "fn may_sleep(",
         &["set_wake_at(", "ledger.cell(self.worker).executed() < wake_at"],
     );
-    in_order(SERVE, "fn execute_frame(", &["set_executed(", "wants_wake(", "doorbell().ring()"]);
+    in_order(PROGRESS, "fn count(", &["set_executed(", "wants_wake(", "doorbell().ring()"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn lines() {
     in_order(JOURNAL, "fn advance(", &advance);
     let log_ready =
         ["while advanced == Advance::Wrote", "advance()", "advanced == Advance::Busy", "ring();"];
-    in_order(SERVE, "fn log_ready(", &log_ready);
+    in_order(PROGRESS, "fn log_ready(", &log_ready);
 }
 
 #[test]
