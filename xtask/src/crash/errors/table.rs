@@ -10,7 +10,7 @@
 
 use nix::errno::Errno::{
     self, EACCES, EAGAIN, EDQUOT, EIDRM, EINTR, EINVAL, EIO, EMFILE, ENODATA, ENOLCK, ENOMEM,
-    ENOSPC, EOPNOTSUPP, EPERM,
+    ENOSPC, EOPNOTSUPP, EPERM, ESRCH,
 };
 use nix::libc;
 use nix::unistd::Pid;
@@ -132,6 +132,7 @@ static TABLE: &[Row] = &[
     row("waitid", libc::SYS_waitid, Has(3, libc::WNOHANG), &[]),
     row("waitid", libc::SYS_waitid, Any, &[EINTR]),
     row("kill", libc::SYS_kill, Any, &[EPERM]),
+    row("getpgid", libc::SYS_getpgid, Any, &[EPERM, ESRCH]),
     row("pidfd_open", libc::SYS_pidfd_open, Any, &[EMFILE, ENOMEM]),
     row("pidfd_send_signal", libc::SYS_pidfd_send_signal, Any, &[EPERM]),
     row("prctl", libc::SYS_prctl, Any, &[EINVAL]),
