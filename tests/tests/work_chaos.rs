@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use nix::sys::signal::Signal;
-use tests::Sandbox;
+use tests::{Binaries, Sandbox};
 
 /// A kept COMMAND that ends closes its pipes a moment before that is seen. Without `--grace` it was blamed for that, and
 /// exit code 127, which says that it cannot be run, cost messages their lives.
@@ -35,5 +35,27 @@ fn a_message_has_its_time_whatever_was_to_be_ended_before() {
     }
     let ended = sandbox.end_by(&mut balancer, Signal::SIGTERM);
     sandbox.assert_code(&ended, 0);
+    sandbox.assert_clean();
+}
+
+/// A message killed its worker for the third time, and nothing was to be executed after it: so no COMMAND was started
+/// any more, and only before that it was looked for what had closed the descriptor with the lock. It outlived the
+/// session.
+#[test]
+fn nothing_is_left_of_a_last_message_that_killed_its_worker() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["a;1"]);
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    // A child that leaves its family, and closes all but a descriptor that it does not have.
+    let script = r#"read -r line; "$0" daemon 20000 c 99; kill -KILL $PPID; sleep 20"#;
+    let unruly = Binaries::unruly().to_str().unwrap();
+    for life in 1..=4 {
+        let command = sandbox.with_work("worker", &["--lines", "1"], &["sh", "-c", script, unruly]);
+        let ended = sandbox.end(&mut sandbox.start_command(command, "worker 1"));
+        assert_eq!(ended.status.success(), life == 4, "life {life}: {ended:?}{}", sandbox.report());
+    }
+    let ended = sandbox.end(&mut balancer);
+    sandbox.assert_code(&ended, 1);
+    assert_eq!(sandbox.take_letters().len(), 1);
     sandbox.assert_clean();
 }

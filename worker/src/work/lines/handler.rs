@@ -56,15 +56,9 @@ impl<'a> Handler<'a> {
         progress: &Progress<'a>,
     ) -> Result<Self, Error> {
         let (instance, worker) = (progress.instance(), progress.worker());
-        let place = |key| Place { instance, attempt: (worker, key) };
         let look: Look<'_> = &mut || progress.look();
         let mark = lines_mark(instance, worker);
-        place(LINES_KEY).clear(left.is_some().then_some(&mark), look)?;
-        if let Some(own) = left {
-            // That life may have had no --lines.
-            let mark = format!("LB_ID={}", progress.id(own)?);
-            place(message_key(progress.session(), own)).clear(Some(&mark), look)?;
-        }
+        clear(left, progress)?;
         let args = work.command[1..].iter().map(|arg| match arg.to_str() {
             Some("{%}") => worker.to_string().into(),
             _ => arg.clone(),
@@ -77,7 +71,8 @@ impl<'a> Handler<'a> {
         }
         let (_, stderr) = output.stdio()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
-        let mut running = Running::start(place(LINES_KEY), &mut command, look)?;
+        let place = Place { instance, attempt: (worker, LINES_KEY) };
+        let mut running = Running::start(place, &mut command, look)?;
         let child = running.child();
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are pipes");
@@ -185,6 +180,22 @@ impl<'a> Handler<'a> {
             _ => Seen::Nothing,
         }
     }
+}
+
+/// Ends what is left of a COMMAND. If an earlier life left the worker's own message `left`, that is looked for by all
+/// that may tell it.
+pub(super) fn clear(left: Option<u64>, progress: &Progress<'_>) -> Result<(), Error> {
+    let (instance, worker) = (progress.instance(), progress.worker());
+    let place = |key| Place { instance, attempt: (worker, key) };
+    let look: Look<'_> = &mut || progress.look();
+    let mark = lines_mark(instance, worker);
+    place(LINES_KEY).clear(left.is_some().then_some(&mark), look)?;
+    if let Some(own) = left {
+        // That life may have had no --lines.
+        let mark = format!("LB_ID={}", progress.id(own)?);
+        place(message_key(progress.session(), own)).clear(Some(&mark), look)?;
+    }
+    Ok(())
 }
 
 fn is_for_now(error: &io::Error) -> bool {

@@ -72,6 +72,8 @@ impl<'a> Lines<'a> {
                 self.one_by_one = own + ONE_BY_ONE;
             }
             if first.hand.is_poison() {
+                // Perhaps no COMMAND is started any more, before which that would be done.
+                handler::clear(self.left.take(), progress)?;
                 let outcome = letter::POISON.to_owned();
                 first.state = State::Dead { outcome, stderr: String::new() };
             }
