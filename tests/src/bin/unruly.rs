@@ -153,9 +153,9 @@ impl<'a> Attempt<'a> {
         match whim {
             Whim::Work(ms) => work(ms),
             Whim::Delegate(to) => {
-                // It may have been killed.
+                // It may have been killed, and have left another one: not `retry`, which says that all is over.
                 if !self.leave(to)?.wait()?.success() {
-                    return Ok(Verdict::Failed);
+                    return Ok(Verdict::Gone);
                 }
                 if to.daemon {
                     work(to.ms); // what was waited for is only the first of two

@@ -127,7 +127,7 @@ impl Work {
         let tally = &stage.tally;
         let whim = self.mood.whim(&letter.text, letter.index, attempts);
         let was_killed = outcome.ends_with("signal 9 (SIGKILL)")
-            || matches!(whim, Whim::Delegate(_)) && self.mood.explains(Whim::Fail, outcome);
+            || matches!(whim, Whim::Delegate(to) if self.mood.explains(Whim::FailAndLeave(to), outcome));
         let is_explained = match outcome {
             POISON => {
                 let mut whims =
