@@ -132,7 +132,10 @@ impl Crew {
         let finishing = session.is_some_and(|(_, dispatch)| dispatch.finishing);
         let mut look_again = Instant::now() + TICK;
         for member in &mut self.members {
-            self.orphans |= member.reap(ledger, finishing)? && !finishing;
+            let ended = member.reap(ledger, finishing);
+            // Also where it is not started again: an error ends the balancer.
+            self.orphans |= ended.as_ref().map_or(true, |&ended| ended && !finishing);
+            ended?;
         }
         self.kill_orphans();
         for member in &mut self.members {
