@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use common::advice;
 use common::dead;
-use common::error::{Error, exit};
+use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::line_file::LineFile;
@@ -97,13 +96,7 @@ impl Awaited {
             current.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))?;
             journal = Some(current);
         }
-        if self.dead == 0 {
-            return Ok(0);
-        }
-        let list = advice::command("lbctl dead list", "");
-        let are = if self.dead == 1 { "message is" } else { "messages are" };
-        common::tell!("client: {} {are} dead: see `{list}`", self.dead);
-        Ok(exit::PARTLY)
+        Ok(dead::report("client", self.dead))
     }
 
     fn tell(&self, instance: &Instance) -> Result<(), Error> {

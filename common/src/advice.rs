@@ -1,6 +1,7 @@
 //! How messages name the log and what to do: as seen from where the user is, so that a command in one can be
 //! pasted there.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -51,11 +52,17 @@ impl Display for Advice {
 
 /// A path as one word for a shell, and as no option for a program.
 fn quoted(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
+    let is_option = path.as_os_str().as_bytes().starts_with(b"-");
+    if is_option { word(Path::new(".").join(path).as_os_str()) } else { word(path.as_os_str()) }
+}
+
+/// Text as one word for a shell.
+#[must_use]
+pub fn word(text: &OsStr) -> String {
+    let bytes = text.as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(byte);
-    match path.to_str() {
-        _ if bytes.starts_with(b"-") => quoted(&Path::new(".").join(path)),
-        Some(text) if bytes.iter().all(is_plain) => text.to_owned(),
+    match text.to_str() {
+        Some(text) if !text.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
         Some(text) if !text.contains(char::is_control) => {
             format!("'{}'", text.replace('\'', r"'\''"))
         }

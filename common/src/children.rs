@@ -33,11 +33,11 @@ pub fn is_any() -> bool {
     waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
 }
 
-/// Reaps those that have ended, but for one, and tells which they were.
-pub fn reap_all_but(spared: Option<Pid>, mut reaped: impl FnMut(Pid)) {
+/// Reaps those that have ended, up to one that somebody else waits for, and tells which they were.
+pub fn reap_until(is_awaited: impl Fn(Pid) -> bool, mut reaped: impl FnMut(Pid)) {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
-        && Some(pid) != spared
+        && !is_awaited(pid)
     {
         // It fails only if there is nothing to reap.
         let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::advice;
+use crate::error::{Error, exit};
 use crate::instance::Directory;
 use crate::line_file::LineFile;
 use crate::naming::MessageId;
@@ -35,6 +36,18 @@ pub struct Letter {
     pub begun: String,
     /// See `begun`.
     pub died: String,
+}
+
+/// Tells how many messages of somebody's are dead. Returns the exit code that follows from it.
+#[must_use]
+pub fn report(program: &str, dead: u64) -> u8 {
+    if dead == 0 {
+        return 0;
+    }
+    let list = advice::command("lbctl dead list", "");
+    let are = if dead == 1 { "message is" } else { "messages are" };
+    crate::tell!("{program}: {dead} {are} dead: see `{list}`");
+    exit::PARTLY
 }
 
 /// Hands out the letters of one session from a place on, each once. Returns where the next one will begin.

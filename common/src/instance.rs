@@ -192,12 +192,13 @@ pub fn is_private(permissions: &Permissions) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::role::Role;
     use crate::rotation::Workers;
 
-    fn instance() -> (tempfile::TempDir, Instance) {
+    /// One in a directory of its own.
+    pub(crate) fn instance() -> (tempfile::TempDir, Instance) {
         let dir = tempfile::tempdir().unwrap();
         let instance = Instance::open(dir.path()).unwrap();
         (dir, instance)

@@ -7,14 +7,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, heed_signals};
 use crate::instance::Directory;
-use crate::log_file::refused;
+use crate::log_file::{open_private, refused};
 use crate::pause::pause;
 
 /// No line of ours is longer: a text and an end of a COMMAND's messages, each byte as `\u0000` at most.
@@ -48,16 +48,13 @@ impl LineFile {
 
     fn open_with(directory: &Directory, name: &str, create: OFlags) -> Result<Self, Error> {
         let path = directory.path().join(name);
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | create;
-        // Whatever has the name: a FIFO, for example, must not make us wait for its other end.
-        let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = loop {
-            match openat(directory.file(), name, flags | wary, Mode::RUSR | Mode::WUSR) {
+            match open_private(directory, name, create) {
                 Err(Errno::INTR) => heed_signals()?,
                 Err(Errno::LOOP) => {
                     return Err(refused(directory, name, "is a symbolic link; remove it"));
                 }
-                opened => break opened.map(File::from),
+                opened => break opened,
             }
         };
         let failed = |source| Error::File { path: path.clone(), source };

@@ -31,7 +31,7 @@ pub(crate) fn refused(directory: &Directory, name: &str, why: impl Into<String>)
 pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
     loop {
-        let log = open_private(directory, LOG_NAME).map_err(|error| {
+        let log = open_private(directory, LOG_NAME, OFlags::CREATE).map_err(|error| {
             let why = io::Error::from(error).to_string();
             refuse(match error {
                 Errno::LOOP => "is a symbolic link; the log must be a file of its own".into(),
@@ -74,7 +74,8 @@ fn check(metadata: &Metadata) -> Result<(), String> {
 /// but not where one of ours has it open, too, or has a session in it. None of ours comes meanwhile: whoever
 /// opens it waits here.
 fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
-    let copy = open_private(directory, PRIVATE_NAME).map_err(|error| Error::Log(error.into()))?;
+    let copy = open_private(directory, PRIVATE_NAME, OFlags::CREATE)
+        .map_err(|error| Error::Log(error.into()))?;
     let _lock = LogLock::wait(&copy, || ())?; // its own, which others cannot take
     let is_named =
         |name, file| id_of(file).map(|id| directory.len_of(name, id).is_ok()).map_err(Error::Log);
@@ -108,8 +109,13 @@ fn replace(directory: &Directory, mut log: &File, mut copy: &File) -> io::Result
     Ok(renameat(directory.file(), PRIVATE_NAME, directory.file(), LOG_NAME)?)
 }
 
-fn open_private(directory: &Directory, name: &str) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+/// Opens a file for appending, closed to others; perhaps it is to be made.
+pub(crate) fn open_private(
+    directory: &Directory,
+    name: &str,
+    create: OFlags,
+) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | create;
     // Whatever has the name: a FIFO, for example, must not make us wait for its other end.
     let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     openat(directory.file(), name, flags | wary, Mode::RUSR | Mode::WUSR).map(File::from)

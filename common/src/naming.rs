@@ -103,12 +103,7 @@ impl TryFrom<String> for MessageId {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn instance() -> (tempfile::TempDir, Instance) {
-        let dir = tempfile::tempdir().unwrap();
-        let instance = Instance::open(dir.path()).unwrap();
-        (dir, instance)
-    }
+    use crate::instance::tests::instance;
 
     #[test]
     fn a_number_is_recalled_where_it_was_given_and_nowhere_else() {

@@ -258,15 +258,10 @@ fn last(file: &LineFile) -> Result<Option<Entry>, Error> {
 mod tests {
     use super::*;
     use crate::instance::LOG_NAME;
+    use crate::instance::tests::instance;
 
     fn of(message: u64) -> MessageId {
         MessageId { session: 1, message }
-    }
-
-    fn instance() -> (tempfile::TempDir, Instance) {
-        let dir = tempfile::tempdir().unwrap();
-        let instance = Instance::open(dir.path()).unwrap();
-        (dir, instance)
     }
 
     fn begun(instance: &Instance, text: &str, log_len: u64) -> LineFile {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use common::advice::{self, LOG};
+use common::advice::LOG;
 use common::dead;
-use common::error::{Error, exit, signal_exit_code};
+use common::error::{Error, signal_exit_code};
 use common::fence::signals;
 use common::instance::Instance;
 use common::journal::{Advance, Journal};
@@ -200,13 +200,7 @@ impl<'a> Balancer<'a> {
 pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> {
     let mut dead = 0_u64;
     dead::of_session(instance.directory(), session, 0, |_| dead += 1)?;
-    if dead == 0 {
-        return Ok(0);
-    }
-    let list = advice::command("lbctl dead list", "");
-    let are = if dead == 1 { "message is" } else { "messages are" };
-    common::tell!("loadbalancer: {dead} {are} dead: see `{list}`");
-    Ok(exit::PARTLY)
+    Ok(dead::report("loadbalancer", dead))
 }
 
 pub(crate) fn tell_draining(left: u64) {

@@ -33,7 +33,6 @@ use common::session;
 use common::work::Work;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::balance::TICK;
@@ -189,14 +188,12 @@ impl Crew {
     /// Reaps what is no worker: children of the program that became this one, and orphans, all of which
     /// come to PID 1 of a container. A worker's end is looked at, but left to [`Member::reap`].
     fn reap_others(&mut self) {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())
-            && !self.members.iter().any(|member| member.pid() == Some(pid))
-        {
-            // It fails only if there is nothing to reap.
-            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-            self.strangers.retain(|&stranger| stranger != pid); // its number may be another one's now
-        }
+        let (members, strangers) = (&self.members, &mut self.strangers);
+        children::reap_until(
+            |pid| members.iter().any(|member| member.pid() == Some(pid)),
+            // Its number may be another one's now.
+            |pid| strangers.retain(|&stranger| stranger != pid),
+        );
     }
 
     /// Waits for the workers to end; after so long they are killed, and what they have started.

@@ -25,6 +25,7 @@ const TICK: Duration = Duration::from_secs(1);
 const N_PATIENCE: Duration = Duration::from_millis(200);
 /// Tries with a yield before a worker sleeps in its queue: a wake-up costs the balancer more.
 const TRIES: u32 = 3;
+
 /// Serves session after session of an instance, until the total of one is logged, or will be by others.
 pub(crate) fn serve(instance: &Instance, worker: WorkerId, task: &Task) -> Result<(), Error> {
     let mut executor = Executor::new(task.echo, &task.work)?;

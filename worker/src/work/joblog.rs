@@ -7,10 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use common::advice;
 use common::error::Error;
 use nix::libc;
 
-use crate::work::hand::{Answer, Ended};
+use crate::work::Message;
+use crate::work::hand::{Answer, Ended, Hand, now_ms};
 
 const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
@@ -25,13 +27,11 @@ pub(crate) struct Joblog {
 pub(crate) struct Job<'a> {
     /// The message's number in its session, from 1.
     pub(crate) seq: u64,
-    pub(crate) begun_ms: u64,
-    pub(crate) ended_ms: u64,
-    /// Bytes that COMMAND got, and printed.
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    pub(crate) message: &'a Message,
+    pub(crate) hand: &'a Hand,
     pub(crate) ended: &'a Ended,
-    pub(crate) command: &'a str,
+    /// Bytes that COMMAND printed.
+    pub(crate) received: u64,
 }
 
 impl Joblog {
@@ -58,7 +58,12 @@ impl Joblog {
         }
     }
 
-    pub(crate) fn write(&mut self, job: &Job<'_>) {
+    /// Writes a line; `command` is what was executed.
+    pub(crate) fn write<'a>(
+        &mut self,
+        job: &Job<'_>,
+        command: impl IntoIterator<Item = &'a OsStr>,
+    ) {
         let (exitval, signal) = match job.ended {
             Ended::Exit(code) => (*code, 0),
             Ended::Signal(signal) => (0, *signal),
@@ -71,9 +76,10 @@ impl Joblog {
             Ended::Wrong(_) => (76, 0),
         };
         let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
-        let Job { seq, sent, received, command, .. } = job;
-        let (begun, took) =
-            (seconds(job.begun_ms), seconds(job.ended_ms.saturating_sub(job.begun_ms)));
+        let Job { seq, received, message, hand, .. } = job;
+        let begun = hand.0.since_ms;
+        let (begun, took) = (seconds(begun), seconds(now_ms().saturating_sub(begun)));
+        let (sent, command) = (message.text.len() + 1, quoted(command)); // its newline, too
         let line = format!(
             "{seq}\t:\t{begun}\t{took:>10}\t{sent}\t{received}\t{exitval}\t{signal}\t{command}\n"
         );
@@ -91,17 +97,6 @@ impl Joblog {
 }
 
 /// A command as one would type it.
-pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
-    let words = words.into_iter().map(|word| {
-        let word = word.to_string_lossy();
-        let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-        match word.as_ref() {
-            plain if !plain.is_empty() && plain.chars().all(is_plain) => plain.to_owned(),
-            other if other.contains(char::is_control) => {
-                format!("$'{}'", other.as_bytes().escape_ascii())
-            }
-            other => format!("'{}'", other.replace('\'', r"'\''")),
-        }
-    });
-    words.collect::<Vec<_>>().join(" ")
+fn quoted<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
+    words.into_iter().map(advice::word).collect::<Vec<_>>().join(" ")
 }

@@ -10,6 +10,7 @@ mod once;
 mod output;
 mod process;
 
+use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,10 +26,7 @@ use hand::Ended;
 use joblog::Joblog;
 use lines::Lines;
 use once::Once;
-use process::{Place, TICK, cannot_run, wait_for};
-
-/// The same for a COMMAND that is kept.
-const LINES_KEY: u64 = 0;
+use process::{Look, Place, TICK, cannot_run, wait_for};
 
 /// A message, as its frame says.
 pub(crate) struct Message {
@@ -127,20 +125,51 @@ pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
     Ok(any && letter::is_written(progress.executed(), progress)?)
 }
 
+/// Before an attempt of this worker's own message of that number: ends what an earlier life of this worker has left,
+/// if it has left the message. That life may have had --lines, or not.
+fn clear(own: u64, was_left: bool, progress: &Progress<'_>) -> Result<(), Error> {
+    let (instance, worker) = (progress.instance(), progress.worker());
+    let look: Look<'_> = &mut || progress.look();
+    let kept = was_left.then(|| lines_mark(instance, worker));
+    Place { instance, attempt: (worker, LINES_KEY) }.clear(kept.as_deref(), look)?;
+    let id = was_left.then(|| progress.id(own)).transpose()?;
+    let mark = id.map(|id| format!("LB_ID={id}"));
+    let attempt = (worker, message_key(progress.session(), own));
+    Place { instance, attempt }.clear(mark.as_deref(), look)
+}
+
 /// What the attempts of a message have in common, and no other attempt.
 fn message_key(session: u64, own: u64) -> u64 {
     session.wrapping_add(own)
 }
 
-/// A variable in the environment of a COMMAND that is kept by a worker: by it that is found.
+/// The same for a COMMAND that is kept.
+const LINES_KEY: u64 = 0;
+
+/// COMMAND's arguments. One that is kept is started for no message: then only the worker is known.
+fn args(
+    work: &Work,
+    worker: WorkerId,
+    message: Option<&Message>,
+) -> impl Iterator<Item = OsString> {
+    let marked = move |arg: &OsString| match (arg.to_str(), message) {
+        (Some("{}"), Some(message)) => message.text.to_string().into(),
+        (Some("{#}"), Some(message)) => message.index.to_string().into(),
+        (Some("{%}"), _) => worker.to_string().into(),
+        _ => arg.clone(),
+    };
+    work.command[1..].iter().map(marked)
+}
+
+/// The name of a variable in the environment of a COMMAND that is kept.
+const LINES_VARIABLE: &str = "LB_LINES";
+
+/// With its value: by it that is found.
 fn lines_mark(instance: &Instance, worker: WorkerId) -> String {
     // Like a queue, it is one worker's of one directory.
     let key = instance.directory().keys(KeyOf::Queue(worker)).next().unwrap_or_default();
     format!("{LINES_VARIABLE}={key:08x}")
 }
-
-/// Its name.
-const LINES_VARIABLE: &str = "LB_LINES";
 
 /// That COMMAND says of itself that it cannot be run (as a shell does, and env(1)).
 fn cannot_be_run(worker: WorkerId, work: &Work, ended: &Ended) -> Error {

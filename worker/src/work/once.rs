@@ -10,11 +10,11 @@ use common::work::Work;
 
 use crate::progress::Progress;
 use crate::work::hand::{Ended, Hand, Next, now_ms};
-use crate::work::joblog::{Job, Joblog, quoted};
+use crate::work::joblog::{Job, Joblog};
 use crate::work::letter;
 use crate::work::output::Output;
 use crate::work::process::{Place, Running};
-use crate::work::{LINES_KEY, Message, cannot_be_run, lines_mark, message_key, pause_for};
+use crate::work::{Message, args, cannot_be_run, clear, message_key, pause_for};
 
 pub(crate) struct Once {
     work: Work,
@@ -34,17 +34,9 @@ impl Once {
         progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
         let (mut hand, was_left) = progress.take_up(message.own);
-        let session = progress.session();
-        let instance = progress.instance();
-        let place = |key| Place { instance, attempt: (progress.worker(), key) };
-        let (place, kept) = (place(message_key(session, message.own)), place(LINES_KEY));
-        let mark = was_left.then(|| progress.id(message.own)).transpose()?;
-        let mark = mark.map(|id| format!("LB_ID={id}"));
-        if was_left {
-            // An earlier life of this worker may have been started with --lines.
-            kept.clear(Some(&lines_mark(instance, progress.worker())), &mut || progress.look())?;
-        }
-        place.clear(mark.as_deref(), &mut || progress.look())?;
+        clear(message.own, was_left, progress)?;
+        let attempt = (progress.worker(), message_key(progress.session(), message.own));
+        let place = Place { instance: progress.instance(), attempt };
         loop {
             if hand.is_poison() {
                 let stderr = String::new();
@@ -97,7 +89,7 @@ impl Once {
         let [program, ..] = &self.work.command[..] else { unreachable!("there is a COMMAND") };
         let mut command = Command::new(program);
         command
-            .args(self.args(message, progress))
+            .args(args(&self.work, progress.worker(), Some(message)))
             .env("LB_ID", progress.id(message.own)?.to_string())
             .env("LB_INDEX", message.index.to_string())
             .env("LB_WORKER", progress.worker().to_string())
@@ -139,16 +131,6 @@ impl Once {
         Ok(ended)
     }
 
-    fn args(&self, message: &Message, progress: &Progress<'_>) -> impl Iterator<Item = OsString> {
-        let marked = |arg: &OsString| match arg.to_str() {
-            Some("{}") => message.text.to_string().into(),
-            Some("{#}") => message.index.to_string().into(),
-            Some("{%}") => progress.worker().to_string().into(),
-            _ => arg.clone(),
-        };
-        self.work.command[1..].iter().map(marked)
-    }
-
     fn log(
         &mut self,
         message: &Message,
@@ -156,23 +138,12 @@ impl Once {
         ended: &Ended,
         progress: &Progress<'_>,
     ) -> Result<(), Error> {
-        if self.joblog.is_none() {
-            return Ok(());
-        }
-        let args: Vec<_> = self.args(message, progress).collect();
-        let program = self.work.command[0].as_os_str();
-        let job = Job {
-            seq: progress.id(message.own)?.message + 1,
-            begun_ms: hand.0.since_ms,
-            ended_ms: now_ms(),
-            sent: message.text.len() as u64 + 1,
-            received: self.output.stdout_len()?,
-            ended,
-            command: &quoted([program].into_iter().chain(args.iter().map(OsString::as_os_str))),
-        };
-        if let Some(joblog) = &mut self.joblog {
-            joblog.write(&job);
-        }
+        let Some(joblog) = &mut self.joblog else { return Ok(()) };
+        let received = self.output.stdout_len()?;
+        let seq = progress.id(message.own)?.message + 1;
+        let args: Vec<_> = args(&self.work, progress.worker(), Some(message)).collect();
+        let words = [&self.work.command[0]].into_iter().chain(&args).map(OsString::as_os_str);
+        joblog.write(&Job { seq, message, hand, ended, received }, words);
         Ok(())
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Running<'a> {
         command: &mut Command,
         look: Look<'_>,
     ) -> Result<Self, Error> {
-        children::reap_all_but(None, |_| ());
+        children::reap_until(|_| false, |_| ());
         let earlier = if children::is_any() { children::all() } else { Vec::new() };
         let mut told = false;
         let child = loop {
@@ -160,7 +160,7 @@ impl<'a> Running<'a> {
     /// Reaps what has come here and ended.
     pub(crate) fn reap_others(&mut self) {
         let (own, earlier) = (self.pid(), &mut self.earlier);
-        children::reap_all_but(Some(own), |pid| earlier.retain(|&other| other != pid));
+        children::reap_until(|pid| pid == own, |pid| earlier.retain(|&other| other != pid));
     }
 
     /// Waits for one that has ended.

@@ -1,7 +1,6 @@
 //! A COMMAND that is kept, and the pipes to and from it.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -14,8 +13,8 @@ use nix::poll::{PollFd, PollFlags};
 use crate::progress::Progress;
 use crate::work::hand::Ended;
 use crate::work::output::Output;
-use crate::work::process::{Look, Place, Running, wait_for};
-use crate::work::{LINES_KEY, lines_mark, message_key};
+use crate::work::process::{Place, Running, wait_for};
+use crate::work::{LINES_KEY, args, lines_mark};
 
 /// Bytes read at once; an answer that is longer is none.
 pub(super) const CHUNK: usize = 64 << 10;
@@ -47,32 +46,22 @@ pub(super) enum Seen {
 }
 
 impl<'a> Handler<'a> {
-    /// Starts one. If the worker's own message `left` was left by an earlier life, what that has left running is
-    /// ended first.
+    /// Starts one.
     pub(super) fn start(
         work: &Work,
         output: &Output,
-        left: Option<u64>,
         progress: &Progress<'a>,
     ) -> Result<Self, Error> {
         let (instance, worker) = (progress.instance(), progress.worker());
-        let look: Look<'_> = &mut || progress.look();
-        let mark = lines_mark(instance, worker);
-        clear(left, progress)?;
-        let args = work.command[1..].iter().map(|arg| match arg.to_str() {
-            Some("{%}") => worker.to_string().into(),
-            _ => arg.clone(),
-        });
-        let args: Vec<OsString> = args.collect();
         let mut command = Command::new(&work.command[0]);
-        command.args(args).env("LB_WORKER", worker.to_string());
-        if let Some((name, value)) = mark.split_once('=') {
+        command.args(args(work, worker, None)).env("LB_WORKER", worker.to_string());
+        if let Some((name, value)) = lines_mark(instance, worker).split_once('=') {
             command.env(name, value);
         }
         let (_, stderr) = output.stdio()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let place = Place { instance, attempt: (worker, LINES_KEY) };
-        let mut running = Running::start(place, &mut command, look)?;
+        let mut running = Running::start(place, &mut command, &mut || progress.look())?;
         let child = running.child();
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are pipes");
@@ -180,22 +169,6 @@ impl<'a> Handler<'a> {
             _ => Seen::Nothing,
         }
     }
-}
-
-/// Ends what is left of a COMMAND. If an earlier life left the worker's own message `left`, that is looked for by all
-/// that may tell it.
-pub(super) fn clear(left: Option<u64>, progress: &Progress<'_>) -> Result<(), Error> {
-    let (instance, worker) = (progress.instance(), progress.worker());
-    let place = |key| Place { instance, attempt: (worker, key) };
-    let look: Look<'_> = &mut || progress.look();
-    let mark = lines_mark(instance, worker);
-    place(LINES_KEY).clear(left.is_some().then_some(&mark), look)?;
-    if let Some(own) = left {
-        // That life may have had no --lines.
-        let mark = format!("LB_ID={}", progress.id(own)?);
-        place(message_key(progress.session(), own)).clear(Some(&mark), look)?;
-    }
-    Ok(())
 }
 
 fn is_for_now(error: &io::Error) -> bool {

@@ -26,10 +26,10 @@ use common::work::Work;
 
 use crate::progress::Progress;
 use crate::work::hand::{Ended, now_ms};
-use crate::work::joblog::{Job, Joblog, quoted};
+use crate::work::joblog::{Job, Joblog};
 use crate::work::output::Output;
 use crate::work::process::{TICK, wait_for};
-use crate::work::{Message, cannot_be_run, letter};
+use crate::work::{Message, cannot_be_run, clear, letter};
 use answer::Said;
 use handler::{CHUNK, Handler, Seen};
 use items::{Item, Items, State};
@@ -42,18 +42,18 @@ pub(crate) struct Lines<'a> {
     work: Work,
     joblog: Option<Joblog>,
     handler: Option<Handler<'a>>,
-    /// Of its standard error: that of its standard output holds the answers.
+    /// Only of its standard error: its standard output holds the answers.
     output: Output,
     /// Messages before this one are handed out one by one.
     one_by_one: u64,
-    /// This message was left by an earlier life of this worker.
-    left: Option<u64>,
+    /// The first message was left by an earlier life of this worker, and what that has left is not ended yet.
+    was_left: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(crate) fn new(work: Work, joblog: Option<Joblog>) -> Result<Self, Error> {
         let output = Output::new()?;
-        Ok(Self { work, joblog, handler: None, output, one_by_one: 0, left: None })
+        Ok(Self { work, joblog, handler: None, output, one_by_one: 0, was_left: false })
     }
 
     /// Executes messages that follow each other.
@@ -64,16 +64,15 @@ impl<'a> Lines<'a> {
     ) -> Result<(), Error> {
         let mut items = Items::new(messages);
         if let Some(first) = items.first() {
-            let (own, was_left);
-            (first.hand, was_left) = progress.take_up(first.message.own);
-            own = first.message.own;
-            self.left = was_left.then_some(own).filter(|_| self.handler.is_none());
+            let own = first.message.own;
+            (first.hand, self.was_left) = progress.take_up(own);
+            self.was_left &= self.handler.is_none();
             if first.hand.0.deaths > 0 {
                 self.one_by_one = own + ONE_BY_ONE;
             }
             if first.hand.is_poison() {
                 // Perhaps no COMMAND is started any more, before which that would be done.
-                handler::clear(self.left.take(), progress)?;
+                clear(own, std::mem::take(&mut self.was_left), progress)?;
                 let outcome = letter::POISON.to_owned();
                 first.state = State::Dead { outcome, stderr: String::new() };
             }
@@ -141,8 +140,8 @@ impl<'a> Lines<'a> {
             self.end_unsound(progress)?;
         }
         if self.handler.is_none() {
-            let left = self.left.take();
-            self.handler = Some(Handler::start(&self.work, &self.output, left, progress)?);
+            clear(first, std::mem::take(&mut self.was_left), progress)?;
+            self.handler = Some(Handler::start(&self.work, &self.output, progress)?);
         }
         let Some(handler) = &mut self.handler else { return Ok(()) };
         let (worker, session) = (progress.worker(), progress.session());
@@ -277,14 +276,8 @@ impl<'a> Lines<'a> {
 
 fn log(joblog: Option<&mut Joblog>, work: &Work, item: &Item, seq: u64, ended: &Ended) {
     let Some(joblog) = joblog else { return };
+    let Item { message, hand, .. } = item;
     let words = work.command.iter().map(OsString::as_os_str);
-    joblog.write(&Job {
-        seq,
-        begun_ms: item.hand.0.since_ms,
-        ended_ms: now_ms(),
-        sent: item.message.text.len() as u64 + 1,
-        received: 0,
-        ended,
-        command: &quoted(words.chain([item.message.text.as_ref().as_ref()])),
-    });
+    let words = words.chain([message.text.as_ref().as_ref()]);
+    joblog.write(&Job { seq, message, hand, ended, received: 0 }, words);
 }

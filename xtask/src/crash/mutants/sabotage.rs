@@ -179,7 +179,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "letters-not-told",
         about: "a load balancer ends with 0 although messages are dead",
         file: "loadbalancer/src/balance.rs",
-        from: "Ok(exit::PARTLY)",
-        to: "Ok(exit::PARTLY & 0)",
+        from: "Ok(dead::report(\"loadbalancer\", dead))",
+        to: "Ok(dead::report(\"loadbalancer\", dead) & 0)",
     },
 ];
