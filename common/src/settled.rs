@@ -11,7 +11,7 @@
 //!
 //! Killed in between, the letter has an open `retrying`. The next holder of the log's lock, whoever that is, redoes
 //! what is pending, and only then looks: nobody has written to the log in between, so what stands at that place is
-//! the submission, or it was never accepted ([`resolve`]). He appends `retried` or `withdrawn` before he writes
+//! the submission, or it was never accepted (`resolve`). He appends `retried` or `withdrawn` before he writes
 //! anything to the log. Where a ledger is made, because the one before is gone, this file is looked into anyway;
 //! and before a log is set aside.
 //!
