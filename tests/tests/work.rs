@@ -591,23 +591,31 @@ fn a_balancer_killed_while_a_command_runs_and_started_again(
         "a daemon",
         "without descriptors",
         "without environment",
-        "a child without both"
+        "a child without both",
+        "a child without both that forks"
     )]
     who: &str,
 ) {
     let sandbox = submitted(&[("Halo A", 4)]);
-    let waits = r#"echo $$ >>"$OUT/running"; while [ ! -e "$OUT/go" ]; do sleep 0.01; done"#;
+    let waits = match who {
+        // Whoever looks for what it has started, and then kills it, misses what it starts in between.
+        "a child without both that forks" => {
+            r#"echo $$ >>"$OUT/running"; for i in {1..2000}; do sleep 1000 & done; wait"#
+        }
+        _ => r#"echo $$ >>"$OUT/running"; while [ ! -e "$OUT/go" ]; do sleep 0.01; done"#,
+    };
     let bare = r#"env -i OUT="$OUT" PATH="$PATH""#;
     let (before, closes) = match who {
         "without descriptors" => ("", CLOSE_ALL),
         "without environment" => (bare, ""),
-        "a child without both" => (bare, CLOSE_ALL),
+        _ if who.starts_with("a child without both") => (bare, CLOSE_ALL),
         _ => ("", ""),
     };
     let daemon = format!("{before} setsid bash -c 'trap \"\" TERM HUP; {closes} {waits}'");
     let waits = match who {
         "itself" => waits.to_owned(),
-        "a child without both" => format!("{daemon} & wait"), // its parent is COMMAND
+        // Its parent is COMMAND.
+        _ if who.starts_with("a child without both") => format!("{daemon} & wait"),
         _ => format!("({daemon} &) & while :; do sleep 0.01; done"),
     };
     let script = format!(

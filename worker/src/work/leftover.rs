@@ -8,7 +8,8 @@
 //! Only while this worker or its load balancer lives, what has none of them is found, too: as a child that came here
 //! ([`common::children`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -31,26 +32,54 @@ struct Process {
     group: Pid,
 }
 
-/// Kills all of it that can be found. Returns whether there was any.
-pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
-    let handle = |pid: &Pid| -> Option<OwnedFd> {
-        let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
-        pidfd_open(pid, PidfdFlags::empty()).ok()
-    };
-    let found = find(place, mark)?;
-    if found.is_empty() {
-        return Ok(false);
+/// What is being ended, by a handle: a number may be another process's by now.
+struct Held {
+    handle: OwnedFd,
+    is_stopped: bool,
+}
+
+impl Held {
+    fn signal(&self, signal: Signal) {
+        // It fails only if it is dead.
+        let _ = pidfd_send_signal(&self.handle, signal);
     }
-    let handles: Vec<_> = found.iter().map(|pid| (pid, handle(pid))).collect();
-    // By handles, and looked at again: a number may be another process's by now.
-    let still = find(place, mark)?;
-    for (pid, handle) in handles {
-        if let Some(handle) = handle.filter(|_| still.contains(pid)) {
-            // It fails only if it is dead.
-            let _ = pidfd_send_signal(handle, Signal::KILL);
+}
+
+/// Kills all of it that can be found. Returns whether there was any.
+///
+/// It is stopped first, until nothing is found that is not: what it forks between the look and its death would
+/// have no parent then by which it could be found. A `fork(2)` is not begun while a signal is pending.
+pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
+    let mut held: HashMap<Pid, Held> = HashMap::new();
+    let mut was_any = false;
+    loop {
+        let found = find(place, mark)?;
+        was_any |= !found.is_empty();
+        held.retain(|pid, _| found.contains(pid));
+        let mut is_any_new = false;
+        for pid in found {
+            match held.entry(pid) {
+                Entry::Vacant(entry) => {
+                    let handle = rustix::process::Pid::from_raw(pid.as_raw())
+                        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+                    is_any_new |= handle.is_some();
+                    handle.map(|handle| entry.insert(Held { handle, is_stopped: false }));
+                }
+                // Looked at again: the number was another process's by the time of the handle, if it was not found.
+                Entry::Occupied(mut entry) if !entry.get().is_stopped => {
+                    entry.get_mut().signal(Signal::STOP);
+                    entry.get_mut().is_stopped = true;
+                    is_any_new = true;
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+        if !is_any_new {
+            break;
         }
     }
-    Ok(true)
+    held.values().for_each(|held| held.signal(Signal::KILL));
+    Ok(was_any)
 }
 
 fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
