@@ -166,7 +166,11 @@ impl Stepper {
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     self.ended(root, pid, OwnEnd::Signal(signal));
                 }
-                Ok(status) => self.stopped(status)?,
+                Ok(status) => match self.stopped(status) {
+                    // Killed while it stood still, as a poisonous message does: the next wait tells.
+                    Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+                    stopped => stopped?,
+                },
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECHILD) => break,
                 Err(error) => return Err(error.into()),
