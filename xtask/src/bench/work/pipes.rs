@@ -63,9 +63,13 @@ impl Pipes {
                 chunk.clear();
             }
         }
-        for (mut child, mut stdin, chunk) in children {
+        // All have their rest before any is waited for: a pipe holds it.
+        let mut ending = Vec::new();
+        for (child, mut stdin, chunk) in children {
             stdin.write_all(&chunk)?;
-            drop(stdin);
+            ending.push(child);
+        }
+        for mut child in ending {
             child.wait()?;
         }
         let mut answered = 0;
