@@ -78,7 +78,9 @@ pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
             break;
         }
     }
-    held.values().for_each(|held| held.signal(Signal::KILL));
+    for held in held.values() {
+        held.signal(Signal::KILL);
+    }
     Ok(was_any)
 }
 
