@@ -2,11 +2,12 @@
 //! subreaper (`PR_SET_CHILD_SUBREAPER(2const)`).
 
 use std::fs;
-use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getpid};
+
+use crate::process_stat::ProcessStat;
 
 /// All of them, those included that have ended and are not waited for.
 #[must_use]
@@ -18,13 +19,8 @@ pub fn all() -> Vec<Pid> {
     // A kernel without that file.
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| pid(entry.file_name().to_str()?));
-    pids.filter(|&pid| parent(pid) == Some(getpid())).collect()
-}
-
-/// As `proc_pid_stat(5)` tells: the fourth field; the second one is in parentheses.
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+    let is_own = |&pid: &Pid| ProcessStat::of(pid).is_some_and(|it| it.parent == getpid());
+    pids.filter(is_own).collect()
 }
 
 /// Whether there is any: asked of the kernel, without a look at `/proc`.

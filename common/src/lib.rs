@@ -26,6 +26,7 @@ mod lock;
 mod log_file;
 pub mod naming;
 pub mod pause;
+pub mod process_stat;
 pub mod render;
 pub mod replay;
 pub mod ring;

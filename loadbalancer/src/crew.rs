@@ -27,6 +27,7 @@ use common::fence::signals;
 use common::instance::Instance;
 use common::ledger::Ledger;
 use common::pause::pause;
+use common::process_stat::ProcessStat;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
 use common::session;
@@ -320,7 +321,7 @@ impl Member {
     /// missing in its queue is sent again; or it is reported, and not killed: whoever holds it goes on with it.
     fn watch(&mut self, instance: &Instance, left: Option<Left>) -> Result<(), Error> {
         let (worker, pid) = (self.worker, self.pid());
-        let state = pid.and_then(state);
+        let state = pid.and_then(ProcessStat::of).map(|stat| stat.state);
         let is_stopped = state == Some('T');
         let left = left.filter(|_| !is_stopped);
         let lasts = self.still.lasts((is_stopped, left.map(|left| left.executed)));
@@ -359,10 +360,4 @@ impl Member {
         }
         Ok(())
     }
-}
-
-/// The state of a process, as `proc_pid_stat(5)` names it: T is stopped by a signal, t by a tracer.
-fn state(pid: Pid) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus};
 use std::time::{Duration, Instant};
 
+use common::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -120,7 +121,7 @@ pub fn stop(pid: i32) -> bool {
     // A signal is not held back for long, whatever the process does; one that ended has no state T.
     let start = Instant::now();
     while sent && start.elapsed() < Duration::from_secs(10) {
-        match state(pid) {
+        match ProcessStat::of(Pid::from_raw(pid)).map(|stat| stat.state) {
             Some('T' | 't') => return true,
             None | Some('Z' | 'X') => return false,
             Some(_) => std::thread::sleep(Duration::from_micros(100)),
@@ -147,12 +148,6 @@ pub fn stop_outside_lock(pid: i32, log: &Path) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     false
-}
-
-/// The state of a process, as `proc_pid_stat(5)` names it.
-fn state(pid: i32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// The most memory that a process has had resident so far, in bytes; 0 if it has ended.

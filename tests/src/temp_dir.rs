@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::process_stat::ProcessStat;
 use lbctl::objects::IpcObject;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -92,10 +93,8 @@ pub fn end_everything(code: u8) -> ! {
 /// All children, theirs, and so on, but for the dead.
 fn descendants() -> Vec<i32> {
     let parent = |pid: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let is_dead = matches!(fields.next()?, "Z" | "X");
-        fields.next()?.parse().ok().filter(|_| !is_dead)
+        let stat = ProcessStat::of(Pid::from_raw(pid)).filter(|stat| !stat.is_dead())?;
+        Some(stat.parent.as_raw())
     };
     let pids = std::fs::read_dir("/proc").into_iter().flatten();
     let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::cell::HandState;
 use common::dead::STDERR_LEN;
 use common::naming::MessageId;
+use common::process_stat::ProcessStat;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use rstest::rstest;
 use tests::oracle::canonical_log;
 use tests::{IpcObject, Sandbox};
@@ -32,8 +34,8 @@ const IS_ALIVE: &str = r#"
 
 /// Whether there is such a process that is not dead.
 fn is_alive(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+    let stat = pid.parse().ok().map(Pid::from_raw).and_then(ProcessStat::of);
+    stat.is_some_and(|stat| !stat.is_dead())
 }
 
 // What COMMAND gets.

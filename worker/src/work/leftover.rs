@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use common::error::Error;
+use common::process_stat::ProcessStat;
 use nix::unistd::{Pid, getpgrp, getpid};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -25,12 +26,6 @@ use crate::work::process::Place;
 const FDINFO_LEN: u64 = 4096;
 /// No variable is longer (`execve(2)`).
 const VARIABLE_LEN: u64 = 128 << 10;
-
-/// A process: its parent and its process group.
-struct Process {
-    parent: Pid,
-    group: Pid,
-}
 
 /// What is being ended, by a handle: a number may be another process's by now.
 struct Held {
@@ -88,8 +83,8 @@ fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
     let is_lock = place.instance.attempt_lock(place.attempt)?;
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let all = pids.map(Pid::from_raw).filter_map(|pid| Some((pid, Process::of(pid)?)));
-    let all: HashMap<Pid, Process> = all.collect();
+    let all = pids.map(Pid::from_raw).filter_map(|pid| Some((pid, ProcessStat::of(pid)?)));
+    let all: HashMap<Pid, ProcessStat> = all.filter(|(_, process)| !process.is_dead()).collect();
     // This worker may itself have been started by what it looks for.
     let mut own = HashSet::from([getpid()]);
     let mut ancestor = getpid();
@@ -102,7 +97,7 @@ fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
     loop {
         let groups: HashSet<Pid> =
             found.iter().filter_map(|pid| Some(all.get(pid)?.group)).collect();
-        let belongs = |(&pid, process): (&Pid, &Process)| {
+        let belongs = |(&pid, process): (&Pid, &ProcessStat)| {
             let in_group = groups.contains(&process.group) && process.group != getpgrp();
             let is_new = !own.contains(&pid) && !found.contains(&pid);
             (is_new && (in_group || found.contains(&process.parent))).then_some(pid)
@@ -112,19 +107,6 @@ fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
             return Ok(found);
         }
         found.extend(more);
-    }
-}
-
-impl Process {
-    /// One that lives, as `proc_pid_stat(5)` tells: behind the name, which is in parentheses, stand state, parent and
-    /// group.
-    fn of(pid: Pid) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let state = fields.next()?;
-        let mut pid = || fields.next()?.parse().ok().map(Pid::from_raw);
-        let process = Self { parent: pid()?, group: pid()? };
-        (state != "Z" && state != "X").then_some(process)
     }
 }
 
