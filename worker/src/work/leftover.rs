@@ -8,8 +8,7 @@
 //! Only while this worker or its load balancer lives, what has none of them is found, too: as a child that came here
 //! ([`common::children`]).
 
-use std::collections::HashSet;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -34,6 +33,12 @@ struct Held {
 }
 
 impl Held {
+    fn new(pid: Pid) -> Option<Self> {
+        let pid = rustix::process::Pid::from_raw(pid.as_raw())?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some(Self { handle, is_stopped: false })
+    }
+
     fn signal(&self, signal: Signal) {
         // It fails only if it is dead.
         let _ = pidfd_send_signal(&self.handle, signal);
@@ -46,32 +51,22 @@ impl Held {
 /// have no parent then by which it could be found. A `fork(2)` is not begun while a signal is pending.
 pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
     let mut held: HashMap<Pid, Held> = HashMap::new();
-    let mut was_any = false;
-    loop {
+    let (mut was_any, mut is_any_new) = (false, true);
+    while is_any_new {
+        is_any_new = false;
         let found = find(place, mark)?;
         was_any |= !found.is_empty();
+        // What is found a second time is what the handle is of.
         held.retain(|pid, _| found.contains(pid));
-        let mut is_any_new = false;
-        for pid in found {
-            match held.entry(pid) {
-                Entry::Vacant(entry) => {
-                    let handle = rustix::process::Pid::from_raw(pid.as_raw())
-                        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-                    is_any_new |= handle.is_some();
-                    handle.map(|handle| entry.insert(Held { handle, is_stopped: false }));
-                }
-                // Looked at again: the number was another process's by the time of the handle, if it was not found.
-                Entry::Occupied(mut entry) if !entry.get().is_stopped => {
-                    entry.get_mut().signal(Signal::STOP);
-                    entry.get_mut().is_stopped = true;
-                    is_any_new = true;
-                }
-                Entry::Occupied(_) => {}
-            }
+        for held in held.values_mut().filter(|held| !held.is_stopped) {
+            held.signal(Signal::STOP);
+            held.is_stopped = true;
+            is_any_new = true;
         }
-        if !is_any_new {
-            break;
-        }
+        let new = found.into_iter().filter(|pid| !held.contains_key(pid));
+        let new: Vec<_> = new.filter_map(|pid| Some((pid, Held::new(pid)?))).collect();
+        is_any_new |= !new.is_empty();
+        held.extend(new);
     }
     for held in held.values() {
         held.signal(Signal::KILL);
