@@ -130,7 +130,7 @@ pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
 fn clear(own: u64, was_left: bool, progress: &Progress<'_>) -> Result<(), Error> {
     let (instance, worker) = (progress.instance(), progress.worker());
     let look: Look<'_> = &mut || progress.look();
-    let kept = was_left.then(|| lines_mark(instance, worker));
+    let kept = was_left.then(|| format!("{LINES_VARIABLE}={}", lines_name(instance, worker)));
     Place { instance, attempt: (worker, LINES_KEY) }.clear(kept.as_deref(), look)?;
     let id = was_left.then(|| progress.id(own)).transpose()?;
     let mark = id.map(|id| format!("LB_ID={id}"));
@@ -161,14 +161,13 @@ fn args(
     work.command[1..].iter().map(marked)
 }
 
-/// The name of a variable in the environment of a COMMAND that is kept.
+/// A variable in the environment of a COMMAND that is kept, by which that is found.
 const LINES_VARIABLE: &str = "LB_LINES";
 
-/// With its value: by it that is found.
-fn lines_mark(instance: &Instance, worker: WorkerId) -> String {
-    // Like a queue, it is one worker's of one directory.
+/// Its value: like a queue, it is one worker's of one directory.
+fn lines_name(instance: &Instance, worker: WorkerId) -> String {
     let key = instance.directory().keys(KeyOf::Queue(worker)).next().unwrap_or_default();
-    format!("{LINES_VARIABLE}={key:08x}")
+    format!("{key:08x}")
 }
 
 /// That COMMAND says of itself that it cannot be run (as a shell does, and env(1)).

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::work::hand::Ended;
 use crate::work::output::Output;
 use crate::work::process::{Place, Running, wait_for};
-use crate::work::{LINES_KEY, args, lines_mark};
+use crate::work::{LINES_KEY, LINES_VARIABLE, args, lines_name};
 
 /// Bytes read at once; an answer that is longer is none.
 pub(super) const CHUNK: usize = 64 << 10;
@@ -54,10 +54,10 @@ impl<'a> Handler<'a> {
     ) -> Result<Self, Error> {
         let (instance, worker) = (progress.instance(), progress.worker());
         let mut command = Command::new(&work.command[0]);
-        command.args(args(work, worker, None)).env("LB_WORKER", worker.to_string());
-        if let Some((name, value)) = lines_mark(instance, worker).split_once('=') {
-            command.env(name, value);
-        }
+        command
+            .args(args(work, worker, None))
+            .env("LB_WORKER", worker.to_string())
+            .env(LINES_VARIABLE, lines_name(instance, worker));
         let (_, stderr) = output.stdio()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let place = Place { instance, attempt: (worker, LINES_KEY) };

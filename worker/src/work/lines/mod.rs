@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use common::error::{Error, heed_signals};
 use common::fence::signals;
+use common::naming::MessageId;
 use common::work::Work;
 
 use crate::progress::Progress;
@@ -151,10 +152,10 @@ impl<'a> Lines<'a> {
             item.hand.begin(since_ms);
             item.state = State::Asked;
             let Message { own, index, text } = &item.message;
-            let number = workers.message_of(worker, *own) + 1;
+            let id = MessageId { session, message: workers.message_of(worker, *own) };
             let attempt = item.hand.0.attempt;
             // Writing to a Vec cannot fail.
-            let _ = writeln!(handler.outbox, "{session:016x}-{number}\t{attempt}\t{index}\t{text}");
+            let _ = writeln!(handler.outbox, "{id}\t{attempt}\t{index}\t{text}");
             if handler.asked.is_empty() {
                 // Not from before it was started: the one before it may have taken long to end.
                 handler.since = Instant::now();
@@ -236,7 +237,7 @@ impl<'a> Lines<'a> {
             (ended, _) => ended,
         };
         item.end(&ended, &self.work, || self.output.stderr_end().unwrap_or_default());
-        let number = progress.workers()?.message_of(progress.worker(), oldest) + 1;
+        let number = progress.id(oldest)?.message + 1;
         log(self.joblog.as_mut(), &self.work, item, number, &ended);
         Ok(())
     }
