@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use common::advice;
 use common::dead;
 use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::line_file::LineFile;
+use common::rotation::Workers;
 
 /// How often a waiting client looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
@@ -91,7 +93,7 @@ impl Awaited {
                 continue;
             }
             if start.elapsed() >= TICK && !std::mem::replace(&mut told, true) {
-                self.tell(instance)?;
+                self.tell(instance, at.workers())?;
             }
             current.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))?;
             journal = Some(current);
@@ -99,12 +101,11 @@ impl Awaited {
         Ok(dead::report("client", self.dead))
     }
 
-    fn tell(&self, instance: &Instance) -> Result<(), Error> {
+    fn tell(&self, instance: &Instance, workers: Option<Workers>) -> Result<(), Error> {
         let left: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
-        let balancer = instance.balancer_workers()?.is_some();
-        let hint = if balancer { "" } else { "; no load balancer is running: start one" };
+        let hint = advice::no_balancer(instance, workers)?;
         let are = if left == 1 { "message is" } else { "messages are" };
-        common::tell!("client: waiting until {left} {are} executed{hint}");
+        common::note!("client: waiting until {left} {are} executed{hint}");
         Ok(())
     }
 }

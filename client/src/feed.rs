@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use common::advice;
 use common::error::Error;
 use common::instance::Instance;
 use common::journal::{Accept, Journal};
@@ -21,6 +22,8 @@ pub(crate) struct Feed<'a, 'w> {
     quiet: bool,
     durable: bool,
     told_waiting: bool,
+    /// Submissions that were accepted, but not confirmed: nobody reads any more what is printed.
+    unread: &'w mut u64,
     /// What is waited for in the end.
     awaited: Option<&'w mut Awaited>,
 }
@@ -30,9 +33,10 @@ impl<'a, 'w> Feed<'a, 'w> {
         instance: &'a Instance,
         quiet: bool,
         durable: bool,
+        unread: &'w mut u64,
         awaited: Option<&'w mut Awaited>,
     ) -> Self {
-        Self { instance, journal: None, quiet, durable, told_waiting: false, awaited }
+        Self { instance, journal: None, quiet, durable, told_waiting: false, unread, awaited }
     }
 
     /// Nothing follows. Hands out the session that was submitted to last.
@@ -51,7 +55,8 @@ impl<'a, 'w> Feed<'a, 'w> {
                     if let (Some(awaited), Some(journal)) = (&mut self.awaited, &self.journal) {
                         awaited.add(journal, journal.accepted())?;
                     }
-                    self.confirm(left.drain(..count))?;
+                    let accepted: Vec<Submission> = left.drain(..count).collect();
+                    self.confirm(&accepted)?;
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,
@@ -75,22 +80,27 @@ impl<'a, 'w> Feed<'a, 'w> {
             return Ok(()); // just attached: looked at once more
         };
         if !std::mem::replace(&mut self.told_waiting, true) {
-            let balancer = self.instance.balancer_workers()?.is_some();
-            let hint = if balancer { "" } else { "; no load balancer is running: start one" };
-            common::tell!("client: waiting: {why}{hint}");
+            let hint = advice::no_balancer(self.instance, journal.cursors()?.workers())?;
+            common::note!("client: waiting: {why}{hint}");
         }
         journal.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))
     }
 
-    fn confirm(&self, mut accepted: impl Iterator<Item = Submission>) -> Result<(), Error> {
+    fn confirm(&mut self, accepted: &[Submission]) -> Result<(), Error> {
         if self.quiet {
             return Ok(());
         }
-        let (mut lines, mut stdout) = (Vec::new(), io::stdout().lock());
-        accepted
-            .try_for_each(|submission| writeln!(lines, "accepted {submission}"))
-            .and_then(|()| stdout.write_all(&lines))
-            .and_then(|()| stdout.flush())
-            .map_err(Error::system("accepted, but standard output"))
+        let lines: String =
+            accepted.iter().map(|submission| format!("accepted {submission}\n")).collect();
+        let mut stdout = io::stdout().lock();
+        let printed = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        match printed {
+            // As head(1) does, once it has its lines.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                *self.unread += accepted.len() as u64;
+                Ok(())
+            }
+            printed => printed.map_err(Error::system("accepted, but standard output")),
+        }
     }
 }

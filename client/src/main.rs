@@ -21,10 +21,11 @@
 mod awaited;
 mod feed;
 mod input;
+mod mistake;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, StdinLock};
+use std::io::{self, IsTerminal, StdinLock};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ use common::error::{Error, exit, report};
 use common::fence::signals;
 use common::instance::Instance;
 use common::role::Role;
+use common::say;
 use common::session;
 use common::submission::Submission;
 
@@ -53,7 +55,7 @@ struct Args {
     /// The directory whose sistem.log and load balancer to use.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
-    /// Do not print `accepted …` lines.
+    /// Say only what goes wrong, and print no `accepted …` lines.
     #[arg(long)]
     quiet: bool,
     /// Have each acceptance on the disk (fdatasync) before it is printed.
@@ -73,11 +75,16 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<u8, Error> {
     advice::give(&args.dir, None);
+    if args.quiet {
+        say::be_quiet();
+    }
     signals::start_clean().map_err(Error::system("sigaction"))?;
     // Arguments are judged before anything is touched; lines of standard input as they come.
     let parse = |(number, argument): (usize, &OsString)| {
         Submission::parse(argument.as_bytes()).inspect_err(|error| {
-            common::tell!("client: argument {number}: {error}; nothing was submitted");
+            let meant = mistake::meant(&args.submissions);
+            let meant = meant.map_or_else(String::new, |meant| format!("; {meant}"));
+            common::tell!("client: argument {number}: {error}; nothing was submitted{meant}");
         })
     };
     let Ok(mut left) = (1..).zip(&args.submissions).map(parse).collect::<Result<_, _>>() else {
@@ -85,11 +92,18 @@ fn run(args: &Args) -> Result<u8, Error> {
     };
     let mut input = args.submissions.is_empty().then(|| Input::new(io::stdin().lock()));
     let mut instance = Instance::open(&args.dir)?;
+    if input.is_some() && io::stdin().is_terminal() {
+        common::note!(
+            "client: reading submissions from the terminal, one a line, as `Halo A;10`; Ctrl-D ends"
+        );
+    }
+    let mut unread = 0;
     let mut awaited = args.wait.then(|| Awaited::new(&instance)).transpose()?;
     let (outcome, journal) = loop {
         // As long as this is held, a load balancer waits for more.
         instance.hold(Role::Client)?;
-        let mut feed = Feed::new(&instance, args.quiet, args.durable, awaited.as_mut());
+        let mut feed =
+            Feed::new(&instance, args.quiet, args.durable, &mut unread, awaited.as_mut());
         match submit(&mut left, input.as_mut(), &mut feed) {
             // There is no session, and the log is another one by now.
             Err(Error::LogReplaced) if session::find(instance.directory())?.is_none() => {
@@ -116,6 +130,18 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     released?;
     let code = outcome?;
+    if unread > 0 {
+        common::tell!("client: {unread} more were accepted after standard output was closed");
+    }
+    if awaited.is_none()
+        && let Some(journal) = &journal
+    {
+        let hint = advice::no_balancer(&instance, journal.cursors()?.workers())?;
+        // Or it is through with it by now.
+        if !hint.is_empty() && !journal.cursors()?.is_ended() {
+            common::note!("client: accepted{hint}");
+        }
+    }
     let waited = awaited.map_or(Ok(0), |awaited| awaited.wait(&instance, journal));
     waited.map(|waited| code.max(waited))
 }

@@ -5,9 +5,10 @@ use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
-use crate::instance::LOG_NAME;
+use crate::error::Error;
+use crate::instance::{Instance, LOG_NAME};
 use crate::rotation::Workers;
 
 /// The path of the log, in a message.
@@ -19,8 +20,25 @@ pub const FRESH: Advice = Advice(|| {
     command("loadbalancer", format_args!("--fresh {n}"))
 });
 
+const PROGRAMS: [&str; 4] = ["client", "loadbalancer", "worker", "lbctl"];
+/// As many as the examples have.
+const USUAL_WORKERS: u32 = 3;
+
 /// The directory, unless it is the current one; and N, where the process knows it.
 static GIVEN: OnceLock<(Option<PathBuf>, Option<Workers>)> = OnceLock::new();
+
+/// What the names of the programs begin with, as a package may have installed them: this one's does.
+static PREFIX: LazyLock<String> = LazyLock::new(|| {
+    let own = std::env::current_exe().ok();
+    let own = own.as_ref().and_then(|own| own.file_name()?.to_str()).unwrap_or_default();
+    PROGRAMS.iter().find_map(|program| own.strip_suffix(program)).unwrap_or_default().to_owned()
+});
+
+/// What a program of ours is called here.
+#[must_use]
+pub fn name(program: &str) -> String {
+    format!("{}{program}", *PREFIX)
+}
 
 /// Told once, when a program begins: it works on one directory, and its errors come from everywhere.
 pub fn give(dir: &Path, workers: Option<Workers>) {
@@ -37,7 +55,19 @@ fn dir() -> Option<&'static Path> {
 #[must_use]
 pub fn command(program: &str, args: impl Display) -> String {
     let dir = dir().map_or_else(String::new, |dir| format!(" --dir {}", quoted(dir)));
-    format!("{program}{dir} {args}").trim_end().to_owned()
+    format!("{}{program}{dir} {args}", *PREFIX).trim_end().to_owned()
+}
+
+/// What to say to whoever waits for a load balancer, if none is running; `workers`: its session's N, if that is
+/// given. Begins with `; `.
+pub fn no_balancer(instance: &Instance, workers: Option<Workers>) -> Result<String, Error> {
+    if instance.balancer_workers()?.is_some() {
+        return Ok(String::new());
+    }
+    let n = workers.map_or(USUAL_WORKERS, Workers::get);
+    let place = dir().map_or_else(|| "this directory".to_owned(), quoted);
+    let start = command("loadbalancer", n);
+    Ok(format!("; no load balancer is running in {place}: start one there: `{start}`"))
 }
 
 /// What is written in a message's place for it.

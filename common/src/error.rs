@@ -1,7 +1,7 @@
 //! What can go wrong, in words that name the object, the cause and what to do; and the exit codes.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,7 +82,7 @@ pub enum Error {
     Log(io::Error),
     /// The log cannot be continued, since its last session breaks the order.
     #[error(
-        "{LOG} cannot be read back: {why}; mend it (`lbctl verify {LOG}` shows the line), or set it aside \
+        "{LOG} cannot be read back: {why}; mend it (`{lbctl} verify {LOG}` shows the line), or set it aside \
          with `{FRESH}`"
     )]
     LogUnreadable { why: String },
@@ -208,20 +208,6 @@ pub fn signal_exit_code(signal: Signal) -> u8 {
 /// An error once a signal came that aborts the process: for whatever may take long.
 pub fn heed_signals() -> Result<(), Error> {
     signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
-}
-
-/// Writes a line to standard error. What cannot be written there, as on a full disk, is lost: that is
-/// no reason to stop working, let alone to panic as `eprintln!` does.
-#[macro_export]
-macro_rules! tell {
-    ($($line:tt)*) => {
-        $crate::error::write_line(&format!($($line)*))
-    };
-}
-
-/// What [`tell!`] does: one write, so that lines of several processes do not mix.
-pub fn write_line(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// The end of every `main`: prints the error, if any, and turns the outcome into an exit code.

@@ -33,6 +33,7 @@ pub mod ring;
 pub mod role;
 pub mod rotation;
 pub mod runs;
+pub mod say;
 pub mod session;
 pub mod settled;
 pub mod steps;

@@ -101,7 +101,7 @@ impl LineFile {
             }
             heed_signals()?;
             if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
-                crate::tell!("waiting: another process has locked {}", self.path.display());
+                crate::note!("waiting: another process has locked {}", self.path.display());
             }
             pause(Duration::from_millis(1));
         }

@@ -46,7 +46,7 @@ impl<'a> LogLock<'a> {
             ask_for_it();
             if !told && start.elapsed() > PATIENCE {
                 told = true;
-                crate::tell!("waiting: {} has locked {LOG}", holder(log));
+                crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
             // Half of LEAVE_LOCK at first, so that it is not missed.
             let at_first = start.elapsed() < 100 * LEAVE_LOCK;

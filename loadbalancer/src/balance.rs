@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use common::advice::LOG;
+use common::advice::{self, LOG};
 use common::dead;
-use common::error::{Error, signal_exit_code};
+use common::error::{Error, exit, signal_exit_code};
 use common::fence::signals;
 use common::instance::Instance;
 use common::journal::{Advance, Journal};
+use common::ledger::Ledger;
 use common::role::Role;
 use common::rotation::Workers;
 
+use crate::bar::{Bar, REFRESH};
 use crate::crew::{self, Crew};
 use crate::dispatch::Dispatch;
 use crate::lasting::{Lasting, once};
@@ -31,6 +33,11 @@ pub(crate) struct Balancer<'a> {
     dispatch: Dispatch,
     crew: &'a mut Crew,
     serve: bool,
+    workers: Workers,
+    begun: Instant,
+    /// Messages that were executed when it began.
+    executed_before: u64,
+    bar: Bar,
     told_draining: bool,
     told_no_room: bool,
     /// The log's lock was taken whenever it was tried, with the log so long.
@@ -52,11 +59,16 @@ impl<'a> Balancer<'a> {
         serve: bool,
     ) -> Result<Self, Error> {
         let now = Instant::now();
+        let executed_before = executed(journal.ledger(), workers);
         Ok(Self {
             dispatch: Dispatch::new(workers, &journal.cursors()?),
             journal,
             crew,
             serve,
+            workers,
+            begun: now,
+            executed_before,
+            bar: Bar::new(),
             told_draining: false,
             told_no_room: false,
             locked: Lasting::default(),
@@ -105,7 +117,8 @@ impl<'a> Balancer<'a> {
                 self.crew.wait(crew::END_PATIENCE)?;
                 self.journal.sync_if_durable()?;
                 self.journal.remove_objects()?;
-                return exit_code(self.journal.instance(), self.journal.ledger().session());
+                self.bar.clear();
+                return self.sum_up(at.messages);
             }
             let may_close = at.closing == 0 && (draining || !self.serve && at.all_logged());
             let busy = took || sent || advanced == Advance::Wrote;
@@ -154,7 +167,36 @@ impl<'a> Balancer<'a> {
         }
         let session = Some((self.journal.ledger(), &self.dispatch));
         self.look_again = self.crew.tend(self.journal.instance(), session)?;
+        if self.bar.is_seen() {
+            let at = self.journal.cursors()?;
+            let executed = executed(self.journal.ledger(), self.workers);
+            self.bar.show(executed, at.messages);
+            if executed < at.messages {
+                self.look_again = self.look_again.min(self.tended + REFRESH);
+            }
+        }
         Ok(())
+    }
+
+    /// Says what was done. Returns the exit code.
+    fn sum_up(&self, messages: u64) -> Result<u8, Error> {
+        let dead = dead_in(self.journal.instance(), self.journal.ledger().session())?;
+        let done = messages.saturating_sub(self.executed_before);
+        let of = if done < messages { format!(" of {messages}") } else { String::new() };
+        let plural = |n: u64| if n == 1 { "" } else { "s" };
+        let (n, took) = (self.workers.get(), self.begun.elapsed().as_secs_f64());
+        let line = format!(
+            "loadbalancer: {done}{of} message{} by {n} worker{} in {took:.2} s",
+            plural(messages),
+            plural(n.into())
+        );
+        if dead == 0 {
+            common::note!("{line}");
+            return Ok(0);
+        }
+        let list = advice::command("lbctl dead list", "");
+        common::tell!("{line}; {dead} dead: see `{list}`");
+        Ok(exit::PARTLY)
     }
 
     /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false
@@ -198,9 +240,18 @@ impl<'a> Balancer<'a> {
 
 /// The exit code of a balancer whose session has ended: whether it had dead messages. They are told.
 pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> {
-    let mut dead = 0_u64;
+    Ok(dead::report("loadbalancer", dead_in(instance, session)?))
+}
+
+fn dead_in(instance: &Instance, session: u64) -> Result<u64, Error> {
+    let mut dead = 0;
     dead::of_session(instance.directory(), session, 0, |_| dead += 1)?;
-    Ok(dead::report("loadbalancer", dead))
+    Ok(dead)
+}
+
+/// Messages that are executed, as far as the ledger can be believed.
+pub(crate) fn executed(ledger: &Ledger, workers: Workers) -> u64 {
+    workers.ids().fold(0, |sum, worker| ledger.cell(worker).executed().saturating_add(sum))
 }
 
 pub(crate) fn tell_draining(left: u64) {

@@ -9,7 +9,7 @@
 //! | any worker executes nothing for 3 s of what waits in its queue: it is traced, frozen, stopped by hand | reported, once |
 //! | … of what was sent to it, and its queue is empty | that is sent again |
 //! | … and it has no queue that the ledger knows | both |
-//! | a worker started by hand is missing | asked for, once |
+//! | workers started by hand come, or are missing | told, and asked for |
 //! | … which has a message in hand for that long, and a COMMAND for it | nothing: that may take as long as it wants |
 //! | a child that is no worker ends | reaped |
 //! | a spawned worker ends, and something that it started does not | killed; the worker is started again after that |
@@ -41,6 +41,8 @@ use crate::dispatch::{Dispatch, Left};
 use crate::lasting::{Lasting, once};
 
 const NAME_ANOTHER: &str = "name one that can be started with --worker-program";
+/// So many missing workers are asked for by name.
+const ASKED_FOR_MAX: usize = 3;
 const FAST_DEATHS_MAX: u32 = 5;
 const FAST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,6 +67,8 @@ pub(crate) struct Crew {
     strangers: Vec<Pid>,
     /// Something that a dead worker's COMMAND started may be alive.
     orphans: bool,
+    /// Who of those that are started by hand was said to be missing.
+    missing: Option<Vec<WorkerId>>,
 }
 
 /// How a worker is started.
@@ -73,6 +77,8 @@ pub(crate) struct Start {
     /// What is to be done with messages.
     pub(crate) work: Work,
     pub(crate) durable: bool,
+    /// A progress bar stands on the terminal.
+    pub(crate) bar: bool,
 }
 
 struct Member {
@@ -91,7 +97,7 @@ struct Member {
 /// The worker program beside this one.
 pub(crate) fn worker_program() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(Error::system("own program file"))?;
-    Ok(own.with_file_name("worker"))
+    Ok(own.with_file_name(advice::name("worker")))
 }
 
 impl Crew {
@@ -113,6 +119,7 @@ impl Crew {
             begun: now,
             strangers,
             orphans: false,
+            missing: None,
         }
     }
 
@@ -131,6 +138,7 @@ impl Crew {
         let ledger = session.map(|(ledger, _)| ledger);
         let finishing = session.is_some_and(|(_, dispatch)| dispatch.finishing);
         let mut look_again = Instant::now() + TICK;
+        let mut missing = Vec::new();
         for member in &mut self.members {
             let ended = member.reap(ledger, finishing);
             // Also where it is not started again: an error ends the balancer.
@@ -165,15 +173,44 @@ impl Crew {
             } else if let Some(start) = &self.start {
                 member.executed_at_start = member.executed(ledger);
                 member.start(start, instance)?;
-            } else if self.begun.elapsed() < ASK_AFTER {
-                look_again = look_again.min(self.begun + ASK_AFTER);
-            } else if once(&mut member.told) {
-                let start = advice::command("worker", worker);
-                common::tell!("loadbalancer: waiting for worker {worker}: start `{start}`");
+            } else {
+                missing.push(worker);
+            }
+        }
+        if self.start.is_none() && !finishing {
+            let ask_at = self.begun + ASK_AFTER;
+            if missing.is_empty() && self.missing.is_none() || Instant::now() >= ask_at {
+                self.tell_missing(missing);
+            } else {
+                look_again = look_again.min(ask_at);
             }
         }
         self.reap_others();
         Ok(look_again)
+    }
+
+    /// Says who of those that are started by hand is not here, when that is news.
+    fn tell_missing(&mut self, missing: Vec<WorkerId>) {
+        let (all, here) = (self.members.len(), self.members.len() - missing.len());
+        if self.missing.as_ref() == Some(&missing) || missing.is_empty() && self.missing.is_none() {
+            return;
+        }
+        if missing.is_empty() {
+            common::note!("loadbalancer: all {all} workers are here");
+        } else {
+            let start: Vec<_> = missing
+                .iter()
+                .take(ASKED_FOR_MAX)
+                .map(|worker| format!("`{}`", advice::command("worker", worker)))
+                .collect();
+            let more = if missing.len() > ASKED_FOR_MAX { " and so on" } else { "" };
+            common::note!(
+                "loadbalancer: {here} of {all} workers are here; missing: {}: start {}{more}",
+                ranges(&missing),
+                start.join(", ")
+            );
+        }
+        self.missing = Some(missing);
     }
 
     /// Kills what a dead worker's COMMAND has started, which comes here: this process is a subreaper then.
@@ -285,6 +322,8 @@ impl Member {
             .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
             .args(["--spawned-by", &std::process::id().to_string(), &self.worker.to_string()])
             .args(how.durable.then_some("--durable"))
+            .args(common::say::is_quiet().then_some("--quiet"))
+            .args(how.bar.then_some("--beside-bar"))
             .args(how.work.to_args())
             // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
             .process_group(0);
@@ -359,5 +398,31 @@ impl Member {
             );
         }
         Ok(())
+    }
+}
+
+/// Numbers in ascending order as people write them: 1-3, 7.
+fn ranges(workers: &[WorkerId]) -> String {
+    let follows = |a: &WorkerId, b: &WorkerId| a.get() + 1 == b.get();
+    let range = |range: &[WorkerId]| match range {
+        [first, .., last] => format!("{first}-{last}"),
+        [one] => one.to_string(),
+        [] => String::new(),
+    };
+    workers.chunk_by(follows).map(range).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_missing_is_written_as_people_would() {
+        let ranges = |numbers: &[u32]| {
+            let ids: Vec<_> = numbers.iter().map(|&k| WorkerId::new(k).unwrap()).collect();
+            super::ranges(&ids)
+        };
+        assert_eq!(ranges(&[3]), "3");
+        assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! # Synopsis
 //! ```text
-//! loadbalancer [--dir DIR] [--serve] [--no-spawn] [--durable] [--fresh] [--worker-program FILE] N
+//! loadbalancer [--dir DIR] [--serve | --no-wait] [--no-spawn] [--durable] [--fresh] [--quiet]
+//!              [--worker-program FILE] N
 //! loadbalancer … [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
 //!              N -- COMMAND [ARG]...
 //! ```
@@ -28,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod balance;
+mod bar;
 mod crew;
 mod dispatch;
 mod lasting;
@@ -45,14 +47,16 @@ use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::role::Role;
 use common::rotation::Workers;
+use common::say;
 use common::session;
 use common::waiting::Watch;
 use common::work::Work;
 use nix::sys::prctl;
 
 use balance::{Balancer, TICK};
+use bar::Bar;
 use crew::{Crew, Start};
-use lasting::Lasting;
+use lasting::{Lasting, once};
 
 /// Log every submitted message and forward it round-robin to N workers.
 ///
@@ -67,6 +71,9 @@ struct Args {
     /// Run on until SIGINT, SIGTERM or SIGHUP.
     #[arg(long)]
     serve: bool,
+    /// End at once, with 0, if nothing is unfinished, instead of waiting for a submission.
+    #[arg(long, conflicts_with = "serve")]
+    no_wait: bool,
     /// Wait for workers started by hand instead of starting them.
     #[arg(long, conflicts_with = "command")]
     no_spawn: bool,
@@ -78,6 +85,9 @@ struct Args {
     /// number), its IPC objects are removed.
     #[arg(long)]
     fresh: bool,
+    /// Say only what goes wrong.
+    #[arg(long)]
+    quiet: bool,
     /// The worker program to start, if not the one beside this program.
     #[arg(long, value_name = "FILE")]
     worker_program: Option<PathBuf>,
@@ -94,6 +104,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<u8, Error> {
     advice::give(&args.dir, Some(args.workers));
+    if args.quiet {
+        say::be_quiet();
+    }
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
@@ -106,25 +119,31 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.fresh
         && let Some(name) = session::set_aside(&instance, args.workers)?
     {
-        common::tell!("loadbalancer: the unfinished session is now in {}", name.display());
+        common::note!("loadbalancer: the unfinished session is now in {}", name.display());
         instance.reopen()?;
     }
     let program = args.worker_program.clone().map_or_else(crew::worker_program, Ok)?;
-    let start = Start { program, work: args.work.clone(), durable: args.durable };
+    let start = Start {
+        program,
+        work: args.work.clone(),
+        durable: args.durable,
+        bar: Bar::new().is_seen(),
+    };
     let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(start));
     // The worst of all sessions.
     let mut worst = 0;
+    let mut told_waiting = false;
     loop {
         if matches!(instance.checked_log_len(), Err(Error::LogReplaced)) {
             instance.reopen()?;
             crew.begin_again();
         }
         instance.hold(Role::Balancer(args.workers))?;
-        match next_session(args, &instance, &mut crew)? {
+        match next_session(args, &instance, &mut crew, &mut told_waiting)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
             Some(code @ (0 | exit::PARTLY)) if args.serve && !signals::is_asked_to_end() => {
                 worst = worst.max(code);
-                common::tell!("loadbalancer: the session is complete; serving on");
+                common::note!("loadbalancer: the session is complete; serving on");
             }
             Some(code) => return Ok(worst.max(code)),
             None => {}
@@ -134,7 +153,12 @@ fn run(args: &Args) -> Result<u8, Error> {
 
 /// Waits for a submission, and brings its session to its end. There is no ledger before. Returns the exit code;
 /// nothing: look for another session, perhaps in another log.
-fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Option<u8>, Error> {
+fn next_session(
+    args: &Args,
+    instance: &Instance,
+    crew: &mut Crew,
+    told_waiting: &mut bool,
+) -> Result<Option<u8>, Error> {
     let mut watch = None;
     // The log's length; `told`: what it holds is read back.
     let mut rest = Lasting::default();
@@ -155,12 +179,19 @@ fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Opt
             rest.told = true;
             match Journal::open(instance, args.durable)? {
                 Opened::Session(journal, rebuilt) => {
+                    let at = journal.cursors()?;
                     if rebuilt {
-                        let at = journal.cursors()?;
-                        common::tell!(
+                        common::note!(
                             "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to \
                              their last line",
                             at.base,
+                            at.messages
+                        );
+                    } else if let Some(workers) = at.workers() {
+                        common::note!(
+                            "loadbalancer: taking over the session in {LOG} from a load balancer that ended: {} of \
+                             {} messages are executed",
+                            balance::executed(journal.ledger(), workers),
                             at.messages
                         );
                     }
@@ -168,7 +199,7 @@ fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Opt
                     return balance(args, *journal, crew);
                 }
                 Opened::Remains => {
-                    common::tell!(
+                    common::note!(
                         "loadbalancer: the session was complete; removed what a killed process left"
                     );
                     if args.durable {
@@ -185,6 +216,16 @@ fn next_session(args: &Args, instance: &Instance, crew: &mut Crew) -> Result<Opt
         if draining {
             balance::tell_draining(0);
             return Ok(Some(0));
+        }
+        if watch.is_none() {
+            if args.no_wait {
+                common::note!("loadbalancer: nothing is unfinished in {LOG}");
+                return Ok(Some(0));
+            }
+            if once(told_waiting) {
+                let submit = advice::command("client", "'TEXT;COUNT'");
+                common::note!("loadbalancer: waiting for a submission: `{submit}`");
+            }
         }
         let look_again = crew.tend(instance, None)?;
         match &watch {
@@ -203,7 +244,7 @@ fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Opt
         Err(Error::SessionEnded) => {
             // Only totals were missing, and workers started by hand have been quicker.
             if !args.serve {
-                common::tell!("loadbalancer: the session is complete");
+                common::note!("loadbalancer: the session is complete");
             }
             journal.sync_if_durable()?;
             return balance::exit_code(journal.instance(), journal.ledger().session()).map(Some);

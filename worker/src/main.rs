@@ -2,8 +2,8 @@
 //!
 //! # Synopsis
 //! ```text
-//! worker [--dir DIR] [--echo] K
-//! worker [--dir DIR] [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
+//! worker [--dir DIR] [--quiet] [--echo] K
+//! worker [--dir DIR] [--quiet] [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
 //!        K -- COMMAND [ARG]...
 //! ```
 //!
@@ -49,6 +49,7 @@ use common::fence::signals;
 use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::rotation::WorkerId;
+use common::say;
 use common::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -72,6 +73,12 @@ struct Args {
     /// Set by the load balancer for the workers it starts: end when it does.
     #[arg(long, hide = true, value_name = "PID")]
     spawned_by: Option<u32>,
+    /// Likewise: a progress bar stands on the terminal.
+    #[arg(long, hide = true)]
+    beside_bar: bool,
+    /// Say only what goes wrong.
+    #[arg(long)]
+    quiet: bool,
     /// This worker's number, from 1 to the load balancer's N.
     #[arg(value_name = "K")]
     worker: WorkerId,
@@ -81,6 +88,8 @@ struct Args {
 
 /// What is to be done with messages.
 struct Task {
+    /// Nobody else says what it waits for.
+    by_hand: bool,
     echo: bool,
     durable: bool,
     work: Work,
@@ -92,6 +101,10 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<u8, Error> {
     advice::give(&args.dir, None);
+    if args.quiet {
+        say::be_quiet();
+    }
+    say::stand_beside_bar(args.beside_bar);
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
@@ -119,7 +132,8 @@ fn run(args: Args) -> Result<u8, Error> {
         prctl::set_child_subreaper(true).map_err(Error::system("prctl"))?;
     }
     let mut instance = Instance::of(directory(&args)?)?;
-    let task = Task { echo: args.echo, durable: args.durable, work: args.work };
+    let by_hand = args.spawned_by.is_none();
+    let task = Task { by_hand, echo: args.echo, durable: args.durable, work: args.work };
     loop {
         instance.hold(Role::Worker(args.worker))?;
         match serve::serve(&instance, args.worker, &task) {

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use common::advice;
 use common::error::{Error, heed_signals};
 use common::fence::message_queue::{Message, MessageQueue};
 use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
@@ -30,7 +31,7 @@ const TRIES: u32 = 3;
 pub(crate) fn serve(instance: &Instance, worker: WorkerId, task: &Task) -> Result<(), Error> {
     let mut executor = Executor::new(task.echo, &task.work)?;
     work::end_kept(instance, worker)?;
-    let served = serve_sessions(instance, worker, &mut executor, task.durable);
+    let served = serve_sessions(instance, worker, &mut executor, task);
     // What is kept ends with this worker, whatever it ends with.
     executor.finish().and(served)
 }
@@ -39,11 +40,16 @@ fn serve_sessions<'a>(
     instance: &'a Instance,
     worker: WorkerId,
     executor: &mut Executor<'a>,
-    durable: bool,
+    task: &Task,
 ) -> Result<(), Error> {
+    let mut told = !task.by_hand;
     loop {
-        let journal = wait_for_session(instance, worker)?;
-        let mut progress = Progress::new(journal, worker, durable);
+        let journal = wait_for_session(instance, worker, &mut told)?;
+        if !told && instance.balancer_workers()?.is_none() {
+            told = true;
+            tell_waiting(worker, None);
+        }
+        let mut progress = Progress::new(journal, worker, task.durable);
         if work::is_dead(&progress)? {
             progress.count(progress.executed() + 1);
         }
@@ -58,7 +64,11 @@ fn serve_sessions<'a>(
 }
 
 /// Waits until there is a session; an error, too, when the log is another one by now.
-fn wait_for_session(instance: &Instance, worker: WorkerId) -> Result<Journal<'_>, Error> {
+fn wait_for_session<'a>(
+    instance: &'a Instance,
+    worker: WorkerId,
+    told: &mut bool,
+) -> Result<Journal<'a>, Error> {
     let mut watch = None;
     loop {
         heed_signals()?;
@@ -70,7 +80,24 @@ fn wait_for_session(instance: &Instance, worker: WorkerId) -> Result<Journal<'_>
         match &watch {
             // Look once more: what came before is not told.
             None => watch = Some(Watch::new(instance.log())),
+            Some(_) if !std::mem::replace(told, true) => {
+                tell_waiting(worker, instance.balancer_workers()?);
+            }
             Some(watch) => watch.wait(TICK)?,
+        }
+    }
+}
+
+/// Says what a worker that was started by hand waits for.
+fn tell_waiting(worker: WorkerId, balancer: Option<Workers>) {
+    match balancer {
+        Some(_) => {
+            let submit = advice::command("client", "'TEXT;COUNT'");
+            common::note!("worker {worker}: waiting for a submission: `{submit}`");
+        }
+        None => {
+            let start = advice::command("loadbalancer", "--no-spawn N");
+            common::note!("worker {worker}: waiting for a load balancer: `{start}`");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use common::advice;
 use common::dead::Letter;
 use common::error::Error;
 use common::instance::Instance;
@@ -108,10 +109,8 @@ impl Settler {
             // Else it is looked at once more: it may be another session by now.
             if let Some((last, seen)) = seen {
                 if !std::mem::replace(&mut self.told_waiting, true) {
-                    let balancer = self.instance.balancer_workers()?.is_some();
-                    let hint =
-                        if balancer { "" } else { "; no load balancer is running: start one" };
-                    common::tell!("lbctl: waiting: {why}{hint}");
+                    let hint = advice::no_balancer(&self.instance, journal.cursors()?.workers())?;
+                    common::note!("lbctl: waiting: {why}{hint}");
                 }
                 last.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))?;
             }

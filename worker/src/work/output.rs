@@ -1,7 +1,7 @@
 //! What a COMMAND prints: collected in files without a name, and printed whole once it has ended.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -13,6 +13,7 @@ use common::dead;
 use common::error::{Error, heed_signals};
 use common::instance::Instance;
 use common::pause::pause;
+use common::say;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::{libc, unistd};
@@ -90,7 +91,7 @@ impl Output {
             lens = Some(self.lens()?);
             look()?;
             if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
-                common::tell!(
+                common::note!(
                     "worker: waiting: COMMAND has ended, but what it left running prints on"
                 );
             }
@@ -106,8 +107,8 @@ impl Output {
             return Ok(());
         }
         instance.begin_output()?;
-        let printed = copy(&self.stdout, 0..stdout, io::stdout())
-            .and_then(|()| copy(&self.stderr, 0..stderr, io::stderr()));
+        let printed = print(&self.stdout, 0..stdout, io::stdout())
+            .and_then(|()| print(&self.stderr, 0..stderr, io::stderr()));
         instance.end_output()?;
         printed
     }
@@ -119,7 +120,7 @@ impl Output {
             return Ok(());
         }
         instance.begin_output()?;
-        let printed = copy(&self.stderr, self.printed..len, io::stderr());
+        let printed = print(&self.stderr, self.printed..len, io::stderr());
         instance.end_output()?;
         printed?;
         self.printed = len;
@@ -141,6 +142,15 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Copies so many bytes to where people may watch, if there are any.
+fn print(from: &File, what: Range<u64>, to: impl AsFd + IsTerminal) -> Result<(), Error> {
+    if !what.is_empty() {
+        // If that cannot be written, neither can what follows, which says so.
+        let _ = write_all(say::before_output(&to).as_bytes(), &to)?;
+    }
+    copy(from, what, to)
 }
 
 /// Copies so many bytes. A reader who has gone is told of, and does not stop the work: it was done.
@@ -176,7 +186,7 @@ fn write_all(mut left: &[u8], to: impl AsFd) -> Result<nix::Result<()>, Error> {
         if !wait_for(&mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)], PATIENCE)? {
             if start.elapsed() >= PATIENCE {
                 STILL.call_once(|| {
-                    common::tell!("worker: waiting: nobody reads what COMMAND prints");
+                    common::note!("worker: waiting: nobody reads what COMMAND prints");
                 });
             }
             continue;
