@@ -24,6 +24,9 @@ const PROGRAMS: [&str; 4] = ["client", "loadbalancer", "worker", "lbctl"];
 /// As many as the examples have.
 const USUAL_WORKERS: u32 = 3;
 
+/// The command that looks at a log.
+pub const VERIFY: Advice = Advice(|| name("lbctl verify"));
+
 /// The directory, unless it is the current one; and N, where the process knows it.
 static GIVEN: OnceLock<(Option<PathBuf>, Option<Workers>)> = OnceLock::new();
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::advice::{FRESH, LOG, command};
+use crate::advice::{FRESH, LOG, VERIFY, command};
 use crate::fence::signals;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
@@ -82,7 +82,7 @@ pub enum Error {
     Log(io::Error),
     /// The log cannot be continued, since its last session breaks the order.
     #[error(
-        "{LOG} cannot be read back: {why}; mend it (`{lbctl} verify {LOG}` shows the line), or set it aside \
+        "{LOG} cannot be read back: {why}; mend it (`{VERIFY} {LOG}` shows the line), or set it aside \
          with `{FRESH}`"
     )]
     LogUnreadable { why: String },

@@ -120,13 +120,9 @@ impl Instance {
 
     /// Tells by a line of `proc_pid_fdinfo(5)` that a process has it open.
     pub fn attempt_lock(&self, attempt: (WorkerId, u64)) -> Result<impl Fn(&str) -> bool, Error> {
-        let place = attempt_bytes(attempt).0.to_string();
-        let file = format!(":{}", self.log().metadata().map_err(Error::Log)?.ino());
-        // lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
-        Ok(move |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["lock:", _, "OFDLCK", _, _, _, of, start, ..] => of.ends_with(&file) && start == place,
-            _ => false,
-        })
+        let place = attempt_bytes(attempt).0;
+        let inode = self.log().metadata().map_err(Error::Log)?.ino();
+        Ok(move |line: &str| lock_place(line, inode) == Some(place))
     }
 
     /// Waits until nobody else prints; from then on nobody does until [`Instance::end_output`].
@@ -148,6 +144,58 @@ impl Instance {
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
         let len = held(self.log(), (BALANCER, 1))?;
         Ok(len.and_then(|len| Workers::new(len).ok()))
+    }
+}
+
+/// Who is there, as anyone sees who has the log open, if only to read.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// The load balancer, by its N.
+    pub balancer: Option<Workers>,
+    /// A client may submit more.
+    pub is_fed: bool,
+    /// Workers.
+    pub workers: Vec<WorkerId>,
+}
+
+impl Present {
+    /// Looks at all workers up to this number, and up to the load balancer's N.
+    pub fn of(log: &File, workers: u32) -> Result<Self, Error> {
+        let is_held = |role: Role| Ok::<_, Error>(held(log, (role.bytes().0, 1))?.is_some());
+        let balancer = held(log, (BALANCER, 1))?.and_then(|len| Workers::new(len).ok());
+        let most = workers.max(balancer.map_or(0, Workers::get));
+        let mut present = Self { balancer, is_fed: is_held(Role::Client)?, workers: Vec::new() };
+        for worker in WorkerId::all().take_while(|worker| worker.get() <= most) {
+            if is_held(Role::Worker(worker))? {
+                present.workers.push(worker);
+            }
+        }
+        Ok(present)
+    }
+}
+
+/// Who a process is, by a line of `proc_pid_fdinfo(5)` about a lock on the log with this inode: 0 for the load
+/// balancer, or a worker's number.
+#[must_use]
+pub fn of_lock(line: &str, inode: u64) -> Option<u32> {
+    let place = lock_place(line, inode)?;
+    match place - BEHIND_ANY_LOG {
+        k @ 1..=256 => u32::try_from(k).ok(),
+        _ if place == BALANCER => Some(0),
+        _ => None,
+    }
+}
+
+/// Where a lock on the file with this inode begins, of which such a line tells.
+fn lock_place(line: &str, inode: u64) -> Option<i64> {
+    // lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["lock:", _, "OFDLCK", _, _, _, of, start, ..]
+            if of.rsplit(':').next() == Some(&inode.to_string()) =>
+        {
+            start.parse().ok()
+        }
+        _ => None,
     }
 }
 

@@ -28,6 +28,8 @@ use crate::submission::Submission;
 /// How often a key is looked at again whose object went away in between.
 const LOOKS: u32 = 100;
 
+type Attach = fn(i32) -> nix::Result<Ledger>;
+
 /// The directory's unfinished session. Under the log's lock.
 pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
     let log_len = instance.checked_log_len()?;
@@ -63,9 +65,18 @@ pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
 /// Looks at *all* keys before giving up: a stranger on the first one may have come, or gone, since
 /// ours was made. What cannot be looked at is an error, since a second ledger must not be made beside it.
 pub fn find(directory: &Directory) -> Result<Option<Ledger>, Error> {
+    find_by(directory, Ledger::attach)
+}
+
+/// The same for whoever only looks: nothing can be written to it.
+pub fn find_to_look(directory: &Directory) -> Result<Option<Ledger>, Error> {
+    find_by(directory, Ledger::attach_to_look)
+}
+
+fn find_by(directory: &Directory, attach: Attach) -> Result<Option<Ledger>, Error> {
     let mut unpublished = None;
     for key in directory.keys(KeyOf::Segment) {
-        match look(directory, key)? {
+        match look(directory, key, attach)? {
             Some(ledger) if ledger.is_published() => return Ok(Some(ledger)),
             found => unpublished = unpublished.or(found),
         }
@@ -74,7 +85,7 @@ pub fn find(directory: &Directory) -> Result<Option<Ledger>, Error> {
 }
 
 /// The ledger under a key, if what is there is one of this directory.
-fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
+fn look(directory: &Directory, key: i32, attach: Attach) -> Result<Option<Ledger>, Error> {
     let path = directory.path().display();
     let object = format_args!("the segment with key {key:#x} of {path}");
     for _ in 0..LOOKS {
@@ -94,7 +105,7 @@ fn look(directory: &Directory, key: i32) -> Result<Option<Ledger>, Error> {
         if !is_own(permissions) || stat.size != size_of::<Layout>() {
             return Ok(None);
         }
-        let ledger = match Ledger::attach(id) {
+        let ledger = match attach(id) {
             Err(Errno::EINVAL | Errno::EIDRM) => continue,
             ledger => ledger.map_err(Error::ipc(object, "shmat"))?,
         };

@@ -5,5 +5,9 @@
 pub mod dead;
 pub mod inspect;
 pub mod objects;
+pub mod snapshot;
+pub mod status;
 pub mod terminal;
 pub mod verify;
+#[cfg(feature = "watch")]
+pub mod watch;

@@ -32,7 +32,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lbctl::{dead, inspect, verify};
+use lbctl::{dead, inspect, status, verify, watch};
 
 /// Look at the load balancer of a directory, at its log and its dead letters.
 ///
@@ -49,6 +49,8 @@ struct Args {
 /// Each is described by its arguments, exit codes included.
 #[derive(Subcommand)]
 enum Command {
+    Status(status::Args),
+    Watch(watch::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Dead(dead::Args),
@@ -56,6 +58,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Args::parse().command {
+        Command::Status(args) => status::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Dead(args) => dead::run(&args),

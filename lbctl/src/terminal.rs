@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -69,6 +70,13 @@ pub fn grouped(number: u64) -> String {
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// A span of time as people say it.
+#[must_use]
+pub fn span(seconds: f64) -> String {
+    let whole = |seconds: f64| humantime::format_duration(Duration::from_secs(seconds as u64));
+    if seconds < 10.0 { format!("{seconds:.1}s") } else { whole(seconds).to_string() }
 }
 
 /// A text of at most a few lines in a terminal.

@@ -41,6 +41,8 @@ pub struct QueueStat {
     pub permissions: Permissions,
     /// Messages in it.
     pub messages: u64,
+    /// Bytes of these.
+    pub bytes: u64,
     /// Most bytes that it takes.
     pub bytes_max: u64,
 }
@@ -62,7 +64,12 @@ impl MessageQueue {
     pub fn stat(self) -> Result<QueueStat> {
         let stat = self.raw_stat()?;
         let permissions = Permissions::new(&stat.msg_perm);
-        Ok(QueueStat { permissions, messages: stat.msg_qnum, bytes_max: stat.msg_qbytes })
+        Ok(QueueStat {
+            permissions,
+            messages: stat.msg_qnum,
+            bytes: stat.__msg_cbytes,
+            bytes_max: stat.msg_qbytes,
+        })
     }
 
     /// All that this process may look at, with their owners.

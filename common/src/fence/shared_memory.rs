@@ -77,8 +77,17 @@ pub fn remove(id: i32) -> Result<()> {
 impl Segment {
     /// Attaches a segment whose size the caller has compared with that of [`Layout`].
     pub fn attach(id: i32) -> Result<Self> {
+        Self::map(id, 0)
+    }
+
+    /// Attaches it to look only: the kernel kills whoever stores into it all the same.
+    pub fn attach_to_look(id: i32) -> Result<Self> {
+        Self::map(id, libc::SHM_RDONLY)
+    }
+
+    fn map(id: i32, flags: i32) -> Result<Self> {
         // SAFETY: with a null address the kernel picks one.
-        let address = Errno::result(unsafe { libc::shmat(id, ptr::null(), 0) })?;
+        let address = Errno::result(unsafe { libc::shmat(id, ptr::null(), flags) })?;
         let layout = NonNull::new(address.cast()).ok_or(Errno::EFAULT)?;
         let segment = Self { id, layout };
         // Ids are reused: only the size of what is attached now counts, and it cannot change.
