@@ -4,10 +4,12 @@
 
 pub mod dead;
 pub mod inspect;
+#[cfg(feature = "full")]
+pub mod metrics;
 pub mod objects;
 pub mod snapshot;
 pub mod status;
 pub mod terminal;
 pub mod verify;
-#[cfg(feature = "watch")]
+#[cfg(feature = "full")]
 pub mod watch;

@@ -32,7 +32,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lbctl::{dead, inspect, status, verify, watch};
+use lbctl::{dead, inspect, metrics, status, verify, watch};
 
 /// Look at the load balancer of a directory, at its log and its dead letters.
 ///
@@ -51,6 +51,7 @@ struct Args {
 enum Command {
     Status(status::Args),
     Watch(watch::Args),
+    Metrics(metrics::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Dead(dead::Args),
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Dead(args) => dead::run(&args),

@@ -14,6 +14,7 @@ use common::cursors::Cursors;
 use common::dead;
 use common::error::Error;
 use common::fence::message_queue::MessageQueue;
+use common::fence::shared_memory;
 use common::instance::{Directory, LOG_NAME};
 use common::layout::RING_LEN;
 use common::ledger::Ledger;
@@ -71,6 +72,8 @@ pub struct Process {
 pub struct Session {
     /// 16 hexadecimal digits, with which `LB_ID` begins.
     pub id: String,
+    /// When it began, or was read back from the log, in seconds since 1970.
+    pub start: i64,
     /// N, once a load balancer has come.
     pub workers: Option<u32>,
     /// Nothing more is accepted in it.
@@ -307,6 +310,7 @@ impl Session {
         let executed = at.workers().map_or(0, cells).min(at.messages);
         Self {
             id: format!("{:016x}", ledger.session()),
+            start: shared_memory::stat(ledger.segment_id()).map_or(0, |stat| stat.made),
             workers: at.workers().map(Workers::get),
             closing: at.closing == 1,
             submissions: at.submissions,

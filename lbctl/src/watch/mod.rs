@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::snapshot::Onlooker;
 pub use model::Model;
