@@ -33,8 +33,17 @@ pub struct Cursors {
     pub totals: u64,
     /// N, or 0 while no load balancer has come.
     pub workers: u64,
-    /// 1: no further submission is accepted in this session.
+    /// Not 0: no further submission is accepted in this session, see [`Closing`].
     pub closing: u64,
+}
+
+/// What follows once a session is closing and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Nothing.
+    Ends = 1,
+    /// The log is renamed, by whoever removes the ledger. The next session begins another one.
+    Rotates = 2,
 }
 
 impl Cursors {
@@ -53,7 +62,7 @@ impl Cursors {
             && it.submissions <= it.messages
             && it.workers <= u64::from(WORKERS_MAX)
             && (it.totals <= it.workers || it.workers == 0)
-            && it.closing <= 1;
+            && it.closing <= Closing::Rotates as u64;
         if sound { Ok(it) } else { Err("its cursors contradict each other") }
     }
 
@@ -69,9 +78,21 @@ impl Cursors {
         self.head == self.tail
     }
 
+    /// No further submission is accepted.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing > 0
+    }
+
+    /// The log is to be renamed once the session has ended.
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        self.closing == Closing::Rotates as u64
+    }
+
     /// The totals are written too: nothing is left but removing the IPC objects.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.closing == 1 && self.workers > 0 && self.totals == self.workers
+        self.is_closing() && self.workers > 0 && self.totals == self.workers
     }
 }

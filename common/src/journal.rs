@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::cursors::Cursors;
+use crate::cursors::{Closing, Cursors};
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::ledger::Ledger;
@@ -321,12 +321,13 @@ impl<'a> Journal<'a> {
     /// and removed the session.
     pub fn try_close(
         &mut self,
+        then: Closing,
         no_more: impl FnOnce(&Instance, &Cursors) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
         let Some(locked) = unless_ended(self.try_lock())? else { return Ok(true) };
         let Some(mut transaction) = locked else { return Ok(false) };
-        if transaction.at.closing == 0 && no_more(transaction.journal.instance, &transaction.at)? {
-            transaction.put(Cursors { closing: 1, ..transaction.at })?;
+        if !transaction.at.is_closing() && no_more(transaction.journal.instance, &transaction.at)? {
+            transaction.put(Cursors { closing: then as u64, ..transaction.at })?;
         }
         Ok(true)
     }
@@ -336,11 +337,12 @@ impl<'a> Journal<'a> {
         if self.durable { self.instance.log().sync_data().map_err(Error::Log) } else { Ok(()) }
     }
 
-    /// Removes the session's IPC objects, after the totals.
+    /// Removes the session's IPC objects, after the totals; renames the log, if that is to be.
     pub fn remove_objects(&mut self) -> Result<(), Error> {
         match unless_ended(self.lock())? {
             Some(locked) if locked.at.is_ended() => {
-                session::remove(locked.journal.instance, &locked.journal.ledger)
+                let ended = session::end(locked.journal.instance, &locked.journal.ledger)?;
+                ended.transpose().map(drop)
             }
             _ => Ok(()), // or whoever came when all was over was quicker
         }

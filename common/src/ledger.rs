@@ -199,7 +199,7 @@ impl Ledger {
     #[must_use]
     pub fn are_totals_ready(&self, at: &Cursors) -> bool {
         at.all_logged()
-            && at.closing == 1
+            && at.is_closing()
             && at.totals < at.workers
             && at.workers().is_some_and(|n| n.ids().all(|worker| self.cell(worker).is_finished()))
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use crate::cell::InHand;
-use crate::cursors::Cursors;
+use crate::cursors::{Closing, Cursors};
 use crate::error::Error;
 use crate::fence::message_queue::MessageQueue;
 use crate::fence::shared_memory;
@@ -44,8 +44,13 @@ pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
                 return session.ok_or(Error::LogReplaced);
             }
             found = Opened::Remains;
+            // If it cannot be renamed, that is told by the load balancer that wants it.
+            if end(instance, &ledger)?.is_some_and(|renamed| renamed.is_ok()) {
+                return Err(Error::LogReplaced);
+            }
+        } else {
+            remove(instance, &ledger)?;
         }
-        remove(instance, &ledger)?;
     }
     match rebuild(instance, log_len)? {
         Opened::Nothing => Ok(found),
@@ -169,7 +174,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
         return Ok(if history.whole_len > log_len { Opened::Remains } else { Opened::Nothing });
     }
     let at = history.replay.cursors();
-    let closing = u64::from(at.totals > 0);
+    let closing = if at.totals > 0 { Closing::Ends as u64 } else { 0 };
     let cursors = Cursors { log_len: history.whole_len, tail: at.head, closing, ..at };
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance, |_| true)?;
@@ -270,6 +275,39 @@ pub fn remove_queues(instance: &Instance, of: impl Fn(WorkerId) -> bool) -> Resu
     Ok(())
 }
 
+/// Removes an ended session, and renames its log if that is to be: returns its new name, or why it has none. Under the
+/// log's lock: so no session begins in between. A kill in between leaves the log as it is, and whoever wants it
+/// renamed sees that.
+pub(crate) fn end(
+    instance: &Instance,
+    ledger: &Ledger,
+) -> Result<Option<Result<PathBuf, Error>>, Error> {
+    let rotates = ledger.cursors()?.rotates();
+    remove(instance, ledger)?;
+    Ok(rotates.then(|| rename_log(instance)))
+}
+
+/// Renames the log of which every session has ended, if there is anything in it. Returns its new name; nothing: it
+/// is empty, or goes on, since a session has begun.
+pub fn rotate(instance: &Instance) -> Result<Option<PathBuf>, Error> {
+    let _lock = LogLock::wait(instance.log(), || ())?;
+    let is_empty = instance.checked_log_len()? == 0;
+    let rests = matches!(attach(instance)?, Opened::Nothing | Opened::Remains);
+    (rests && !is_empty).then(|| rename_log(instance)).transpose()
+}
+
+fn rename_log(instance: &Instance) -> Result<PathBuf, Error> {
+    settled::resolve(instance)?; // while the log is still the one that it was submitted to
+    log_file::set_aside(instance.directory())
+}
+
+/// Whether the directory's ledger is that of a session in the log that is open here. Else that may be left for
+/// the log that has its name by now.
+pub fn is_in_open_log(instance: &Instance) -> Result<bool, Error> {
+    let Some(ledger) = find(instance.directory())? else { return Ok(false) };
+    Ok(ledger.is_published() && ledger.identity()?.log == instance.identity().log)
+}
+
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
 /// knows that there may be queues. A worker that makes one now sees that the session has ended.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
@@ -304,9 +342,9 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
             && !ledger.cursors().is_ok_and(|at| at.is_ended())
             && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });
-    settled::resolve(instance)?; // while the log is still the one that it was submitted to
     let to_keep = unfinished || !complete;
-    let name = to_keep.then(|| log_file::set_aside(instance.directory())).transpose()?;
+    settled::resolve(instance)?;
+    let name = to_keep.then(|| rename_log(instance)).transpose()?;
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
         // This session has not ended, so its workers may have made others meanwhile.

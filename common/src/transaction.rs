@@ -81,7 +81,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
         if self.at.is_ended() {
             return Err(Error::SessionEnded);
         }
-        if self.at.closing == 1 {
+        if self.at.is_closing() {
             return Ok(Accept::Closing);
         }
         let Journal { ledger, renderer, .. } = &mut *self.journal;

@@ -7,6 +7,7 @@ pub mod inspect;
 #[cfg(feature = "full")]
 pub mod metrics;
 pub mod objects;
+pub mod rotate;
 pub mod snapshot;
 pub mod status;
 pub mod terminal;

@@ -32,7 +32,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lbctl::{dead, inspect, metrics, status, verify, watch};
+use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 
 /// Look at the load balancer of a directory, at its log and its dead letters.
 ///
@@ -55,6 +55,7 @@ enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
     Dead(dead::Args),
+    Rotate(rotate::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,5 +66,6 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Dead(args) => dead::run(&args),
+        Command::Rotate(args) => rotate::run(&args),
     }
 }

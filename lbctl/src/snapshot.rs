@@ -312,7 +312,7 @@ impl Session {
             id: format!("{:016x}", ledger.session()),
             start: shared_memory::stat(ledger.segment_id()).map_or(0, |stat| stat.made),
             workers: at.workers().map(Workers::get),
-            closing: at.closing == 1,
+            closing: at.is_closing(),
             submissions: at.submissions,
             accepted: at.messages,
             received: ledger.received().min(at.messages),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::advice::{self, LOG};
+use common::cursors::{Closing, Cursors};
 use common::dead;
 use common::error::{Error, exit, signal_exit_code};
 use common::fence::signals;
@@ -16,6 +17,7 @@ use crate::bar::{Bar, REFRESH};
 use crate::crew::{self, Crew};
 use crate::dispatch::Dispatch;
 use crate::lasting::{Lasting, once};
+use crate::rotation::Rotation;
 
 /// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -33,6 +35,7 @@ pub(crate) struct Balancer<'a> {
     dispatch: Dispatch,
     crew: &'a mut Crew,
     serve: bool,
+    rotation: &'a mut Rotation,
     workers: Workers,
     begun: Instant,
     /// Messages that were executed when it began.
@@ -57,6 +60,7 @@ impl<'a> Balancer<'a> {
         workers: Workers,
         crew: &'a mut Crew,
         serve: bool,
+        rotation: &'a mut Rotation,
     ) -> Result<Self, Error> {
         let now = Instant::now();
         let executed_before = executed(journal.ledger(), workers);
@@ -65,6 +69,7 @@ impl<'a> Balancer<'a> {
             journal,
             crew,
             serve,
+            rotation,
             workers,
             begun: now,
             executed_before,
@@ -92,8 +97,10 @@ impl<'a> Balancer<'a> {
             if draining && once(&mut self.told_draining) {
                 tell_draining(self.journal.messages_left()?);
             }
+            let at = self.journal.cursors()?;
+            let rotates = self.serve && self.rotation.is_due(at.log_len);
             // An earlier load balancer may have been asked to drain.
-            let ending = draining || !self.serve || self.journal.cursors()?.closing == 1;
+            let ending = draining || rotates || !self.serve || at.is_closing();
             // Set before the look at the cursors: whoever logs the last line after it rings.
             self.journal.ledger().set_watched(ending);
 
@@ -114,15 +121,18 @@ impl<'a> Balancer<'a> {
                 self.tend()?;
             }
             if self.dispatch.finishing && at.is_ended() {
-                self.crew.wait(crew::END_PATIENCE)?;
+                if !at.rotates() {
+                    self.crew.wait(crew::END_PATIENCE)?;
+                }
                 self.journal.sync_if_durable()?;
-                self.journal.remove_objects()?;
+                self.remove_objects(&at)?;
                 self.bar.clear();
                 return self.sum_up(at.messages);
             }
-            let may_close = at.closing == 0 && (draining || !self.serve && at.all_logged());
+            let is_over = draining || rotates || !self.serve && at.all_logged();
+            let may_close = !at.is_closing() && is_over;
             let busy = took || sent || advanced == Advance::Wrote;
-            if may_close && !self.close(draining)? {
+            if may_close && !self.close(draining, rotates)? {
                 advanced = Advance::Busy;
             }
             if advanced != Advance::Busy {
@@ -134,6 +144,18 @@ impl<'a> Balancer<'a> {
             if !busy && self.journal.cursors()? == at {
                 self.sleep(seen, advanced == Advance::Busy)?;
             }
+        }
+    }
+
+    /// A log that cannot be renamed is no reason to end.
+    fn remove_objects(&mut self, at: &Cursors) -> Result<(), Error> {
+        match self.journal.remove_objects() {
+            Err(error) if at.rotates() => {
+                common::tell!("loadbalancer: {error}; the log is not rotated any more");
+                self.rotation.give_up();
+                Ok(())
+            }
+            removed => removed,
         }
     }
 
@@ -199,13 +221,15 @@ impl<'a> Balancer<'a> {
         Ok(exit::PARTLY)
     }
 
-    /// Closes the session: at once when asked to drain; else, once no client feeds any more. Returns false
+    /// Closes the session: at once when asked to drain, or the log is to be renamed; else, once no client feeds any more. Returns false
     /// if it must be tried again.
-    fn close(&mut self, draining: bool) -> Result<bool, Error> {
+    fn close(&mut self, draining: bool, rotates: bool) -> Result<bool, Error> {
         let mut is_fed = false;
-        let closed = self.journal.try_close(|instance, at| {
-            is_fed = !draining && at.all_logged() && instance.is_held_by_another(Role::Client)?;
-            Ok(draining || at.all_logged() && !is_fed)
+        let at_once = draining || rotates;
+        let then = if rotates && !draining { Closing::Rotates } else { Closing::Ends };
+        let closed = self.journal.try_close(then, |instance, at| {
+            is_fed = !at_once && at.all_logged() && instance.is_held_by_another(Role::Client)?;
+            Ok(at_once || at.all_logged() && !is_fed)
         });
         if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.told) {
             common::tell!(

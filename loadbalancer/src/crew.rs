@@ -128,6 +128,13 @@ impl Crew {
         self.begun = Instant::now();
     }
 
+    /// What workers are to have done from here on counts as progress.
+    pub(crate) fn begin_session(&mut self, ledger: &Ledger) {
+        for member in &mut self.members {
+            member.executed_at_start = member.executed(Some(ledger));
+        }
+    }
+
     /// Looks after everyone; without a session they wait for one. When only totals are missing the dead are not
     /// replaced. Returns when to look again at the latest.
     pub(crate) fn tend(

@@ -82,7 +82,7 @@ impl Dispatch {
     /// Sends what may be sent and fits, and forgets what is logged to its last line. Returns whether any
     /// messages were sent.
     pub(crate) fn send(&mut self, journal: &Journal<'_>, at: &Cursors) -> Result<bool, Error> {
-        self.finishing = at.closing == 1 && at.all_logged();
+        self.finishing = at.is_closing() && at.all_logged();
         let Stock { taken, limit, least, .. } = &mut self.stock;
         taken.drain(..taken.partition_point(|taken| taken.end <= at.base));
         // A message is logged before it is forwarded; only while the log still waits for workers to execute an

@@ -34,11 +34,13 @@ mod crew;
 mod dispatch;
 mod lasting;
 mod outlet;
+mod rotation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use bytesize::ByteSize;
 use clap::Parser;
 use common::advice::{self, LOG};
 use common::error::{Error, exit, report, signal_exit_code};
@@ -57,6 +59,7 @@ use balance::{Balancer, TICK};
 use bar::Bar;
 use crew::{Crew, Start};
 use lasting::{Lasting, once};
+use rotation::Rotation;
 
 /// Log every submitted message and forward it round-robin to N workers.
 ///
@@ -71,6 +74,10 @@ struct Args {
     /// Run on until SIGINT, SIGTERM or SIGHUP.
     #[arg(long)]
     serve: bool,
+    /// Rename the log to sistem.log.1 (or the next free number) once it is so long: the session is ended with its
+    /// totals, and the next one begins another log. SIGUSR1 and `lbctl rotate` ask for the same.
+    #[arg(long, value_name = "SIZE", requires = "serve", value_parser = size)]
+    rotate: Option<u64>,
     /// End at once, with 0, if nothing is unfinished, instead of waiting for a submission.
     #[arg(long, conflicts_with = "serve")]
     no_wait: bool,
@@ -102,6 +109,13 @@ fn main() -> ExitCode {
     report("loadbalancer", run(&Args::parse()))
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes @ 1..)) => Ok(bytes),
+        _ => Err("is no size, like 100M or 2GiB".to_owned()),
+    }
+}
+
 fn run(args: &Args) -> Result<u8, Error> {
     advice::give(&args.dir, Some(args.workers));
     if args.quiet {
@@ -110,6 +124,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
+    signals::watch_rotate().map_err(Error::system("sigaction"))?;
     args.work.check()?;
     if args.work.is_any() {
         // What a dead worker's COMMAND leaves comes here, where it is killed.
@@ -133,17 +148,24 @@ fn run(args: &Args) -> Result<u8, Error> {
     // The worst of all sessions.
     let mut worst = 0;
     let mut told_waiting = false;
+    let mut rotation = Rotation::new(args.rotate);
     loop {
         if matches!(instance.checked_log_len(), Err(Error::LogReplaced)) {
             instance.reopen()?;
             crew.begin_again();
+            rotation.done();
         }
         instance.hold(Role::Balancer(args.workers))?;
-        match next_session(args, &instance, &mut crew, &mut told_waiting)? {
+        match next_session(args, &instance, &mut crew, &mut rotation, &mut told_waiting)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
             Some(code @ (0 | exit::PARTLY)) if args.serve && !signals::is_asked_to_end() => {
                 worst = worst.max(code);
-                common::note!("loadbalancer: the session is complete; serving on");
+                match instance.checked_log_len() {
+                    Err(Error::LogReplaced) => {
+                        common::note!("loadbalancer: the log was renamed; serving on")
+                    }
+                    _ => common::note!("loadbalancer: the session is complete; serving on"),
+                }
             }
             Some(code) => return Ok(worst.max(code)),
             None => {}
@@ -157,6 +179,7 @@ fn next_session(
     args: &Args,
     instance: &Instance,
     crew: &mut Crew,
+    rotation: &mut Rotation,
     told_waiting: &mut bool,
 ) -> Result<Option<u8>, Error> {
     let mut watch = None;
@@ -177,7 +200,11 @@ fn next_session(
         let found = session::find(instance.directory())?.map(|ledger| ledger.session());
         if watch.is_none() || is_another || found.is_some() {
             rest.told = true;
-            match Journal::open(instance, args.durable)? {
+            let opened = match Journal::open(instance, args.durable) {
+                Err(Error::LogReplaced) => return Ok(None),
+                opened => opened?,
+            };
+            match opened {
                 Opened::Session(journal, rebuilt) => {
                     let at = journal.cursors()?;
                     if rebuilt {
@@ -196,7 +223,7 @@ fn next_session(
                         );
                     }
                     drop(watch); // else every write to the log takes longer
-                    return balance(args, *journal, crew);
+                    return balance(args, *journal, crew, rotation);
                 }
                 Opened::Remains => {
                     common::note!(
@@ -216,6 +243,20 @@ fn next_session(
         if draining {
             balance::tell_draining(0);
             return Ok(Some(0));
+        }
+        if args.serve && rotation.is_due(log_len) {
+            match session::rotate(instance) {
+                Ok(Some(name)) => {
+                    common::note!("loadbalancer: the log is now {}; serving on", name.display());
+                    return Ok(None);
+                }
+                Ok(None) => continue, // a session has begun
+                Err(Error::LogReplaced) => return Ok(None),
+                Err(error) => {
+                    common::tell!("loadbalancer: {error}; the log is not rotated any more");
+                    rotation.give_up();
+                }
+            }
         }
         if watch.is_none() {
             if args.no_wait {
@@ -237,7 +278,12 @@ fn next_session(
 }
 
 /// Brings a session to its end. Nothing: look for another one.
-fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Option<u8>, Error> {
+fn balance(
+    args: &Args,
+    mut journal: Journal<'_>,
+    crew: &mut Crew,
+    rotation: &mut Rotation,
+) -> Result<Option<u8>, Error> {
     match journal.set_workers(args.workers) {
         // Its first submission was taken back.
         Err(Error::SessionEnded) if journal.cursors()?.submissions == 0 => return Ok(None),
@@ -252,7 +298,8 @@ fn balance(args: &Args, mut journal: Journal<'_>, crew: &mut Crew) -> Result<Opt
         set => set?,
     }
     session::remove_queues(journal.instance(), |k| k.get() > args.workers.get())?;
-    match Balancer::new(journal, args.workers, crew, args.serve)?.run() {
+    crew.begin_session(journal.ledger());
+    match Balancer::new(journal, args.workers, crew, args.serve, rotation)?.run() {
         Err(Error::SessionEnded) => Ok(None),
         ended => ended.map(Some),
     }

@@ -110,7 +110,7 @@ fn close_session(instance: &Instance) -> Journal<'_> {
     while !journal.cursors().expect("the cursors").all_logged() {
         journal.advance().expect("logging");
     }
-    while !journal.try_close(|_, _| Ok(true)).expect("closing") {}
+    while !journal.try_close(Closing::Ends, |_, _| Ok(true)).expect("closing") {}
     journal
 }
 

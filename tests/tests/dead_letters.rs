@@ -446,7 +446,7 @@ fn a_closing_session_is_waited_for() {
     let ledger = session::find(&directory).unwrap().unwrap();
     // The balancer closes the session when it is asked to end.
     balancer.signal(Signal::SIGTERM);
-    sandbox.wait_until("it closes", || ledger.cursors().unwrap().closing == 1);
+    sandbox.wait_until("it closes", || ledger.cursors().unwrap().is_closing());
     let mut retry = sandbox.start("lbctl", &["dead", "retry", &id(0)]);
     sandbox.wait_until("it waits", || retry.stderr().contains("the session before is ending"));
     worker.signal(Signal::SIGCONT);

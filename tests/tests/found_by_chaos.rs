@@ -93,7 +93,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     journal.ledger().doorbell().ring();
     sandbox.wait_until("the session is closing", || {
         journal.advance().unwrap();
-        journal.cursors().unwrap().closing == 1
+        journal.cursors().unwrap().is_closing()
     });
     sandbox.stop(balancer.pid());
     journal.ledger().cell(worker).set_finished();

@@ -200,7 +200,7 @@ fn a_service_that_finishes_anothers_drain_serves_on() {
 fn is_closing(sandbox: &Sandbox) -> bool {
     let directory = common::instance::Directory::open(&sandbox.dir()).unwrap();
     let ledger = common::session::find(&directory).unwrap();
-    ledger.is_some_and(|ledger| ledger.cursors().unwrap().closing == 1)
+    ledger.is_some_and(|ledger| ledger.cursors().unwrap().is_closing())
 }
 
 #[test]

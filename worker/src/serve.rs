@@ -146,7 +146,8 @@ struct Server<'a, 'e> {
 }
 
 impl Server<'_, '_> {
-    /// Lives in a session. Returns true once it has ended for this worker, false once its ledger is removed.
+    /// Lives in a session. Returns true once it has ended for this worker, and false if another one follows: its ledger
+    /// is removed, or the log is renamed after it.
     fn run(&mut self) -> Result<bool, Error> {
         loop {
             let (instance, worker) = (self.progress.instance(), self.progress.worker());
@@ -159,7 +160,7 @@ impl Server<'_, '_> {
             let removed = ledger.is_removed()?;
             let at = ledger.cursors()?;
             if at.is_ended() {
-                return check_number(worker, at.workers()).map(|()| true);
+                return check_number(worker, at.workers()).map(|()| !at.rotates());
             }
             if removed {
                 return Ok(false);
@@ -167,8 +168,21 @@ impl Server<'_, '_> {
             // Likewise: a load balancer that does not need this worker has removed its queue.
             check_needed(instance, worker)?;
             if self.serve(queue.0)? {
-                return Ok(true);
+                return Ok(!self.progress.ledger().cursors()?.rotates() || self.wait_for_end()?);
             }
+        }
+    }
+
+    /// Waits for the end of a session that is followed by another one, in another log. Returns false.
+    fn wait_for_end(&self) -> Result<bool, Error> {
+        let ledger = self.progress.ledger();
+        loop {
+            heed_signals()?;
+            let seen = ledger.space().look();
+            if ledger.is_removed()? || ledger.cursors()?.is_ended() {
+                return Ok(false);
+            }
+            ledger.space().sleep(seen, TICK).map_err(Error::system("futex"))?;
         }
     }
 

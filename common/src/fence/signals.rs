@@ -28,12 +28,15 @@ static LAST_MS: AtomicI64 = AtomicI64::new(-ONE_REQUEST_MS);
 static SEEN: AtomicU32 = AtomicU32::new(0);
 /// So many abort.
 static ABORT_AT: AtomicU32 = AtomicU32::new(u32::MAX);
+/// The log is to be rotated.
+static ROTATE: AtomicBool = AtomicBool::new(false);
 /// A child has ended, or was stopped.
 static CHILD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn handle(signal: i32) {
     match signal {
         libc::SIGCHLD => CHILD.store(true, SeqCst),
+        libc::SIGUSR1 => ROTATE.store(true, SeqCst),
         libc::SIGALRM | libc::SIGXFSZ => {}
         _ => {
             // Since some moment in the past, which is the same each time. Async-signal-safe (signal-safety(7)).
@@ -45,7 +48,8 @@ extern "C" fn handle(signal: i32) {
             }
         }
     }
-    if REQUESTS.load(SeqCst) != SEEN.load(SeqCst) || CHILD.load(SeqCst) {
+    let is_new = REQUESTS.load(SeqCst) != SEEN.load(SeqCst);
+    if is_new || CHILD.load(SeqCst) || ROTATE.load(SeqCst) {
         let [zero, soon] = [0, REPEAT_AFTER_US].map(|tv_usec| libc::timeval { tv_sec: 0, tv_usec });
         let once = libc::itimerval { it_interval: zero, it_value: soon };
         // SAFETY: it reads `once` and writes nothing. As async-signal-safe as alarm(2): a bare system call.
@@ -93,6 +97,16 @@ pub fn watch(abort_at: u32) -> Result<()> {
 /// From now on the death of a child interrupts waits, until [`child_changed`] is asked. Needs [`watch`].
 pub fn watch_children() -> Result<()> {
     set_action(Signal::SIGCHLD, SigHandler::Handler(handle))
+}
+
+/// From now on SIGUSR1 interrupts waits, until [`is_asked_to_rotate`] is asked. Needs [`watch`].
+pub fn watch_rotate() -> Result<()> {
+    set_action(Signal::SIGUSR1, SigHandler::Handler(handle))
+}
+
+/// Whether SIGUSR1 has come since the last look.
+pub fn is_asked_to_rotate() -> bool {
+    ROTATE.swap(false, SeqCst)
 }
 
 /// Whether the process was asked to end.

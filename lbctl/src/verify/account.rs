@@ -14,7 +14,13 @@ use super::verdict::{Listed, Span, Tally, WorkerTally};
 /// grows with the unfinished submissions and with the damage only.
 #[derive(Debug)]
 pub struct Account {
+    /// N, where it is prescribed.
     workers: Option<Workers>,
+    /// N is at least so many.
+    workers_min: u32,
+    /// The worker of the newest line, and whether each one's stand together so far.
+    newest: Option<WorkerId>,
+    grouped: bool,
     submissions: u64,
     messages: u64,
     /// A client line whose count is the next line, or was the line before.
@@ -38,6 +44,9 @@ impl Account {
     pub fn new(workers: Option<Workers>) -> Self {
         Self {
             workers,
+            workers_min: 0,
+            newest: None,
+            grouped: true,
             submissions: 0,
             messages: 0,
             text: None,
@@ -49,10 +58,11 @@ impl Account {
     }
 
     /// Of a session whose lines were in order so far; `text` is that of a submission whose count
-    /// line was due.
-    pub(super) fn resume(replay: &Replay, text: Option<String>) -> Self {
+    /// line was due. What its order has shown of N is no more than a guess then.
+    pub(super) fn resume(replay: &Replay, text: Option<String>, workers: Option<Workers>) -> Self {
         let at = replay.cursors();
-        let mut account = Self::new(at.workers());
+        let mut account = Self::new(workers);
+        account.workers_min = at.workers().map_or(0, Workers::get);
         account.submissions = at.submissions;
         account.messages = at.messages;
         account.text = text;
@@ -68,6 +78,11 @@ impl Account {
         }
         for (worker, cell) in WorkerId::all().zip(&mut account.cells) {
             cell.executed = replay.executed_by(worker);
+            if cell.executed > 0 {
+                // In rotation, a second one's lines stand between those of the first.
+                account.grouped &= account.newest.is_none();
+                account.newest = Some(worker);
+            }
             if u64::from(worker.get()) <= at.totals {
                 *cell = Cell { total: Some(cell.executed), totals: 1, ..*cell };
             }
@@ -97,7 +112,10 @@ impl Account {
             }
             Line::Executed { worker } => {
                 self.settle();
-                self.cells[worker.index()].executed += 1;
+                let cell = &mut self.cells[worker.index()];
+                self.grouped &= self.newest == Some(worker) || cell.executed == 0;
+                self.newest = Some(worker);
+                cell.executed += 1;
             }
             Line::Total { worker, messages } => {
                 self.settle();
@@ -158,8 +176,15 @@ impl Account {
             received_missing,
             received_surplus,
             received,
+            grouped_by_worker: self.is_grouped(),
             workers: self.workers(),
         }
+    }
+
+    /// Each of several workers has its lines together, though some have more than one.
+    fn is_grouped(&self) -> bool {
+        let executed = || self.cells.iter().map(|cell| cell.executed);
+        self.grouped && executed().filter(|&n| n > 0).count() > 1 && executed().any(|n| n > 1)
     }
 
     fn received(&self) -> (Listed<Span>, u64, u64) {
@@ -183,7 +208,7 @@ impl Account {
     fn workers(&self) -> Vec<WorkerTally> {
         let seen = self.cells.iter().rposition(|cell| cell.executed > 0 || cell.totals > 0);
         let highest = seen.and_then(|i| u32::try_from(i + 1).ok()).unwrap_or(0);
-        let workers = self.workers.or_else(|| Workers::new(highest).ok());
+        let workers = self.workers.or_else(|| Workers::new(highest.max(self.workers_min)).ok());
         let share = |k| match (workers, WorkerId::new(k)) {
             (Some(n), Ok(worker)) if k <= n.get() => n.share(worker, self.messages),
             _ => 0,

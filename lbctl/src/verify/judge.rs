@@ -4,7 +4,7 @@
 
 use common::line::{self, Line};
 use common::replay::{Fault as ReplayFault, Replay, Summary};
-use common::rotation::Workers;
+use common::rotation::{WorkerId, Workers};
 
 use super::account::Account;
 use super::lines::parse;
@@ -75,15 +75,7 @@ impl Judge {
             match replay.finish() {
                 Ok(Some(summary)) => self.end_session(self.verdict.lines, summary),
                 Ok(None) => {}
-                Err(fault) => {
-                    let fault = Fault {
-                        line: self.verdict.lines + 1,
-                        kind: Kind::Missing,
-                        expected: expected_by(&fault),
-                        found: None,
-                    };
-                    self.damage(fault);
-                }
+                Err(fault) => self.end_unfinished(&fault),
             }
         }
         if matches!(self.state, State::Damaged(..)) {
@@ -154,9 +146,22 @@ impl Judge {
                 }
                 _ => None,
             };
-            let account = Account::resume(replay, text);
+            let account = Account::resume(replay, text, self.workers);
             self.state = State::Damaged(Box::new(account), fault);
         }
+    }
+
+    /// The log ends inside a session: right so far.
+    fn end_unfinished(&mut self, fault: &ReplayFault) {
+        let State::InOrder(replay) = &self.state else { return };
+        self.verdict.unfinished = Some(expected_by(fault));
+        let at = replay.cursors();
+        let shares = WorkerId::all().map(|worker| replay.executed_by(worker));
+        let mut shares: Vec<u64> = shares.collect();
+        let last = shares.iter().rposition(|&share| share > 0).map_or(0, |last| last + 1);
+        shares.truncate(last.max(at.workers().map_or(0, Workers::get) as usize));
+        let summary = Summary { submissions: at.submissions, messages: at.messages, shares };
+        self.end_session(self.verdict.lines, summary);
     }
 
     /// The session before this line, or with it, has ended in order.

@@ -9,7 +9,7 @@ mod report;
 pub mod verdict;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -23,14 +23,19 @@ use judge::Judge;
 use verdict::Verdict;
 
 /// The version of what `--json` prints.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// What standard input is called.
+const STDIN: &str = "-";
 
 /// Check any sistem.log, also one that another program wrote.
+///
+/// A log whose last session is not finished is right so far. Nothing but the log is looked at, so it may be one that
+/// is still written to.
 ///
 /// Exit status: 0 nothing is wrong; 4 something is; 3 the file cannot be read; 2 usage.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The log.
+    /// The log; `-` is standard input.
     log: PathBuf,
     /// N of every session; without it, it is found out from each session's lines.
     #[arg(long, value_name = "N")]
@@ -65,7 +70,12 @@ pub fn run(args: &Args) -> ExitCode {
         let json = Json { version: FORMAT_VERSION, log: &args.log, seconds, verdict: &verdict };
         crate::terminal::print_json(&json)
     } else {
-        crate::terminal::print(&report::report(&args.log, &verdict, seconds))
+        let name = if args.log == Path::new(STDIN) {
+            "standard input".into()
+        } else {
+            args.log.display().to_string()
+        };
+        crate::terminal::print(&report::report(&name, &verdict, seconds))
     };
     report("verify", printed.map(|()| if verdict.passed { 0 } else { exit::VERIFY }))
 }
@@ -73,6 +83,8 @@ pub fn run(args: &Args) -> ExitCode {
 /// Reads a log once, from its beginning to its end, and judges it.
 pub fn check(log: &Path, workers: Option<Workers>) -> io::Result<Verdict> {
     let mut judge = Judge::new(workers);
-    let bytes = lines::for_each(File::open(log)?, |line, ended| judge.push(line, ended))?;
+    let source: Box<dyn Read> =
+        if log == Path::new(STDIN) { Box::new(io::stdin()) } else { Box::new(File::open(log)?) };
+    let bytes = lines::for_each(source, |line, ended| judge.push(line, ended))?;
     Ok(judge.finish(bytes))
 }

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
-use std::path::Path;
 
 use super::verdict::{Fault, Session, Span, Tally, Verdict, WorkerTally};
 use crate::terminal::{DIM, Shares, counted, grouped, mark, shortened};
@@ -10,12 +9,12 @@ use crate::terminal::{DIM, Shares, counted, grouped, mark, shortened};
 /// Of good sessions, so many are described, and of each kind of damage.
 const SHOWN_MAX: usize = 10;
 
-pub(super) fn report(log: &Path, verdict: &Verdict, seconds: f64) -> String {
+pub(super) fn report(log: &str, verdict: &Verdict, seconds: f64) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
         "{}: {}, {} bytes, read in {seconds:.2} s",
-        log.display(),
+        log,
         counted(verdict.lines, "line"),
         grouped(verdict.bytes)
     );
@@ -48,7 +47,16 @@ pub(super) fn report(log: &Path, verdict: &Verdict, seconds: f64) -> String {
     if unshown > 0 {
         let _ = writeln!(out, "{DIM}… and {}{DIM:#}", counted(unshown, "session"));
     }
-    if verdict.passed && verdict.lines > 0 {
+    if verdict.passed
+        && let Some(expected) = &verdict.unfinished
+    {
+        let _ = writeln!(
+            out,
+            "{} right so far, unfinished: next should come {}",
+            mark(true),
+            shortened(expected)
+        );
+    } else if verdict.passed && verdict.lines > 0 {
         let _ = writeln!(
             out,
             "{} {} in {}: every message exactly once, in order, and the totals are right",
@@ -106,6 +114,9 @@ fn describe_session(out: &mut String, session: &Session, told: Option<&Fault>) {
 fn describe_tally(out: &mut String, tally: &Tally) {
     if tally.is_right() && tally.submissions > 0 {
         out.push_str("    every message is there exactly once and the totals are right: only the order is wrong\n");
+        if tally.grouped_by_worker {
+            out.push_str("    the lines are grouped by worker: each wrote its own together, as through a buffer\n");
+        }
         return;
     }
     if tally.submissions == 0 {

@@ -13,6 +13,8 @@ const LISTED_MAX: usize = 100;
 pub struct Verdict {
     /// Nothing at all is wrong.
     pub passed: bool,
+    /// What the last session lacks, if it is right so far, but not finished.
+    pub unfinished: Option<String>,
     pub bytes: u64,
     pub lines: u64,
     pub submissions: u64,
@@ -23,7 +25,7 @@ pub struct Verdict {
     pub foreign: Listed<Fault>,
     /// The last line, if it has no newline.
     pub torn: Option<Fault>,
-    /// Sessions whose lines are not in canonical order, or that are not finished.
+    /// Sessions whose lines are not in canonical order.
     pub damaged_sessions: u64,
     pub sessions: Listed<Session>,
 }
@@ -60,8 +62,6 @@ pub enum Kind {
     Unexpected,
     /// It has no newline.
     Torn,
-    /// The log ends inside a session: the line is missing.
-    Missing,
 }
 
 /// A wrong line.
@@ -87,11 +87,27 @@ impl fmt::Display for Fault {
             }
             Kind::Unexpected => write!(f, "line {line}: expected {expected}, found `{found}`"),
             Kind::Torn => write!(f, "line {line}: `{found}` has no newline; expected {expected}"),
-            Kind::Missing => {
-                write!(f, "line {line}: the log ends inside a session; expected {expected}")
-            }
-        }
+        }?;
+        difference(expected, found).map_or(Ok(()), |what| write!(f, " ({what})"))
     }
+}
+
+/// In what a line differs from the expected one, if people cannot see that.
+fn difference(expected: &str, found: &str) -> Option<String> {
+    let names = |c: char| format!("`{}` (U+{:04X})", c.escape_default(), u32::from(c));
+    let is_blank = |c: &char| c.is_whitespace();
+    if let Some(last) = found.chars().next_back().filter(is_blank) {
+        return Some(format!("it ends with {}", names(last)));
+    }
+    // As it is expected, in quotes.
+    let expected = expected.split('`').nth(1)?;
+    let differ = |(_, (a, b)): &(usize, (char, char))| a != b;
+    let mut places = (0..).zip(expected.chars().zip(found.chars())).filter(differ);
+    let (place, (should, is)) = places.next()?;
+    let is_similar = expected.chars().count() == found.chars().count()
+        && !is.is_ascii()
+        && places.all(|(_, (_, is))| !is.is_ascii());
+    is_similar.then(|| format!("character {} is {}, not `{should}`", place + 1, names(is)))
 }
 
 /// One session of the log.
@@ -124,6 +140,8 @@ pub struct Tally {
     pub received_surplus: u64,
     /// Which these are.
     pub received: Listed<Span>,
+    /// Each worker's lines stand together, as where each writes through a buffer of its own.
+    pub grouped_by_worker: bool,
     pub workers: Vec<WorkerTally>,
 }
 

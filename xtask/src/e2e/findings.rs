@@ -204,7 +204,10 @@ fn order(verdict: &Verdict) -> Check {
     });
     let sessions = (verdict.sessions.count != 1)
         .then(|| format!("{} instead of one", counted(verdict.sessions.count, "session")));
-    check("order", faults.chain(sessions), || {
+    let unfinished = verdict.unfinished.as_ref();
+    let unfinished =
+        unfinished.map(|next| format!("it ends inside a session; next should come {next}"));
+    check("order", faults.chain(sessions).chain(unfinished), || {
         "canonical, from the first line to the last".to_owned()
     })
 }

@@ -90,7 +90,7 @@ pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<boo
                 stop_all(dir);
                 return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&ledger, &at)));
             }
-            if at.closing == 1 && moment != Moment::Totals {
+            if at.is_closing() && moment != Moment::Totals {
                 return Ok(false);
             }
         }
