@@ -75,8 +75,8 @@ pub fn counted(number: u64, noun: &str) -> String {
 /// A span of time as people say it.
 #[must_use]
 pub fn span(seconds: f64) -> String {
-    let whole = |seconds: f64| humantime::format_duration(Duration::from_secs(seconds as u64));
-    if seconds < 10.0 { format!("{seconds:.1}s") } else { whole(seconds).to_string() }
+    let whole = Duration::try_from_secs_f64(seconds.trunc()).unwrap_or_default();
+    if seconds < 10.0 { format!("{seconds:.1}s") } else { humantime::format_duration(whole).to_string() }
 }
 
 /// A text of at most a few lines in a terminal.

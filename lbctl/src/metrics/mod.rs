@@ -32,7 +32,7 @@ pub struct Args {
     /// 127.0.0.1.
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address, conflicts_with = "textfile")]
     listen: Option<SocketAddr>,
-    /// Write them to a file for node_exporter's textfile collector, in one step: it is never half written.
+    /// Write them to a file for `node_exporter`'s textfile collector, in one step: it is never half written.
     #[arg(long, value_name = "FILE")]
     textfile: Option<PathBuf>,
 }

@@ -63,8 +63,8 @@ impl Model {
                 if span < STEP {
                     return;
                 }
-                let rate = executed.saturating_sub(*before) as f64 / span.as_secs_f64();
-                self.rates.push_back(rate.round() as u64);
+                let rate = u128::from(executed.saturating_sub(*before)) * 1000 / span.as_millis();
+                self.rates.push_back(rate as u64);
             }
             _ => {}
         }
