@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::cursors::Closing;
 use common::instance::{Directory, Instance};
 use common::journal::{Accept, Journal};
 use common::rotation::{WorkerId, Workers};
