@@ -7,6 +7,7 @@ mod everyone;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::bell::Bell;
 use common::cursors::Cursors;
 use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use crate::objects::IpcObject;
 
 /// The version of what is printed.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// So many unfinished submissions are listed.
 const SUBMISSIONS_LISTED_MAX: usize = 20;
 
@@ -94,14 +95,18 @@ fn describe(ledger: &Ledger) -> Value {
         "received": ledger.received(),
         "watched": ledger.is_watched(),
         "bells": {
-            "doorbell": format!("{:?}", ledger.doorbell()),
-            "space": format!("{:?}", ledger.space()),
+            "doorbell": bell(ledger.doorbell()),
+            "space": bell(ledger.space()),
         },
         "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
         "workers": workers(ledger, cursors.as_ref().ok()),
         "cursors": or_error(cursors),
         "pending": or_error(pending),
     })
+}
+
+fn bell(bell: &Bell) -> Value {
+    json!({ "rung": bell.look(), "sleeper": bell.has_sleeper() })
 }
 
 fn or_error<T: serde::Serialize>(value: Result<T, Error>) -> Value {

@@ -232,7 +232,7 @@ impl<'a> Balancer<'a> {
             Ok(at_once || at.all_logged() && !is_fed)
         });
         if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.told) {
-            common::tell!(
+            common::note!(
                 "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)"
             );
         }
@@ -280,7 +280,7 @@ pub(crate) fn executed(ledger: &Ledger, workers: Workers) -> u64 {
 
 pub(crate) fn tell_draining(left: u64) {
     match left {
-        0 => common::tell!("loadbalancer: draining: no messages left"),
-        left => common::tell!("loadbalancer: draining: {left} messages left; again to abort"),
+        0 => common::note!("loadbalancer: draining: no messages left"),
+        left => common::note!("loadbalancer: draining: {left} messages left; again to abort"),
     }
 }

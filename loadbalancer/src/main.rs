@@ -162,7 +162,7 @@ fn run(args: &Args) -> Result<u8, Error> {
                 worst = worst.max(code);
                 match instance.checked_log_len() {
                     Err(Error::LogReplaced) => {
-                        common::note!("loadbalancer: the log was renamed; serving on")
+                        common::note!("loadbalancer: the log was renamed; serving on");
                     }
                     _ => common::note!("loadbalancer: the session is complete; serving on"),
                 }
