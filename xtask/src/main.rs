@@ -13,9 +13,18 @@ use clap::{Parser, Subcommand};
 use lbctl::{inspect, verify};
 use tests::{Binaries, Profile};
 
+const EXAMPLES: &str = "\
+Examples:
+  Build all, run it in a temp directory, and check the log:
+      cargo xtask e2e --workers 3 --input \"Halo A;10\"
+  Check a log:
+      cargo xtask verify sistem.log
+  Make the archive and the Debian package:
+      cargo xtask dist";
+
 /// One button for each thing a person does with the workspace.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, before_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
     task: Task,
