@@ -2,7 +2,7 @@
 //! what `--help` shows is there to be pasted.
 //!
 //! In the definitions of command lines a program has its plain name. It is a command, and gets the prefix, at the
-//! beginning of a `quoted` text, of an indented line and after `|`, `&&` and `||`; and as a reference: client(1).
+//! beginning of a `quoted` text, of an indented line and of `"$(…)"`, and after `|`, `&&` and `||`; and as a reference: client(1).
 //!
 //! An example, two columns in, is followed by its command, four more in; sections like `Files:` come after the
 //! options. `cargo xtask dist` makes the sections of the man pages from both.
@@ -47,7 +47,7 @@ fn text_named(text: &str, prefix: &str) -> String {
     let mut named = String::new();
     let mut begins = false;
     for word in text.split_inclusive([' ', '\n']) {
-        let bare = word.trim_start_matches('`');
+        let bare = word.strip_prefix('`').or_else(|| word.strip_prefix("\"$(")).unwrap_or(word);
         let is_command = begins || bare.len() < word.len() || bare.contains("(1)");
         let is_program = |program: &str| {
             let rest = bare.strip_prefix(program);
@@ -71,6 +71,7 @@ mod tests {
     #[rstest]
     #[case("    client 'a;1'\n    x | worker 1", "    p-client 'a;1'\n    x | p-worker 1")]
     #[case("`lbctl verify LOG`, see client(1)", "`p-lbctl verify LOG`, see p-client(1)")]
+    #[case("x \"$(client)\" (client)", "x \"$(p-client)\" (client)")]
     #[case("lbctl-dead(1), worker(1)", "p-lbctl-dead(1), p-worker(1)")]
     #[case("the client, `clients`, a worker\nworker", "the client, `clients`, a worker\nworker")]
     fn only_commands_get_the_prefix(#[case] plain: &str, #[case] named: &str) {

@@ -5,6 +5,7 @@ mod bench;
 mod crash;
 mod e2e;
 mod interrupt;
+mod tool;
 
 use std::process::{Command, ExitCode};
 
@@ -46,6 +47,8 @@ enum Task {
     Crash(crash::Args),
     /// Measure speed, as ratios within one run.
     Bench(bench::Args),
+    /// Make an archive and a Debian package of the programs.
+    Dist(tool::Args),
     /// Print what a directory's ledger and queues hold. The same as `lbctl inspect`.
     Inspect(inspect::Args),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Verify(args) => verify::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Dist(args) => tool::run("dist", &args),
         Task::Inspect(args) => inspect::run(&args),
     }
 }
