@@ -15,6 +15,7 @@ pub mod dead;
 pub mod error;
 pub mod fence;
 pub mod frame;
+pub mod help;
 pub mod history;
 pub mod instance;
 pub mod journal;

@@ -25,9 +25,26 @@ const FORMAT_VERSION: u32 = 2;
 const SUBMISSIONS_LISTED_MAX: usize = 20;
 
 /// Print what a directory's ledger and queues hold.
-///
-/// Exit status: 0; 3 there is no such directory.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  All that the shared memory of this directory's session holds, as JSON:
+      lbctl inspect
+  Whose IPC objects there are, also of directories that are gone:
+      lbctl inspect --all",
+    after_long_help = "\
+Exit status:
+  0  done
+  2  wrong usage
+  3  there is no such directory, or standard output cannot be written
+
+Files:
+  sistem.log  the log, in DIR
+
+See also:
+  lbctl(1), lbctl-status(1), ipcs(1)"
+)]
 pub struct Args {
     /// The directory whose ledger to look at.
     #[arg(long, default_value = ".")]

@@ -31,35 +31,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use common::help;
+use lbctl::args::{Args, Command};
 use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 
-/// Look at the load balancer of a directory, at its log and its dead letters.
-///
-/// Exit status: 0 done, and for verify: nothing is wrong; 4 something is wrong with the log; 3 trouble with a
-/// file, the directory, IPC or standard output; 2 usage, or for dead: nothing could be done with any of the IDs;
-/// 1 only with some.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// Each is described by its arguments, exit codes included.
-#[derive(Subcommand)]
-enum Command {
-    Status(status::Args),
-    Watch(watch::Args),
-    Metrics(metrics::Args),
-    Verify(verify::Args),
-    Inspect(inspect::Args),
-    Dead(dead::Args),
-    Rotate(rotate::Args),
-}
-
 fn main() -> ExitCode {
-    match Args::parse().command {
+    match help::parse::<Args>().command {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Metrics(args) => metrics::run(&args),

@@ -29,9 +29,27 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// A load balancer that runs with --serve ends its session first: what was accepted is executed, and the totals
 /// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name.
-///
-/// Exit status: 0; 3 there is no such directory, no log in it, or it cannot be renamed now.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  Begin another log, and compress the one before:
+      gzip \"$(lbctl rotate)\"
+  In another directory:
+      lbctl rotate --dir /srv/jobs",
+    after_long_help = "\
+Exit status:
+  0  done
+  2  wrong usage
+  3  there is no such directory, no log in it, or it cannot be renamed now
+
+Files:
+  sistem.log    the log, in DIR
+  sistem.log.1  the one before; with the next free number
+
+See also:
+  lbctl(1), loadbalancer(1)"
+)]
 pub struct Args {
     /// The directory whose log it is.
     #[arg(long, default_value = ".")]

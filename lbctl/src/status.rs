@@ -12,9 +12,26 @@ use crate::snapshot::{InHand, Onlooker, Process, Session, Snapshot, Worker};
 use crate::terminal::{counted, grouped, print, print_json, span};
 
 /// Tell what a directory's load balancer and workers are doing.
-///
-/// Exit status: 0; 3 there is no such directory, or it cannot be looked at.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  What is going on in this directory:
+      lbctl status
+  For a script, whether a load balancer is running:
+      lbctl status --json | jq '.balancer != null'",
+    after_long_help = "\
+Exit status:
+  0  done
+  2  wrong usage
+  3  there is no such directory, or it cannot be looked at
+
+Files:
+  sistem.log  the log, in DIR
+
+See also:
+  lbctl(1), lbctl-watch(1), lbctl-metrics(1)"
+)]
 pub struct Args {
     /// The directory to look at.
     #[arg(long, default_value = ".")]

@@ -9,9 +9,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lbctl::{inspect, verify};
 
+const EXAMPLES: &str = "\
+Examples:
+  Build all, run it in a temp directory, and check the log:
+      cargo xtask e2e --workers 3 --input \"Halo A;10\"
+  Check a log:
+      cargo xtask verify sistem.log
+  Make the archive and the Debian package:
+      cargo xtask dist";
+
 /// One button for each thing a person does with the workspace.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, before_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
     task: Task,
@@ -33,6 +42,8 @@ enum Task {
     Crash(tool::Args),
     /// Measure speed, as ratios within one run.
     Bench(tool::Args),
+    /// Make an archive and a Debian package of the programs.
+    Dist(tool::Args),
     /// Print what a directory's ledger and queues hold. The same as `lbctl inspect`.
     Inspect(inspect::Args),
 }
@@ -43,6 +54,7 @@ fn main() -> ExitCode {
         Task::Verify(args) => verify::run(&args),
         Task::Crash(args) => tool::run("crash", &args),
         Task::Bench(args) => tool::run("bench", &args),
+        Task::Dist(args) => tool::run("dist", &args),
         Task::Inspect(args) => inspect::run(&args),
     }
 }

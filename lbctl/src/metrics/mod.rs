@@ -3,9 +3,8 @@
 mod http;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use common::error::{Error, report};
@@ -14,38 +13,13 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
+use crate::args::Metrics;
 use crate::snapshot::{Onlooker, Session, Snapshot};
 use crate::terminal::print;
 
-/// Print what is going on as Prometheus metrics.
-///
-/// Without an option they are printed once. Counters are those of the session that is running: they begin
-/// with 0 when another one does, which `pipip_session_start_timestamp_seconds` tells.
-///
-/// Exit status: 0; 3 there is no such directory, it cannot be looked at, or the metrics cannot be written.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The directory to look at.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// Serve them over HTTP at /metrics, until SIGINT or SIGTERM. A port alone is one of this host's own address,
-    /// 127.0.0.1.
-    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address, conflicts_with = "textfile")]
-    listen: Option<SocketAddr>,
-    /// Write them to a file for `node_exporter`'s textfile collector, in one step: it is never half written.
-    #[arg(long, value_name = "FILE")]
-    textfile: Option<PathBuf>,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let port = text.parse().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
-    port.or_else(|_| text.parse())
-        .map_err(|_| "is neither a port nor ADDRESS:PORT, like 127.0.0.1:9300".to_owned())
-}
-
 /// Does what was asked for. Returns the exit code.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &Metrics) -> ExitCode {
     let run = || {
         let mut onlooker = Onlooker::new(&args.dir)?;
         if let Some(address) = args.listen {

@@ -11,7 +11,6 @@ mod model;
 pub mod picture;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,29 +19,16 @@ use common::fence::signals;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use crate::args::Watch;
 use crate::snapshot::Onlooker;
 pub use model::Model;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Watch a directory's load balancer and workers, full-screen; q ends it.
-///
-/// Keys: q, Esc or Ctrl-C end it; the arrow keys, Page Up, Page Down, Home and End move through the workers.
-/// Nothing of what it looks at is changed, and no lock is taken.
-///
-/// Exit status: 0; 2 standard output is no terminal; 3 there is no such directory, or it cannot be looked at; 130, 143, 129
-/// ended by SIGINT, SIGTERM, SIGHUP.
-#[derive(clap::Args)]
-pub struct Args {
-    /// The directory to watch.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-}
-
 /// Watches until the user ends it. Returns the exit code.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &Watch) -> ExitCode {
     if !io::stdout().is_terminal() {
         common::tell!("lbctl: watch needs a terminal; `lbctl status` prints the same once");
         return ExitCode::from(exit::USAGE);
@@ -50,7 +36,7 @@ pub fn run(args: &Args) -> ExitCode {
     report("lbctl", watch(args))
 }
 
-fn watch(args: &Args) -> Result<u8, Error> {
+fn watch(args: &Watch) -> Result<u8, Error> {
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(1).map_err(Error::system("sigaction"))?;
     // Before the terminal is another one: what is wrong here is said on the one that was there.

@@ -25,6 +25,14 @@ use scene::{Order, Plan, Scene};
 
 /// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
+#[command(before_help = "\
+Examples:
+  One client, three workers:
+      cargo xtask e2e --workers 3 --input \"Halo A;10\"
+  The load balancer first and workers by hand, ten times:
+      cargo xtask e2e --workers 3 --input \"a;5\" --order lb-first --hand-started --runs 10
+  With work:
+      cargo xtask e2e --workers 2 --input \"a;4\" --retries 3 -- sh -c 'echo \"$1\"' sh {}")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// How many workers, from 1 to 256.
