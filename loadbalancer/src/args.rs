@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::builder::UnknownArgumentValueParser;
+use common::advice;
 use common::rotation::Workers;
 use common::work::Work;
 
@@ -78,8 +80,17 @@ pub(crate) struct Args {
     /// How many workers share the messages, from 1 to 256.
     #[arg(value_name = "N")]
     pub(crate) workers: Workers,
+    /// What people type who know `cargo xtask e2e`, `xargs` or `parallel`.
+    #[arg(long = "workers", aliases = ["jobs", "max-procs"], value_name = "N", hide = true, value_parser = n_alone())]
+    _not_workers: Option<String>,
     #[command(flatten)]
     pub(crate) work: Work,
+}
+
+/// Refuses it, and says what to type.
+fn n_alone() -> UnknownArgumentValueParser {
+    let right = advice::command("loadbalancer", 3);
+    UnknownArgumentValueParser::suggest(format!("the number of workers stands alone: `{right}`"))
 }
 
 fn size(text: &str) -> Result<u64, String> {
