@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::snapshot::{Onlooker, Process};
+use crate::snapshot::{Onlooker, Seen};
 use crate::terminal::print;
 
 /// How often it looks whether the log has been renamed.
@@ -69,7 +69,8 @@ fn rotate(dir: &Path) -> Result<(), Error> {
         return Err(refused("it is empty"));
     }
     let inode = log.ino();
-    let Some(balancer) = Onlooker::new(dir)?.look()?.balancer else {
+    let balancer = Onlooker::new(dir)?.look()?.balancer.process;
+    if !balancer.is_there() {
         // Nobody is asked, so it is done here.
         let renamed = session::rotate(&Instance::open(dir)?)?;
         return match renamed {
@@ -78,8 +79,8 @@ fn rotate(dir: &Path) -> Result<(), Error> {
                 Err(refused("it is empty, or its session is unfinished: start a load balancer"))
             }
         };
-    };
-    let Some(process) = balancer.process else {
+    }
+    let Some(process) = balancer.seen() else {
         return Err(refused("its load balancer is another user's, or in another PID namespace"));
     };
     let handle = ask(dir, process)?;
@@ -100,7 +101,7 @@ fn rotate(dir: &Path) -> Result<(), Error> {
 }
 
 /// Asks the load balancer. Returns what tells whether it lives.
-fn ask(dir: &Path, process: Process) -> Result<OwnedFd, Error> {
+fn ask(dir: &Path, process: Seen) -> Result<OwnedFd, Error> {
     let failed = |error| Error::system("pidfd_open")(io::Error::from(error));
     let handle = Pid::from_raw(process.pid).ok_or(Errno::SRCH);
     let handle = handle.and_then(|pid| pidfd_open(pid, PidfdFlags::empty())).map_err(failed)?;
@@ -111,7 +112,7 @@ fn ask(dir: &Path, process: Process) -> Result<OwnedFd, Error> {
         ));
     }
     // The number was its own when the handle was made, if it still has the role.
-    let now = Onlooker::new(dir)?.look()?.balancer.and_then(|balancer| balancer.process);
+    let now = Onlooker::new(dir)?.look()?.balancer.process.seen();
     if now.is_none_or(|now| now.pid != process.pid) {
         return Err(refused("its load balancer has ended, or just rotates it"));
     }
