@@ -76,7 +76,11 @@ pub fn counted(number: u64, noun: &str) -> String {
 #[must_use]
 pub fn span(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds.trunc()).unwrap_or_default();
-    if seconds < 10.0 { format!("{seconds:.1}s") } else { humantime::format_duration(whole).to_string() }
+    if seconds < 10.0 {
+        format!("{seconds:.1}s")
+    } else {
+        humantime::format_duration(whole).to_string()
+    }
 }
 
 /// A text of at most a few lines in a terminal.
