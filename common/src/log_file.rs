@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use nix::unistd::{Uid, User, geteuid};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::fs::{openat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -20,6 +20,8 @@ use crate::session;
 
 /// What a log that others could open is copied to before it takes its place.
 const PRIVATE_NAME: &str = "sistem.log.private";
+/// Who gives a file a higher number than this did not get it from us.
+const NUMBER_MAX: u32 = 999_999_999;
 const NO_FILE: &str = "is not a regular file; the log must be one";
 
 /// Says what is wrong with a file.
@@ -167,11 +169,34 @@ pub(crate) fn remove_unfinished_copy(directory: &Directory) -> Result<(), Error>
     }
 }
 
-/// Renames the log to the first free `sistem.log.<i>`, in one step, and returns that name.
+/// The highest number of a log that was set aside, 0 if there is none. One that was compressed since has its number
+/// still.
+fn last_number(directory: &Directory) -> Result<u32, Errno> {
+    let mut last = 0;
+    for entry in Dir::read_from(directory.file())? {
+        let number = entry?.file_name().to_str().ok().and_then(|name| {
+            let rest = name.strip_prefix(LOG_NAME)?.strip_prefix('.')?;
+            rest.split('.').next()?.parse().ok().filter(|&number| number <= NUMBER_MAX)
+        });
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last)
+}
+
+/// The log that was set aside last, to be looked at.
+pub(crate) fn last_set_aside(directory: &Directory) -> Option<File> {
+    let name = format!("{LOG_NAME}.{}", last_number(directory).ok()?);
+    let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(directory.file(), name, OFlags::RDONLY | wary, Mode::empty()).ok().map(File::from)
+}
+
+/// Renames the log to `sistem.log.<i>`, in one step, and returns that name. The numbers ascend, also where older
+/// logs have been removed.
 pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
     let dir = directory.file();
     let is_there = |name: &str| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    for number in 1.. {
+    let last = last_number(directory).map_err(|error| Error::Log(error.into()))?;
+    for number in last + 1.. {
         let name = format!("{LOG_NAME}.{number}");
         let renamed = match renameat_with(dir, LOG_NAME, dir, &name, RenameFlags::NOREPLACE) {
             // Not every file system knows the flag. Nobody but a stranger makes a file of that name now.

@@ -32,6 +32,7 @@ use nix::libc;
 use crate::checksum;
 use crate::error::{Error, heed_signals};
 use crate::instance::Instance;
+use crate::log_file;
 use crate::pause::pause;
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 
@@ -142,8 +143,15 @@ impl Instance {
 
     /// N of the load balancer that is running, if another process is one.
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
-        let len = held(self.log(), (BALANCER, 1))?;
-        Ok(len.and_then(|len| Workers::new(len).ok()))
+        let of = |log: &File| Ok::<_, Error>(held(log, (BALANCER, 1))?.map(Workers::new));
+        let mut found = of(self.log())?;
+        if found.is_none() {
+            // One that has just renamed the log has its role there, until it has it here.
+            let before = log_file::last_set_aside(self.directory());
+            found = before.map(|log| of(&log)).transpose()?.flatten();
+            found = found.map_or_else(|| of(self.log()), |found| Ok(Some(found)))?;
+        }
+        Ok(found.and_then(Result::ok))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Run on until SIGINT, SIGTERM or SIGHUP.
     #[arg(long)]
     pub(crate) serve: bool,
-    /// Rename the log to sistem.log.1 (or the next free number) once it is so long: the session is ended with its
+    /// Rename the log to sistem.log.1 (or the next number) once it is so long: the session is ended with its
     /// totals, and the next one begins another log. SIGUSR1 and `lbctl rotate` ask for the same.
     #[arg(long, value_name = "SIZE", requires = "serve", value_parser = size)]
     pub(crate) rotate: Option<u64>,
@@ -67,7 +67,7 @@ pub(crate) struct Args {
     /// what workers wrote, before it removes the ledger and ends; and dead letters before they count.
     #[arg(long)]
     pub(crate) durable: bool,
-    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next free
+    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next
     /// number), its IPC objects are removed.
     #[arg(long)]
     pub(crate) fresh: bool,

@@ -97,8 +97,9 @@ impl<'a> Balancer<'a> {
             if draining && once(&mut self.told_draining) {
                 tell_draining(self.journal.messages_left()?);
             }
+            self.rotation.heed();
             let at = self.journal.cursors()?;
-            let rotates = self.serve && self.rotation.is_due(at.log_len);
+            let rotates = self.rotation.is_due(at.log_len);
             // An earlier load balancer may have been asked to drain.
             let ending = draining || rotates || !self.serve || at.is_closing();
             // Set before the look at the cursors: whoever logs the last line after it rings.
@@ -151,8 +152,8 @@ impl<'a> Balancer<'a> {
     fn remove_objects(&mut self, at: &Cursors) -> Result<(), Error> {
         match self.journal.remove_objects() {
             Err(error) if at.rotates() => {
-                common::tell!("loadbalancer: {error}; the log is not rotated any more");
-                self.rotation.give_up();
+                common::tell!("loadbalancer: the log is not rotated: {error}");
+                self.rotation.fail(at.log_len);
                 Ok(())
             }
             removed => removed,

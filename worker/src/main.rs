@@ -57,8 +57,6 @@ use args::Args;
 
 /// What is to be done with messages.
 struct Task {
-    /// Nobody else says what it waits for.
-    by_hand: bool,
     echo: bool,
     durable: bool,
     work: Work,
@@ -102,10 +100,12 @@ fn run(args: Args) -> Result<u8, Error> {
     }
     let mut instance = Instance::of(directory(&args)?)?;
     let by_hand = args.spawned_by.is_none();
-    let task = Task { by_hand, echo: args.echo, durable: args.durable, work: args.work };
+    let task = Task { echo: args.echo, durable: args.durable, work: args.work };
+    // Nobody else says what one waits for that was started by hand.
+    let mut told_waiting = !by_hand;
     loop {
         instance.hold(Role::Worker(args.worker))?;
-        match serve::serve(&instance, args.worker, &task) {
+        match serve::serve(&instance, args.worker, &task, &mut told_waiting) {
             // No session began in the log before, or it was set aside.
             Err(Error::LogReplaced) if serve::find_unfinished(&instance)?.is_none() => {
                 instance.reopen()?;
