@@ -148,7 +148,7 @@ fn dpkg(root: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
     if !is_root() {
         command.args(["--map-root-user", "dpkg"]);
     }
-    command.arg(format!("--root={}", root.display())).args(args);
+    command.arg(format!("--root={}", root.display())).arg("--log=/dev/null").args(args);
     // It looks for programs that packages with scripts need.
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
     command
