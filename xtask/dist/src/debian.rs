@@ -15,11 +15,12 @@ use crate::{NAME, depends};
 /// Of the packaging, counted from 1 for each version of what is packaged.
 const REVISION: u32 = 1;
 const SHORT: &str = "spread messages over local workers in strict rotation";
-const LONG: &str = "\
- Clients submit messages through shared memory; the load balancer logs each of
- them and hands it to one of N worker processes, in turn. Workers run a command
- for each message, with retries and time limits. One log shows every message
- exactly once and in order, whichever process is killed on the way.";
+const LONG: [&str; 4] = [
+    "Clients submit messages through shared memory; the load balancer logs each of",
+    "them and hands it to one of N worker processes, in turn. Workers run a command",
+    "for each message, with retries and time limits. One log shows every message",
+    "exactly once and in order, whichever process is killed on the way.",
+];
 
 /// Makes it by way of a directory that is not there yet. Returns where it is.
 pub(crate) fn make(
@@ -47,9 +48,10 @@ pub(crate) fn make(
     let control = format!(
         "Package: {NAME}\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: {}\nInstalled-Size: {}\nDepends: {depends}\n\
-         Section: utils\nPriority: optional\nDescription: {SHORT}\n{LONG}\n",
+         Section: utils\nPriority: optional\nDescription: {SHORT}\n {}\n",
         workspace.maintainer,
         bytes.div_ceil(1024),
+        LONG.join("\n "),
     );
     let information = Tree::at(&stage.join("DEBIAN"));
     let sums = sums(stage, &installed)?;

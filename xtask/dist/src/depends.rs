@@ -7,8 +7,12 @@ use std::process::Command;
 use crate::external::{Failure, run};
 
 /// The packages of the libraries that Rust's standard library is linked with.
-const PACKAGES: [(&str, &str); 3] =
-    [("libc.so.", "libc6"), ("ld-linux", "libc6"), ("libgcc_s.so.", "libgcc-s1")];
+const PACKAGES: [(&str, &str); 4] = [
+    ("libc.so.", "libc6"),
+    ("libm.so.", "libc6"),
+    ("ld-linux", "libc6"),
+    ("libgcc_s.so.", "libgcc-s1"),
+];
 
 /// Oldest version of each package that is new enough for all programs: `libc6 (>= 2.34), libgcc-s1 (>= 4.2)`.
 pub(crate) fn of(programs: &[PathBuf]) -> Result<String, Failure> {

@@ -28,7 +28,10 @@ pub(crate) fn licences(workspace: &Workspace) -> Result<String, Failure> {
             licences.entry(licence).or_default().push(package.to_string());
         }
     }
-    text.push_str("Rust's standard library: MIT OR Apache-2.0; https://www.rust-lang.org\n");
+    text.push_str(
+        "Rust's standard library: MIT OR Apache-2.0; https://www.rust-lang.org\n\
+         Copyright (c) The Rust Project Contributors; both texts stand below.\n",
+    );
     for (licence, of) in licences {
         let _ = write!(text, "\n{RULE}\n{}\n{RULE}\n\n{licence}\n", of.join("\n"));
     }

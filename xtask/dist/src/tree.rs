@@ -35,7 +35,7 @@ impl Tree {
         binaries: &Binaries,
         zsh_functions: &str,
     ) -> Result<(), Failure> {
-        for mut command in command_lines::all() {
+        for command in command_lines::all() {
             let name = command.get_name().to_owned();
             let program = binaries.path(name.trim_start_matches(PREFIX));
             self.write_program(&format!("bin/{name}"), &program)?;
@@ -45,7 +45,7 @@ impl Tree {
                 (Shell::Fish, format!("share/fish/vendor_completions.d/{name}.fish")),
             ] {
                 let mut script = Vec::new();
-                generate(shell, &mut command, &*name, &mut script);
+                generate(shell, &mut command.clone(), &*name, &mut script);
                 self.write(&path, &script)?;
             }
             let pages = pages::of(command, workspace).map_err(file_error(Path::new(&name)))?;
