@@ -24,7 +24,7 @@ pub mod ledger;
 pub mod line;
 pub mod line_file;
 mod lock;
-mod log_file;
+pub mod log_file;
 pub mod naming;
 pub mod pause;
 pub mod process_stat;

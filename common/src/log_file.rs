@@ -35,7 +35,7 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
     loop {
         let log = open_private(directory, LOG_NAME, OFlags::CREATE)
-            .map_err(|error| refuse(why_not_opened(directory, error)))?;
+            .map_err(|error| not_opened(directory, error))?;
         let metadata = log.metadata().map_err(Error::Log)?;
         check(&metadata).map_err(refuse)?;
         if metadata.mode() & OTHERS == 0 {
@@ -51,17 +51,19 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     }
 }
 
-/// What keeps a log from being opened, or made.
-fn why_not_opened(directory: &Directory, error: Errno) -> String {
+/// The error of a log that cannot be opened, or made: who may not is told who may.
+#[must_use]
+pub fn not_opened(directory: &Directory, error: Errno) -> Error {
     let why = io::Error::from(error).to_string();
-    match error {
+    let why = match error {
         Errno::LOOP => "is a symbolic link; the log must be a file of its own".into(),
         Errno::ISDIR => "is a directory; the log must be a file".into(),
         Errno::NXIO => NO_FILE.into(),
         Errno::ACCESS | Errno::PERM => format!("{why}; {}", who_may(directory)),
         Errno::ROFS => format!("{why}; the directory and the log must be writable"),
         _ => why,
-    }
+    };
+    refused(directory, LOG_NAME, why)
 }
 
 /// What to say to somebody who may not open the log, or make one: most often, `sudo` was used only once.

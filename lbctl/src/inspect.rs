@@ -18,6 +18,7 @@ use common::session;
 use serde_json::{Value, json};
 
 use crate::objects::IpcObject;
+use crate::snapshot::Onlooker;
 
 /// The version of what is printed.
 const FORMAT_VERSION: u32 = 2;
@@ -75,6 +76,7 @@ pub fn dump(dir: &Path) -> Value {
     json!({
         "version": FORMAT_VERSION,
         "directory": dir,
+        "state": state(dir),
         "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
         "objects": objects(dir),
         "ledger": match ledger {
@@ -82,6 +84,12 @@ pub fn dump(dir: &Path) -> Value {
             Ok(Err(error)) | Err(error) => json!({ "error": error.to_string() }),
         },
     })
+}
+
+/// As `lbctl status` has it; or why what is there cannot be seen from here.
+fn state(dir: &Path) -> Value {
+    let looked = Onlooker::new(dir).and_then(|mut onlooker| onlooker.look());
+    or_error(looked.map(|snapshot| snapshot.state))
 }
 
 fn objects(dir: &Path) -> Value {

@@ -16,11 +16,13 @@ use common::instance::{Directory, LOG_NAME};
 use common::layout::RING_LEN;
 use common::ledger::Ledger;
 use common::line::Line;
+use common::log_file;
 use common::naming::MessageId;
 use common::role::Present;
 use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::fcntl::OFlag;
+use rustix::io::Errno;
 
 use super::processes::{BALANCER, Processes};
 use super::{
@@ -112,7 +114,11 @@ impl Onlooker {
             // It may be another one by now: one that makes who opens it wait, for example.
             let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
             let open = || OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path);
-            self.log = now.map(|_| open()).transpose().map_err(Error::Log)?;
+            let refused = |error: io::Error| match Errno::from_io_error(&error) {
+                Some(error) => log_file::not_opened(&self.directory, error),
+                None => Error::Log(error),
+            };
+            self.log = now.map(|_| open()).transpose().map_err(refused)?;
         }
         Ok(())
     }
