@@ -32,6 +32,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use common::error::{Error, report};
+use common::fence::signals;
 use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 
 /// Look at the load balancer of a directory, at its log and its dead letters.
@@ -59,6 +61,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // What a parent may have left, and what a limit of file sizes would end it by.
+    let clean = signals::start_clean().map_err(Error::system("sigaction"));
+    if let Err(error) = clean {
+        return report("lbctl", Err(error));
+    }
     match Args::parse().command {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
