@@ -49,7 +49,6 @@ pub fn run(args: &Watch) -> ExitCode {
 }
 
 fn watch(args: &Watch) -> Result<u8, Error> {
-    signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(1).map_err(Error::system("sigaction"))?;
     let job = JobControl::new().map_err(Error::system("sigaction"))?;
     // Before the terminal is another one: what is wrong here is said on the one that was there.
