@@ -50,6 +50,7 @@ use common::journal::{Journal, Opened};
 use common::role::Role;
 use common::rotation::Workers;
 use common::say;
+use common::service_manager;
 use common::session;
 use common::waiting::Watch;
 use common::work::Work;
@@ -121,6 +122,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.quiet {
         say::be_quiet();
     }
+    service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
@@ -188,6 +190,7 @@ fn next_session(
     // The log's length; `told`: what it holds is read back.
     let mut rest = Lasting::default();
     loop {
+        service_manager::beat();
         if let Some(signal) = signals::aborted_by() {
             return Ok(Some(signal_exit_code(signal)));
         }
@@ -273,10 +276,15 @@ fn next_session(
             }
         }
         let look_again = crew.tend(instance, None)?;
+        service_manager::ready();
+        service_manager::status_now("waiting for a submission");
         match &watch {
             // Look once more: what came before is not told.
             None => watch = Some(Watch::new(instance.log())),
-            Some(watch) => watch.wait(look_again.saturating_duration_since(Instant::now()))?,
+            Some(watch) => {
+                let limit = look_again.saturating_duration_since(Instant::now());
+                watch.wait(limit.min(service_manager::sleep_limit()))?;
+            }
         }
     }
 }
