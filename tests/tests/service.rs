@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -199,4 +199,33 @@ fn a_watchdog_for_another_process_is_not_beaten() {
     // Killed, it leaves no worker.
     kill(Pid::from_raw(balancer.pid()), Signal::SIGKILL).unwrap();
     sandbox.wait_until("all are gone", || !balancer.is_running() && sandbox.processes().is_empty());
+}
+
+/// What the unit files say, as far as systemd can tell without a machine that it runs.
+#[test]
+fn systemd_understands_the_unit() {
+    let sandbox = Sandbox::default();
+    let unit = include_str!("../../dist/systemd/pipip-loadbalancer@.service");
+    // It looks whether the programs are there.
+    let unit = ["loadbalancer", "lbctl"].into_iter().fold(unit.to_owned(), |unit, program| {
+        let path = sandbox.command(program, &[]).get_program().to_str().unwrap().to_owned();
+        unit.replace(&format!("/usr/bin/pipip-{program}"), &path)
+    });
+    let path = sandbox.out().join("pipip-loadbalancer@.service");
+    fs::write(&path, unit).unwrap();
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", "--man=no"]).arg(path.with_file_name("pipip-loadbalancer@x.service"));
+    match command.output() {
+        Ok(ended) => {
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success() && said.is_empty(), "{said}");
+        }
+        // Past the capture of the output: a test that did not run must be seen.
+        Err(error) => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "systemd_understands_the_unit: not run: systemd-analyze: {error}"
+            );
+        }
+    }
 }
