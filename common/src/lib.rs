@@ -35,6 +35,7 @@ pub mod role;
 pub mod rotation;
 pub mod runs;
 pub mod say;
+pub mod service_manager;
 pub mod session;
 pub mod settled;
 pub mod steps;

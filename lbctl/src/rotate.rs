@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::advice;
+use common::advice::{self, LOG};
 use common::error::{Error, report};
 use common::instance::{Instance, LOG_NAME};
 use common::pause::pause;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Have the log renamed to sistem.log.1 (or the next number), and another one begun.
 ///
 /// A load balancer that runs with --serve ends its session first: what was accepted is executed, and the totals
-/// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name.
+/// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name; nothing, if the log was empty.
 #[derive(clap::Args)]
 #[command(
     before_help = "\
@@ -46,7 +46,7 @@ Exit status:
 
 Files:
   sistem.log    the log, in DIR
-  sistem.log.1  the one before; with the next free number
+  sistem.log.1  the one before; or with the next number
 
 See also:
   lbctl(1), loadbalancer(1)"
@@ -74,7 +74,8 @@ struct Asked {
 fn rotate(dir: &Path) -> Result<(), Error> {
     let log = fs::metadata(dir.join(LOG_NAME)).map_err(Error::Log)?;
     if log.len() == 0 {
-        return Err(refused("it is empty"));
+        common::note!("lbctl: {LOG} is empty: there is nothing to rotate");
+        return Ok(());
     }
     let inode = log.ino();
     let mut onlooker = Onlooker::new(dir)?;

@@ -12,6 +12,7 @@ use common::journal::{Advance, Journal};
 use common::ledger::Ledger;
 use common::role::Role;
 use common::rotation::Workers;
+use common::service_manager;
 
 use crate::bar::{Bar, REFRESH};
 use crate::crew::{self, Crew};
@@ -87,6 +88,7 @@ impl<'a> Balancer<'a> {
     /// Runs to the session's end, and returns the exit code.
     pub(crate) fn run(mut self) -> Result<u8, Error> {
         loop {
+            service_manager::beat();
             // Looked at before looking for work: a ring from here on ends the sleep below.
             let seen = self.journal.ledger().doorbell().look();
             if let Some(signal) = signals::aborted_by() {
@@ -190,6 +192,12 @@ impl<'a> Balancer<'a> {
         }
         let session = Some((self.journal.ledger(), &self.dispatch));
         self.look_again = self.crew.tend(self.journal.instance(), session)?;
+        service_manager::ready();
+        if !self.told_draining {
+            let (executed, n) = (executed(self.journal.ledger(), self.workers), self.workers.get());
+            let messages = self.journal.cursors()?.messages;
+            service_manager::status(|| format!("{executed} of {messages} messages by {n} workers"));
+        }
         if self.bar.is_seen() {
             let at = self.journal.cursors()?;
             let executed = executed(self.journal.ledger(), self.workers);
@@ -247,6 +255,7 @@ impl<'a> Balancer<'a> {
         }
         let start = Instant::now();
         let mut limit = self.look_again.saturating_duration_since(start);
+        limit = limit.min(service_manager::sleep_limit());
         if is_locked {
             limit = limit.min(self.retry);
             self.retry = (2 * self.retry).min(RETRY_MAX);
@@ -280,8 +289,12 @@ pub(crate) fn executed(ledger: &Ledger, workers: Workers) -> u64 {
 }
 
 pub(crate) fn tell_draining(left: u64) {
+    service_manager::stopping();
     match left {
         0 => common::note!("loadbalancer: draining: no messages left"),
-        left => common::note!("loadbalancer: draining: {left} messages left; again to abort"),
+        left => {
+            service_manager::status_now(&format!("draining: {left} messages left"));
+            common::note!("loadbalancer: draining: {left} messages left; again to abort");
+        }
     }
 }

@@ -48,6 +48,7 @@ use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::role::Role;
 use common::say;
+use common::service_manager;
 use common::session;
 use common::waiting::Watch;
 use nix::sys::prctl;
@@ -68,6 +69,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.quiet {
         say::be_quiet();
     }
+    service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
@@ -135,6 +137,7 @@ fn next_session(
     // The log's length; `told`: what it holds is read back.
     let mut rest = Lasting::default();
     loop {
+        service_manager::beat();
         if let Some(signal) = signals::aborted_by() {
             return Ok(Some(signal_exit_code(signal)));
         }
@@ -220,10 +223,15 @@ fn next_session(
             }
         }
         let look_again = crew.tend(instance, None)?;
+        service_manager::ready();
+        service_manager::status_now("waiting for a submission");
         match &watch {
             // Look once more: what came before is not told.
             None => watch = Some(Watch::new(instance.log())),
-            Some(watch) => watch.wait(look_again.saturating_duration_since(Instant::now()))?,
+            Some(watch) => {
+                let limit = look_again.saturating_duration_since(Instant::now());
+                watch.wait(limit.min(service_manager::sleep_limit()))?;
+            }
         }
     }
 }

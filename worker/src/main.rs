@@ -49,6 +49,7 @@ use common::help;
 use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::say;
+use common::service_manager;
 use common::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -72,6 +73,7 @@ fn run(args: Args) -> Result<u8, Error> {
         say::be_quiet();
     }
     say::stand_beside_bar(args.beside_bar);
+    service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
@@ -105,12 +107,16 @@ fn run(args: Args) -> Result<u8, Error> {
     let mut told_waiting = !by_hand;
     loop {
         instance.hold(Role::Worker(args.worker))?;
+        service_manager::ready();
         match serve::serve(&instance, args.worker, &task, &mut told_waiting) {
             // No session began in the log before, or it was set aside.
             Err(Error::LogReplaced) if serve::find_unfinished(&instance)?.is_none() => {
                 instance.reopen()?;
             }
-            Err(Error::Aborted(signal)) => return Ok(signal_exit_code(signal)),
+            Err(Error::Aborted(signal)) => {
+                service_manager::stopping();
+                return Ok(signal_exit_code(signal));
+            }
             outcome => return outcome.map(|()| 0),
         }
     }
