@@ -65,7 +65,9 @@ impl Campaign {
                         let steps = played.steps.last().cloned().unwrap_or_default();
                         report.counted(scenario.name, role, &steps);
                         let density = Density {
-                            outlive: scenario.by_hand && matches!(role, Role::Worker(_)),
+                            outlive: scenario.by_hand
+                                && scenario.rotation.is_none()
+                                && matches!(role, Role::Worker(_)),
                             ..self.density(scenario.stride, tasks.len())
                         };
                         tasks.extend(

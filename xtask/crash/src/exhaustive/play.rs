@@ -3,6 +3,7 @@
 
 mod clients;
 mod ends;
+mod logs;
 mod rest;
 mod start;
 
@@ -85,9 +86,11 @@ pub(crate) fn play(
         outliving: false,
         chronicle: Chronicle::default(),
     };
-    let outcome = play.perform().and_then(|()| play.judge());
+    let outcome =
+        play.perform().and_then(|()| play.rotate_in_the_end()).and_then(|()| play.judge());
+    let log = play.whole_log();
     let (steps, failed) = (std::mem::take(&mut play.steps), std::mem::take(&mut play.failed));
-    let Err(what) = outcome else { return Ok(Played { steps, failed, log: sandbox.log() }) };
+    let Err(what) = outcome else { return Ok(Played { steps, failed, log }) };
     let chronicle = std::mem::take(&mut play.chronicle);
     drop(play);
     if crate::is_interrupted() {

@@ -148,8 +148,9 @@ impl Report {
         for (kind, _) in self.totals().into_iter().filter(|(_, tally)| tally.reached == 0) {
             blind.push(format!("no {kind} was killed"));
         }
-        // A COMMAND has no transaction.
-        for (kind, tally) in self.totals().into_iter().filter(|total| total.0 != "handler") {
+        // These have no transaction.
+        let has_any = |kind: &str| kind != "handler" && kind != "rotator";
+        for (kind, tally) in self.totals().into_iter().filter(|total| has_any(total.0)) {
             for (what, hits) in [
                 ("a pending transaction", tally.pending),
                 ("a torn write", tally.torn),

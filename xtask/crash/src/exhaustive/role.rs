@@ -12,6 +12,8 @@ pub(crate) enum Role {
     Worker(u32),
     /// The first COMMAND that worker k starts.
     Handler(u32),
+    /// `lbctl rotate`, where no load balancer is running.
+    Rotator,
 }
 
 impl Role {
@@ -22,6 +24,7 @@ impl Role {
             Self::Balancer => "balancer",
             Self::Worker(_) => "worker",
             Self::Handler(_) => "handler",
+            Self::Rotator => "rotator",
         }
     }
 }
@@ -33,6 +36,7 @@ impl fmt::Display for Role {
             Self::Balancer => f.write_str("balancer"),
             Self::Worker(k) => write!(f, "worker{k}"),
             Self::Handler(k) => write!(f, "handler{k}"),
+            Self::Rotator => f.write_str("rotator"),
         }
     }
 }
@@ -47,6 +51,7 @@ impl FromStr for Role {
         let handler = || numbered("handler").map(Self::Handler);
         match text {
             "balancer" => Ok(Self::Balancer),
+            "rotator" => Ok(Self::Rotator),
             _ => client().or_else(worker).or_else(handler).ok_or_else(|| {
                 format!("`{text}` is no role: client1, balancer, worker1, handler1, …")
             }),

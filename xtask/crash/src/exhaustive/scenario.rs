@@ -26,6 +26,17 @@ pub(crate) struct Scenario {
     pub(crate) stride: u32,
     /// What workers do with messages, if anything.
     pub(crate) work: Option<Work>,
+    /// Who renames the log, if anybody.
+    pub(crate) rotation: Option<Rotation>,
+}
+
+/// Who renames the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// The load balancer, after each session.
+    BySize,
+    /// `lbctl rotate`, in the end.
+    ByHand,
 }
 
 const ONE: Scenario = Scenario {
@@ -40,6 +51,7 @@ const ONE: Scenario = Scenario {
     recovery: Role::Balancer,
     stride: 8,
     work: None,
+    rotation: None,
 };
 
 /// Where messages are executed. The log's transactions are those of the others, so of its calls fewer are tried.
@@ -113,6 +125,41 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         serve: true,
         balancer_first: true,
         client: Some(2),
+        ..ONE
+    },
+    Scenario {
+        name: "rotate",
+        about: "--rotate after each session; the second client comes while the log is renamed",
+        workers: 2,
+        submissions: &["Halo A;4", "Halo B;3"],
+        serve: true,
+        balancer_first: true,
+        client: Some(2),
+        stride: 16,
+        rotation: Some(Rotation::BySize),
+        ..ONE
+    },
+    Scenario {
+        name: "rotate-hand",
+        about: "the same with workers by hand, which live through it",
+        by_hand: true,
+        workers: 2,
+        submissions: &["Halo A;4", "Halo B;3"],
+        serve: true,
+        balancer_first: true,
+        client: None,
+        recovery: Role::Worker(1),
+        stride: 32,
+        rotation: Some(Rotation::BySize),
+        ..ONE
+    },
+    Scenario {
+        name: "lbctl-rotate",
+        about: "`lbctl rotate` after the load balancer's end",
+        submissions: &["Halo A;4"],
+        client: None,
+        stride: 4,
+        rotation: Some(Rotation::ByHand),
         ..ONE
     },
     WORK,
@@ -214,6 +261,9 @@ impl Scenario {
         let workers = (1..=self.workers).map(Role::Worker);
         let handlers = (1..=self.workers).filter(|_| self.work.is_some()).map(Role::Handler);
         let client = self.client.map(Role::Client);
+        if self.rotation == Some(Rotation::ByHand) {
+            return vec![Role::Rotator]; // the others are those of other scenarios
+        }
         client.into_iter().chain([Role::Balancer]).chain(workers).chain(handlers).collect()
     }
 
@@ -239,10 +289,14 @@ impl Scenario {
             Role::Client(i) => ("client", vec![self.submissions[i as usize - 1].to_owned()]),
             Role::Worker(k) => ("worker", vec![k.to_string()]),
             Role::Handler(_) => unreachable!("workers start it"),
+            Role::Rotator => ("lbctl", vec!["rotate".to_owned()]),
             Role::Balancer => {
                 let mut arguments = Vec::new();
                 if self.serve {
                     arguments.push("--serve".to_owned());
+                }
+                if self.rotation == Some(Rotation::BySize) {
+                    arguments.push("--rotate=1".to_owned());
                 }
                 if self.by_hand {
                     arguments.push("--no-spawn".to_owned());

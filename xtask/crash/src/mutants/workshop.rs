@@ -72,7 +72,11 @@ impl Workshop {
     }
 
     fn try_runs(&self) -> Result<Option<(&'static str, String)>, String> {
-        let built = self.cargo(&["build", "-p", "client", "-p", "loadbalancer", "-p", "worker"])?;
+        let programs = ["client", "loadbalancer", "worker", "lbctl"]
+            .iter()
+            .flat_map(|program| ["-p", program]);
+        let args: Vec<_> = ["build"].into_iter().chain(programs).collect();
+        let built = self.cargo(&args)?;
         if !built.status.success() {
             return Err(format!("does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
         }

@@ -1,24 +1,49 @@
 //! The clients, one after the other.
 
-use super::super::oracle;
+use std::time::Instant;
+
 use super::super::role::Role;
 use super::ends::Fate;
 use super::{Play, Scene};
-use crate::witness;
 
 impl Play<'_> {
+    /// A client waits until the log is renamed, so who is killed meanwhile must come again.
+    fn others_end(&mut self) -> Result<Scene, String> {
+        if self.scenario.rotation.is_none() {
+            return Ok(Scene::Over); // it waits for nobody
+        }
+        let is_other = |role: &Role| !matches!(role, Role::Client(_));
+        let others: Vec<Role> = self.cast.keys().copied().filter(is_other).collect();
+        for role in others {
+            let Some(end) = self.try_end(role)? else { continue };
+            if end.struck && !self.traces.is_empty() {
+                return Ok(Scene::EveryoneDied);
+            }
+            match self.fate(role, &end)? {
+                Fate::Gone => {}
+                Fate::ComesAgain => self.start_again(role)?,
+                Fate::HasFailed => self.start_failed_again(role)?,
+            }
+        }
+        Ok(Scene::Over)
+    }
+
     /// One client after the other, for the submissions that are not accepted.
     pub(super) fn clients(&mut self) -> Result<Scene, String> {
         let mut next = self.accepted() + 1;
         while let Some(submission) = self.scenario.submissions.get(next - 1) {
             let role = Role::Client(u32::try_from(next).unwrap_or(u32::MAX));
             self.start(role)?;
-            let mut end = None;
-            self.wait_for(&format!("{role} ends"), |play| {
-                end = play.try_end(role).transpose();
-                end.is_some()
-            })?;
-            let Some(end) = end.transpose()? else { continue };
+            let since = Instant::now();
+            let end = loop {
+                if let Some(end) = self.try_end(role)? {
+                    break end;
+                }
+                if self.others_end()? == Scene::EveryoneDied {
+                    return Ok(Scene::EveryoneDied);
+                }
+                self.look_on(since, &format!("never happened: {role} ends"))?;
+            };
             let confirmed = end.stdout == format!("accepted {submission}\n");
             if end.code.is_none() && self.kills_everyone() {
                 self.wait_for("the stepped process is killed like all others", |play| {
@@ -54,12 +79,5 @@ impl Play<'_> {
             }
         }
         Ok(Scene::Over)
-    }
-
-    /// Submissions that are in the log, or will be once the next holder of its lock has been there.
-    pub(super) fn accepted(&self) -> usize {
-        let ledger = witness::cursors(&self.sandbox.dir()).map_or(0, |at| at.submissions);
-        let logged = oracle::submissions(&self.sandbox.log()).len();
-        usize::try_from(ledger).unwrap_or(usize::MAX).max(logged)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::actor::{Actor, End};
 use super::super::role::Role;
+use super::super::scenario::Rotation;
 use super::super::steps::Target;
 use super::Play;
 use crate::witness;
@@ -79,6 +80,11 @@ impl Play<'_> {
         }
     }
 
+    /// Whether it waits for another session when all are over, and is sent away.
+    fn waits_on(&self, role: Role) -> bool {
+        matches!(role, Role::Worker(_)) && self.scenario.rotation == Some(Rotation::BySize)
+    }
+
     /// Nobody may fail who was not killed; where a call is made to fail, everyone may once, with an exit
     /// code that says so and a reason. A worker that came when all was over waits for the next session,
     /// and is sent away.
@@ -89,7 +95,7 @@ impl Play<'_> {
         match end.code {
             Some(code) if code == self.scenario.code(role) => Ok(Fate::Gone),
             Some(0) if was_sent_away => Ok(Fate::Gone),
-            Some(143) if has_come_again => Ok(Fate::Gone),
+            Some(143) if has_come_again || self.waits_on(role) => Ok(Fate::Gone),
             Some(1..=3) if self.may_fail && !has_come_again && !end.stderr.trim().is_empty() => {
                 Ok(Fate::HasFailed)
             }

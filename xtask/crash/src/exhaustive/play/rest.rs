@@ -6,6 +6,7 @@ use tests::objects_that_stay;
 
 use super::super::actor::Actor;
 use super::super::role::Role;
+use super::super::scenario::Rotation;
 use super::super::steps::Steps;
 use super::super::work::Struck;
 use super::Play;
@@ -52,13 +53,19 @@ impl Play<'_> {
             } else {
                 (self.scenario.by_hand || self.scenario.serve) && !self.steps.is_empty()
             };
-        if !self.drained && (logged || waits_in_vain && self.is_log_complete()) && self.is_ready() {
+        let rests = at.is_none() && self.has_rotated();
+        let has_nothing = logged || waits_in_vain && self.is_log_complete() || rests;
+        if !self.drained && has_nothing && self.is_ready() {
             let balancer = self.cast.get(&Role::Balancer);
             self.drained = balancer.is_some_and(Actor::terminate);
         }
         let only_latecomers =
             self.cast.keys().all(|role| self.again.contains(role) && *role != Role::Balancer);
-        if only_latecomers && self.is_log_complete() {
+        // Ended between two sessions, a load balancer leaves workers by hand waiting for the next one.
+        let only_workers = self.scenario.rotation == Some(Rotation::BySize)
+            && !self.cast.contains_key(&Role::Balancer)
+            && (self.has_rotated() || self.is_over());
+        if only_latecomers && self.is_log_complete() || only_workers {
             for actor in self.cast.values() {
                 actor.terminate();
             }
@@ -66,13 +73,14 @@ impl Play<'_> {
     }
 
     fn is_log_complete(&self) -> bool {
-        self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
+        self.oracle.is_some_and(|oracle| oracle.judge(&self.whole_log()).is_ok())
     }
 
     /// The log is what it should be, and nothing else is left.
     pub(super) fn judge(&mut self) -> Result<(), String> {
         if let Some(oracle) = self.oracle {
-            oracle.judge(&self.sandbox.log())?;
+            oracle.judge(&self.whole_log())?;
+            self.judge_logs()?;
         }
         let objects = objects_that_stay(&self.sandbox.dir());
         if !objects.is_empty() {
@@ -82,7 +90,7 @@ impl Play<'_> {
         let entries = std::fs::read_dir(self.sandbox.dir()).map_err(|error| error.to_string())?;
         let files: Vec<_> = entries
             .filter_map(|entry| Some(entry.ok()?.file_name()))
-            .filter(|name| name != common::instance::LOG_NAME)
+            .filter(|name| !self.sandbox.logs().contains(&self.sandbox.dir().join(name)))
             .filter(|name| self.scenario.work.is_none() || name != common::dead::NAME)
             .collect();
         if !files.is_empty() {
