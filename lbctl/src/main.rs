@@ -2,6 +2,9 @@
 //!
 //! # Synopsis
 //! ```text
+//! lbctl status [--dir DIR] [--json]
+//! lbctl watch [--dir DIR]
+//! lbctl metrics [--dir DIR] [--listen [ADDRESS:]PORT | --textfile FILE]
 //! lbctl verify [--workers N] [--json] LOG
 //! lbctl inspect [--dir DIR | --all]
 //! lbctl dead list [--dir DIR] [--json]
@@ -11,6 +14,9 @@
 //! ```
 //!
 //! # Description
+//!
+//! `status` says once what a directory's load balancer and workers are doing, `watch` shows it on the whole terminal,
+//! and `metrics` gives it to Prometheus. They only look.
 //!
 //! `verify` checks any `sistem.log`, also one that another program wrote, and names the first wrong line and
 //! what was expected there. `inspect` prints what a directory's ledger and queues hold, as JSON; with `--all`

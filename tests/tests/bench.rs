@@ -58,6 +58,8 @@ fn the_quick_set_reports_every_section_and_verifies_every_log() {
     }
     assert_eq!(report["latency"]["verified"], true, "{report:#}");
     assert_eq!(report["startup"]["verified"], true, "{report:#}");
+    assert_eq!(report["watched"]["verified"], true, "{report:#}");
+    assert_spread(&report["watched"]["times_alone"], 5, &report);
     for section in ["memory", "system_calls"] {
         let rows = report[section].as_array().expect(section);
         for program in ["client", "loadbalancer", "worker"] {

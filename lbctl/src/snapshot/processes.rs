@@ -21,10 +21,10 @@ const TRUSTED_FOR: Duration = Duration::from_secs(5);
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    /// Who has the roles.
-    by_role: HashMap<u32, Pid>,
-    /// When all were asked, and for which roles.
-    asked: Option<(Instant, Vec<u32>)>,
+    /// Who has the roles, and when each was started: a number alone may be another process's by now.
+    by_role: HashMap<u32, (Pid, u64)>,
+    /// When all were asked, and for which roles in the log of which inode.
+    asked: Option<(Instant, u64, Vec<u32>)>,
 }
 
 impl Processes {
@@ -34,33 +34,50 @@ impl Processes {
         let balancer = present.balancer.map(|_| BALANCER);
         let roles: Vec<u32> =
             balancer.into_iter().chain(present.workers.iter().map(|worker| worker.get())).collect();
-        let is_known =
-            self.asked.as_ref().is_some_and(|(at, of)| *of == roles && at.elapsed() < TRUSTED_FOR);
-        let is_gone = |pid: &Pid| ProcessStat::of(*pid).is_none_or(|stat| stat.is_dead());
+        let is_known = self.asked.as_ref().is_some_and(|(at, inode, of)| {
+            (*inode, of) == (log.ino(), &roles) && at.elapsed() < TRUSTED_FOR
+        });
+        let is_gone = |it: &(Pid, u64)| stat_of(it).is_none();
         if is_known && !self.by_role.values().any(is_gone) {
             return;
         }
-        self.by_role.clear();
-        if !roles.is_empty() {
-            let pids = fs::read_dir("/proc").into_iter().flatten();
-            for pid in pids.filter_map(|pid| pid.ok()?.file_name().to_str()?.parse().ok()) {
-                let has = roles_of(pid, log.ino());
-                self.by_role.extend(has.into_iter().map(|role| (role, Pid::from_raw(pid))));
-            }
-        }
-        self.asked = Some((Instant::now(), roles));
+        self.by_role = if roles.is_empty() { HashMap::new() } else { ask_all(log.ino()) };
+        self.asked = Some((Instant::now(), log.ino(), roles));
     }
 
     /// Who has a role that somebody has.
     pub(super) fn of_role(&self, role: u32) -> Process {
         let seen = || {
-            let pid = *self.by_role.get(&role)?;
-            let stat = ProcessStat::of(pid)?;
-            let seen = seen(pid, &stat)?;
+            let it = self.by_role.get(&role)?;
+            let stat = stat_of(it)?;
+            let seen = seen(it.0, &stat)?;
             Some(if stat.state == 'T' { Process::Stopped(seen) } else { Process::Running(seen) })
         };
         seen().unwrap_or(Process::Hidden)
     }
+}
+
+/// Who has which role in the log with this inode.
+fn ask_all(inode: u64) -> HashMap<u32, (Pid, u64)> {
+    let pids = fs::read_dir("/proc").into_iter().flatten();
+    let pids = pids.filter_map(|pid| pid.ok()?.file_name().to_str()?.parse().ok());
+    let mut by_role: HashMap<u32, (Pid, u64)> = HashMap::new();
+    for pid in pids.map(Pid::from_raw) {
+        let Some(stat) = ProcessStat::of(pid) else { continue };
+        for role in roles_of(pid, inode) {
+            // A child that is being started has its parent's files for a moment.
+            let is_childs = by_role.get(&role).is_some_and(|(other, _)| *other == stat.parent);
+            if !is_childs {
+                by_role.insert(role, (pid, stat.started));
+            }
+        }
+    }
+    by_role
+}
+
+/// Nothing: it has ended.
+fn stat_of(&(pid, started): &(Pid, u64)) -> Option<ProcessStat> {
+    ProcessStat::of(pid).filter(|stat| stat.started == started && !stat.is_dead())
 }
 
 fn seen(pid: Pid, stat: &ProcessStat) -> Option<Seen> {
@@ -76,7 +93,7 @@ fn seen(pid: Pid, stat: &ProcessStat) -> Option<Seen> {
 }
 
 /// The roles that a process has in the log with this inode.
-fn roles_of(pid: i32, inode: u64) -> Vec<u32> {
+fn roles_of(pid: Pid, inode: u64) -> Vec<u32> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
     let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
     let roles = |text: String| {

@@ -7,6 +7,7 @@
 //! - [`latency`] and [`ping_pong`]: one message at a time;
 //! - [`resources`] and [`tracer`]: memory and system calls;
 //! - [`idle`] and [`startup`];
+//! - [`watched`]: beside `lbctl watch`;
 //! - [`work`]: with a COMMAND, against other ways to run one for each line;
 //! - [`goals`]: which of them we want to meet.
 //!
@@ -39,6 +40,7 @@ mod spread;
 mod startup;
 mod tables;
 mod tracer;
+mod watched;
 mod work;
 
 use std::io::Write;
@@ -104,6 +106,7 @@ enum Section {
     SystemCalls,
     Idle,
     Startup,
+    Watched,
     Work,
 }
 
@@ -145,7 +148,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
     let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release);
-    let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 5);
+    let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 6);
     let mut report = Report::new(rounds);
     report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
     if wanted(Section::Throughput) {
@@ -176,6 +179,12 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     progress.show("start-up");
     if wanted(Section::Startup) {
         report.startup = Some(startup::run(plan.startup_rounds, plan.workers, binaries)?);
+    }
+    progress.step();
+    progress.show("beside lbctl watch");
+    // Older programs of `--programs` have none.
+    if wanted(Section::Watched) && binaries.path("lbctl").exists() {
+        report.watched = Some(watched::run(plan.watched, rounds, binaries)?);
     }
     progress.step();
     if wanted(Section::Work) {

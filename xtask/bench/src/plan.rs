@@ -20,6 +20,7 @@ pub(super) struct Plan {
     pub(super) system_calls: Case,
     pub(super) idle_span: Duration,
     pub(super) startup_rounds: usize,
+    pub(super) watched: Case,
     pub(super) work: Vec<Race>,
     /// N where it is not varied.
     pub(super) workers: Workers,
@@ -100,6 +101,7 @@ impl Plan {
             system_calls: Case::many(10_000, TEXT_LEN, workers),
             idle_span: Duration::from_secs(1),
             startup_rounds: 5,
+            watched: Case::many(10_000, TEXT_LEN, workers),
             work: races(&Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, &[10])] })?,
             workers,
         })
@@ -129,6 +131,7 @@ impl Plan {
             system_calls: many(1_000_000),
             idle_span: Duration::from_secs(3),
             startup_rounds: 20,
+            watched: many(10_000_000),
             work: races(&Jobs {
                 once: 3_000,
                 parallel: 300,

@@ -10,6 +10,7 @@ use super::idle::Idle;
 use super::latency::Latency;
 use super::resources::{PeakMemory, SystemCalls};
 use super::startup::Startup;
+use super::watched::Watched;
 use super::work::Work;
 
 /// Of the JSON; raised when a field changes its meaning or goes.
@@ -37,6 +38,8 @@ pub(super) struct Report {
     pub(super) idle: Option<Vec<Idle>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) startup: Option<Startup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) watched: Option<Watched>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) work: Option<Work>,
     pub(super) goals: Vec<Goal>,
@@ -68,6 +71,7 @@ impl Report {
             system_calls: None,
             idle: None,
             startup: None,
+            watched: None,
             work: None,
             goals: Vec::new(),
         }

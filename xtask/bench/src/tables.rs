@@ -77,6 +77,13 @@ pub(super) fn render(report: &Report) -> String {
         table.add_row(["ratio", &spread(&startup.times_nothing, 2)]);
         section("Halo A;10 with 3 workers", right(table));
     }
+    if let Some(watched) = &report.watched {
+        let mut table = table(&["ms from nothing to the end", "median (least–greatest)"]);
+        table.add_row(["alone", &spread(&watched.alone_ms, 1)]);
+        table.add_row(["beside lbctl watch", &spread(&watched.beside_watch_ms, 1)]);
+        table.add_row(["ratio", &spread(&watched.times_alone, 3)]);
+        section(&format!("Watched, {} messages", count(watched.messages)), right(table));
+    }
     if let Some(results) = &report.work {
         section(
             "Work: a COMMAND for each message, and with --lines one that is kept",
