@@ -2,6 +2,7 @@
 //! Each once.
 #![forbid(unsafe_code)]
 
+#[expect(dead_code, reason = "watch.rs uses the rest of it")]
 mod terminal;
 
 use std::process::{Command, Stdio};
@@ -96,7 +97,10 @@ fn no_wait_ends_where_nothing_is_unfinished_and_finishes_what_is() {
 
 /// Killed in the middle; with its ledger, and without it.
 #[rstest]
-#[case::the_ledger_is_there(false, "taking over the session in sistem.log from a load balancer that ended: 0 of 2 ")]
+#[case::the_ledger_is_there(
+    false,
+    "taking over the session in sistem.log from a load balancer that ended: 0 of 2 "
+)]
 #[case::the_ledger_is_lost(true, "resuming the session in sistem.log: 0 of 2 messages are logged")]
 fn the_next_load_balancer_says_what_it_takes_up(#[case] lost: bool, #[case] told: &str) {
     let sandbox = Sandbox::default();
@@ -122,7 +126,11 @@ fn the_next_load_balancer_says_what_it_takes_up(#[case] lost: bool, #[case] told
 fn workers_by_hand_are_missed_by_number() {
     let sandbox = Sandbox::default();
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "3"]);
-    wait_for(&sandbox, &balancer, "0 of 3 workers are here; missing: 1-3: start `worker 1`, `worker 2`");
+    wait_for(
+        &sandbox,
+        &balancer,
+        "0 of 3 workers are here; missing: 1-3: start `worker 1`, `worker 2`",
+    );
     let mut first = sandbox.start("worker", &["1"]);
     wait_for(&sandbox, &balancer, "1 of 3 workers are here; missing: 2-3: start `worker 2`");
     let mut second = sandbox.start("worker", &["2"]);
@@ -142,7 +150,11 @@ fn workers_by_hand_are_missed_by_number() {
 fn a_worker_by_hand_says_what_it_waits_for() {
     let sandbox = Sandbox::default();
     let mut early = sandbox.start("worker", &["1"]);
-    wait_for(&sandbox, &early, "worker 1: waiting for a load balancer: `loadbalancer --no-spawn N`");
+    wait_for(
+        &sandbox,
+        &early,
+        "worker 1: waiting for a load balancer: `loadbalancer --no-spawn N`",
+    );
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     wait_for(&sandbox, &balancer, "missing: 2");
     let mut late = sandbox.start("worker", &["2"]);
@@ -203,7 +215,10 @@ fn two_load_balancers() {
     sandbox.wait_until("it serves", || sandbox.has_worker(1));
     let ended = sandbox.run("loadbalancer", &["1"]);
     sandbox.assert_code(&ended, 3);
-    assert!(ended.stderr.contains("a load balancer is already running in this directory"), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("a load balancer is already running in this directory"),
+        "{ended:#?}"
+    );
     let ended = sandbox.end_by(&mut first, Signal::SIGTERM);
     sandbox.assert_code(&ended, 0);
     sandbox.assert_clean();
@@ -230,7 +245,8 @@ fn acceptances_that_nobody_reads_are_counted() {
 fn a_client_on_a_terminal_says_that_it_reads() {
     let sandbox = Sandbox::default();
     let mut client = on_terminal(&sandbox, "client", &[]);
-    client.wait_for("reading submissions from the terminal, one a line, as `Halo A;10`; Ctrl-D ends");
+    client
+        .wait_for("reading submissions from the terminal, one a line, as `Halo A;10`; Ctrl-D ends");
     client.keys("a;2\n");
     client.wait_for("accepted a;2");
     client.keys("\u{4}");
