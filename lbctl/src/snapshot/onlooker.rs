@@ -226,7 +226,7 @@ impl Session {
             accepted: at.messages,
             received: ledger.received().min(at.messages),
             executed,
-            logged: (at.base + executed_lines(ledger, at)?).min(at.messages),
+            logged: logged(ledger, at)?.min(at.messages),
             dead: 0,
             backlog: at.messages - executed,
             ring_bytes: at.tail - at.head,
@@ -235,13 +235,14 @@ impl Session {
     }
 }
 
-/// So many messages of the submission that is being logged have their last line.
-fn executed_lines(ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
+/// So many messages have their last line.
+fn logged(ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
     if at.all_logged() {
-        return Ok(0);
+        return Ok(at.base);
     }
     let count = ledger.peek_count(at.head);
-    // Else its place in the ring may be another one's by now.
-    let is_its = ledger.cursors()?.head == at.head;
-    Ok(if is_its { at.line.saturating_sub(count) } else { 0 })
+    let now = ledger.cursors()?;
+    // Else that was perhaps another submission's count; but then all of this one is logged.
+    let is_its = now.head == at.head;
+    Ok(if is_its { at.base + at.line.saturating_sub(count) } else { now.base })
 }

@@ -4,8 +4,8 @@
 //! clients --> ledger --> balancer --> a queue and a worker each --> log
 //! ```
 //!
-//! [`model`] remembers what the picture needs of earlier looks, [`picture`] draws it on any screen; [`screen`] and
-//! [`keyboard`] are the terminal, which is left as it was, also when a signal ends this program.
+//! `model` remembers what the picture needs of earlier looks, `picture` draws it on any screen; `screen` and
+//! `keyboard` are the terminal, which is left as it was, also when a signal ends this program.
 
 mod keyboard;
 mod model;
