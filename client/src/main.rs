@@ -18,6 +18,7 @@
 //! those that it printed are accepted. SIGINT, SIGTERM and SIGHUP kill it.
 #![forbid(unsafe_code)]
 
+mod args;
 mod awaited;
 mod feed;
 mod input;
@@ -27,50 +28,25 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, StdinLock};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use common::advice::{self, LOG};
 use common::error::{Error, exit, report};
 use common::fence::signals;
+use common::help;
 use common::instance::Instance;
 use common::role::Role;
 use common::say;
 use common::session;
 use common::submission::Submission;
 
+use args::Args;
 use awaited::Awaited;
 use feed::Feed;
 use input::Input;
 
-/// Submit messages to the load balancer of a directory.
-///
-/// Exit status: 0 all accepted (with --wait: and executed); 1 some accepted, some not, or (with --wait) some
-/// of its messages dead; 2 none, for they were invalid; 3 IPC or file
-/// trouble: those that it printed are accepted.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    /// The directory whose sistem.log and load balancer to use.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// Say only what goes wrong, and print no `accepted …` lines.
-    #[arg(long)]
-    quiet: bool,
-    /// Have each acceptance on the disk (fdatasync) before it is printed.
-    #[arg(long)]
-    durable: bool,
-    /// End only once all of its messages are executed.
-    #[arg(long)]
-    wait: bool,
-    /// Submissions; without any they are read from standard input, one a line.
-    #[arg(value_name = "TEXT;COUNT")]
-    submissions: Vec<OsString>, // judged by us, who name the byte that is not UTF-8
-}
-
 fn main() -> ExitCode {
-    report("client", run(&Args::parse()))
+    report("client", run(&help::parse()))
 }
 
 fn run(args: &Args) -> Result<u8, Error> {

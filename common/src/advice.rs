@@ -20,7 +20,8 @@ pub const FRESH: Advice = Advice(|| {
     command("loadbalancer", format_args!("--fresh {n}"))
 });
 
-const PROGRAMS: [&str; 4] = ["client", "loadbalancer", "worker", "lbctl"];
+/// The programs, by their plain names.
+pub const PROGRAMS: [&str; 4] = ["client", "loadbalancer", "worker", "lbctl"];
 /// As many as the examples have.
 const USUAL_WORKERS: u32 = 3;
 
@@ -36,6 +37,12 @@ static PREFIX: LazyLock<String> = LazyLock::new(|| {
     let own = own.as_ref().and_then(|own| own.file_name()?.to_str()).unwrap_or_default();
     PROGRAMS.iter().find_map(|program| own.strip_suffix(program)).unwrap_or_default().to_owned()
 });
+
+/// What the names of the programs begin with here.
+#[must_use]
+pub fn prefix() -> &'static str {
+    &PREFIX
+}
 
 /// What a program of ours is called here.
 #[must_use]

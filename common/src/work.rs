@@ -24,18 +24,18 @@ pub struct Work {
     #[arg(long, value_name = "R", default_value_t = 0, hide_default_value = true, requires = "command",
           value_parser = clap::value_parser!(u16).range(..=10_000))]
     pub retries: u16,
-    /// Wait so long before the first retry; twice as long before each further one, at most 60 s [default: 1]
+    /// Wait so long before the first retry; twice as long before each further one, at most 60 s [default: 1 s]
     #[arg(long, value_name = "TIME", default_value = "1", hide_default_value = true, requires = "command",
           value_parser = time)]
     pub backoff: Duration,
     /// End an attempt that takes longer; it has failed. 0: it may take as long as it wants.
     #[arg(long, value_name = "TIME", requires = "command", value_parser = time)]
     pub timeout: Option<Duration>,
-    /// Leave COMMAND so long between SIGTERM and SIGKILL [default: 5]
+    /// Leave COMMAND so long between SIGTERM and SIGKILL [default: 5 s]
     #[arg(long, value_name = "TIME", default_value = "5", hide_default_value = true, requires = "command",
           value_parser = time)]
     pub grace: Duration,
-    /// Append a line for each attempt to FILE, as GNU parallel does.
+    /// Append a line for each attempt to FILE, in the nine columns of GNU parallel's.
     #[arg(long, value_name = "FILE", requires = "command", value_parser = joblog)]
     pub joblog: Option<PathBuf>,
     /// What to do with each message: no shell; an ARG `{}` becomes the text, `{#}` the index, `{%}` the worker.

@@ -7,6 +7,7 @@ mod everyone;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::bell::Bell;
 use common::cursors::Cursors;
 use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
@@ -17,16 +18,34 @@ use common::session;
 use serde_json::{Value, json};
 
 use crate::objects::IpcObject;
+use crate::snapshot::Onlooker;
 
 /// The version of what is printed.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// So many unfinished submissions are listed.
 const SUBMISSIONS_LISTED_MAX: usize = 20;
 
 /// Print what a directory's ledger and queues hold.
-///
-/// Exit status: 0; 3 there is no such directory.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  All that the shared memory of this directory's session holds, as JSON:
+      lbctl inspect
+  Whose IPC objects there are, also of directories that are gone:
+      lbctl inspect --all",
+    after_long_help = "\
+Exit status:
+  0  done
+  2  wrong usage
+  3  there is no such directory, or standard output cannot be written
+
+Files:
+  sistem.log  the log, in DIR
+
+See also:
+  lbctl(1), lbctl-status(1), ipcs(1)"
+)]
 pub struct Args {
     /// The directory whose ledger to look at.
     #[arg(long, default_value = ".")]
@@ -57,6 +76,7 @@ pub fn dump(dir: &Path) -> Value {
     json!({
         "version": FORMAT_VERSION,
         "directory": dir,
+        "state": state(dir),
         "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
         "objects": objects(dir),
         "ledger": match ledger {
@@ -64,6 +84,12 @@ pub fn dump(dir: &Path) -> Value {
             Ok(Err(error)) | Err(error) => json!({ "error": error.to_string() }),
         },
     })
+}
+
+/// As `lbctl status` has it; or why what is there cannot be seen from here.
+fn state(dir: &Path) -> Value {
+    let looked = Onlooker::new(dir).and_then(|mut onlooker| onlooker.look());
+    or_error(looked.map(|snapshot| snapshot.state))
 }
 
 fn objects(dir: &Path) -> Value {
@@ -94,14 +120,18 @@ fn describe(ledger: &Ledger) -> Value {
         "received": ledger.received(),
         "watched": ledger.is_watched(),
         "bells": {
-            "doorbell": format!("{:?}", ledger.doorbell()),
-            "space": format!("{:?}", ledger.space()),
+            "doorbell": bell(ledger.doorbell()),
+            "space": bell(ledger.space()),
         },
         "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
         "workers": workers(ledger, cursors.as_ref().ok()),
         "cursors": or_error(cursors),
         "pending": or_error(pending),
     })
+}
+
+fn bell(bell: &Bell) -> Value {
+    json!({ "rung": bell.look(), "sleeper": bell.has_sleeper() })
 }
 
 fn or_error<T: serde::Serialize>(value: Result<T, Error>) -> Value {

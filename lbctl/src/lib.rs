@@ -2,6 +2,7 @@
 //! the latter. The program `lbctl` is a thin shell around it; `cargo xtask` and the tests use the same code.
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod dead;
 pub mod inspect;
 #[cfg(feature = "full")]

@@ -2,6 +2,9 @@
 //!
 //! # Synopsis
 //! ```text
+//! lbctl status [--dir DIR] [--json]
+//! lbctl watch [--dir DIR]
+//! lbctl metrics [--dir DIR] [--listen [ADDRESS:]PORT | --textfile FILE]
 //! lbctl verify [--workers N] [--json] LOG
 //! lbctl inspect [--dir DIR | --all]
 //! lbctl dead list [--dir DIR] [--json]
@@ -11,6 +14,9 @@
 //! ```
 //!
 //! # Description
+//!
+//! `status` says once what a directory's load balancer and workers are doing, `watch` shows it on the whole terminal,
+//! and `metrics` gives it to Prometheus. They only look.
 //!
 //! `verify` checks any `sistem.log`, also one that another program wrote, and names the first wrong line and
 //! what was expected there. `inspect` prints what a directory's ledger and queues hold, as JSON; with `--all`
@@ -31,35 +37,19 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use common::error::{Error, report};
+use common::fence::signals;
+use common::help;
+use lbctl::args::{Args, Command};
 use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 
-/// Look at the load balancer of a directory, at its log and its dead letters.
-///
-/// Exit status: 0 done, and for verify: nothing is wrong; 4 something is wrong with the log; 3 trouble with a
-/// file, the directory, IPC or standard output; 2 usage, or for dead: nothing could be done with any of the IDs;
-/// 1 only with some.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// Each is described by its arguments, exit codes included.
-#[derive(Subcommand)]
-enum Command {
-    Status(status::Args),
-    Watch(watch::Args),
-    Metrics(metrics::Args),
-    Verify(verify::Args),
-    Inspect(inspect::Args),
-    Dead(dead::Args),
-    Rotate(rotate::Args),
-}
-
 fn main() -> ExitCode {
-    match Args::parse().command {
+    // What a parent may have left, and what a limit of file sizes would end it by.
+    let clean = signals::start_clean().map_err(Error::system("sigaction"));
+    if let Err(error) = clean {
+        return report("lbctl", Err(error));
+    }
+    match help::parse::<Args>().command {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Metrics(args) => metrics::run(&args),

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::snapshot::Onlooker;
+use crate::snapshot::{Onlooker, SessionState};
 use crate::terminal::print;
 
 /// How often it looks whether the log has been renamed.
@@ -30,9 +30,27 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// A load balancer that runs with --serve ends its session first: what was accepted is executed, and the totals
 /// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name; nothing, if the log was empty.
-///
-/// Exit status: 0; 3 there is no such directory, no log in it, or it cannot be renamed now.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  Begin another log, and compress the one before:
+      gzip \"$(lbctl rotate)\"
+  In another directory:
+      lbctl rotate --dir /srv/jobs",
+    after_long_help = "\
+Exit status:
+  0  done
+  2  wrong usage
+  3  there is no such directory, no log in it, or it cannot be renamed now
+
+Files:
+  sistem.log    the log, in DIR
+  sistem.log.1  the one before; or with the next number
+
+See also:
+  lbctl(1), loadbalancer(1)"
+)]
 pub struct Args {
     /// The directory whose log it is.
     #[arg(long, default_value = ".")]
@@ -91,8 +109,11 @@ fn rotate(dir: &Path) -> Result<(), Error> {
 /// is running.
 fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
     let seen = onlooker.look()?;
-    let Some(balancer) = seen.balancer else { return Ok(None) };
-    let Some(process) = balancer.process else {
+    let balancer = &seen.balancer.process;
+    if !balancer.is_there() {
+        return Ok(None);
+    }
+    let Some(process) = balancer.seen() else {
         return Err(refused(
             "its load balancer is another user's, or in another PID namespace: send it SIGUSR1 there",
         ));
@@ -105,7 +126,7 @@ fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
     };
     let arguments = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
     // The number was its own when the handle was made, if it still has the role.
-    let now = onlooker.look()?.balancer.and_then(|balancer| balancer.process);
+    let now = onlooker.look()?.balancer.process.seen();
     if now.is_none_or(|now| now.pid != process.pid) {
         return Ok(None);
     }
@@ -115,7 +136,7 @@ fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
         ));
     }
     // Once it is about to, it need not be asked again.
-    if !seen.session.is_some_and(|session| session.closing) {
+    if !seen.session.is_some_and(|session| session.state == SessionState::Closing) {
         pidfd_send_signal(&handle, Signal::USR1).map_err(failed)?;
     }
     Ok(Some(Asked { handle, when: Instant::now() }))

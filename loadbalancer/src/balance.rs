@@ -233,7 +233,7 @@ impl<'a> Balancer<'a> {
             Ok(at_once || at.all_logged() && !is_fed)
         });
         if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.told) {
-            common::tell!(
+            common::note!(
                 "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)"
             );
         }
@@ -283,10 +283,10 @@ pub(crate) fn executed(ledger: &Ledger, workers: Workers) -> u64 {
 pub(crate) fn tell_draining(left: u64) {
     service_manager::stopping();
     match left {
-        0 => common::tell!("loadbalancer: draining: no messages left"),
+        0 => common::note!("loadbalancer: draining: no messages left"),
         left => {
             service_manager::status_now(&format!("draining: {left} messages left"));
-            common::tell!("loadbalancer: draining: {left} messages left; again to abort");
+            common::note!("loadbalancer: draining: {left} messages left; again to abort");
         }
     }
 }

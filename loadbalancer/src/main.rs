@@ -28,6 +28,7 @@
 //! `sistem.log` the log, `sistem.dead` the dead letters, both in DIR.
 #![forbid(unsafe_code)]
 
+mod args;
 mod balance;
 mod bar;
 mod crew;
@@ -36,85 +37,31 @@ mod lasting;
 mod outlet;
 mod rotation;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bytesize::ByteSize;
-use clap::Parser;
 use common::advice::{self, LOG};
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
+use common::help;
 use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::role::Role;
-use common::rotation::Workers;
 use common::say;
 use common::service_manager;
 use common::session;
 use common::waiting::Watch;
-use common::work::Work;
 use nix::sys::prctl;
 
+use args::Args;
 use balance::{Balancer, TICK};
 use bar::Bar;
 use crew::{Crew, Start};
 use lasting::{Lasting, once};
 use rotation::Rotation;
 
-/// Log every submitted message and forward it round-robin to N workers.
-///
-/// Exit status: 0 done; 1 done, but some messages are dead (`lbctl dead list`); 2 usage, or another N than the unfinished session's; 3 IPC, peer or file
-/// trouble; 130, 143, 129 aborted by a second SIGINT, SIGTERM, SIGHUP.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    /// The directory whose sistem.log and clients to use.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// Run on until SIGINT, SIGTERM or SIGHUP.
-    #[arg(long)]
-    serve: bool,
-    /// Rename the log to sistem.log.1 (or the next number) once it is so long: the session is ended with its
-    /// totals, and the next one begins another log. SIGUSR1 and `lbctl rotate` ask for the same.
-    #[arg(long, value_name = "SIZE", requires = "serve", value_parser = size)]
-    rotate: Option<u64>,
-    /// End at once, with 0, if nothing is unfinished, instead of waiting for a submission.
-    #[arg(long, conflicts_with = "serve")]
-    no_wait: bool,
-    /// Wait for workers started by hand instead of starting them.
-    #[arg(long, conflicts_with = "command")]
-    no_spawn: bool,
-    /// Have each of its own appends on the disk (fdatasync) before it goes on, and the whole log, also
-    /// what workers wrote, before it removes the ledger and ends; and dead letters before they count.
-    #[arg(long)]
-    durable: bool,
-    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next
-    /// number), its IPC objects are removed.
-    #[arg(long)]
-    fresh: bool,
-    /// Say only what goes wrong.
-    #[arg(long)]
-    quiet: bool,
-    /// The worker program to start, if not the one beside this program.
-    #[arg(long, value_name = "FILE")]
-    worker_program: Option<PathBuf>,
-    /// How many workers share the messages, from 1 to 256.
-    #[arg(value_name = "N")]
-    workers: Workers,
-    #[command(flatten)]
-    work: Work,
-}
-
 fn main() -> ExitCode {
-    report("loadbalancer", run(&Args::parse()))
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    match text.parse::<ByteSize>() {
-        Ok(ByteSize(bytes @ 1..)) => Ok(bytes),
-        _ => Err("is no size, like 100M or 2GiB".to_owned()),
-    }
+    report("loadbalancer", run(&help::parse()))
 }
 
 fn run(args: &Args) -> Result<u8, Error> {

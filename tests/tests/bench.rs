@@ -6,15 +6,15 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-/// Runs it in a directory of its own.
+/// Runs what `cargo xtask bench` becomes in a directory of its own.
 fn bench(args: &[&str]) -> (Value, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temp directory");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let xtask = escargot::CargoBuild::new().manifest_path(manifest).package("xtask").bin("xtask");
-    let xtask = xtask.run().expect("building xtask");
-    let mut command = xtask.command();
-    command.arg("bench").args(args).arg("--dir").arg(dir.path()).stdin(Stdio::null());
-    let output = command.output().expect("starting xtask");
+    let bench = escargot::CargoBuild::new().manifest_path(manifest).package("bench");
+    let bench = bench.run().expect("building bench");
+    let mut command = bench.command();
+    command.args(args).arg("--dir").arg(dir.path()).stdin(Stdio::null());
+    let output = command.output().expect("starting bench");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
@@ -58,6 +58,8 @@ fn the_quick_set_reports_every_section_and_verifies_every_log() {
     }
     assert_eq!(report["latency"]["verified"], true, "{report:#}");
     assert_eq!(report["startup"]["verified"], true, "{report:#}");
+    assert_eq!(report["watched"]["verified"], true, "{report:#}");
+    assert_spread(&report["watched"]["times_alone"], 5, &report);
     for section in ["memory", "system_calls"] {
         let rows = report[section].as_array().expect(section);
         for program in ["client", "loadbalancer", "worker"] {

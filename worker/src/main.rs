@@ -30,6 +30,7 @@
 //! peer or file trouble; 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
 #![forbid(unsafe_code)]
 
+mod args;
 mod echo;
 mod progress;
 mod serve;
@@ -39,53 +40,21 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use common::advice;
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
+use common::help;
 use common::instance::{Directory, Instance};
 use common::role::Role;
-use common::rotation::WorkerId;
 use common::say;
 use common::service_manager;
 use common::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 
-/// Execute the messages that the load balancer sends to worker K.
-///
-/// Exit status: 0 total logged; 2 usage, or K above the load balancer's N; 3 IPC, peer or file trouble;
-/// 130, 143, 129 ended by SIGINT, SIGTERM, SIGHUP.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    /// The directory whose sistem.log and load balancer to use.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// Print each message as it is executed: TEXT;INDEX.
-    #[arg(long, conflicts_with = "command")]
-    echo: bool,
-    /// Have dead letters on the disk (fdatasync) before they count.
-    #[arg(long)]
-    durable: bool,
-    /// Set by the load balancer for the workers it starts: end when it does.
-    #[arg(long, hide = true, value_name = "PID")]
-    spawned_by: Option<u32>,
-    /// Likewise: a progress bar stands on the terminal.
-    #[arg(long, hide = true)]
-    beside_bar: bool,
-    /// Say only what goes wrong.
-    #[arg(long)]
-    quiet: bool,
-    /// This worker's number, from 1 to the load balancer's N.
-    #[arg(value_name = "K")]
-    worker: WorkerId,
-    #[command(flatten)]
-    work: Work,
-}
+use args::Args;
 
 /// What is to be done with messages.
 struct Task {
@@ -95,7 +64,7 @@ struct Task {
 }
 
 fn main() -> ExitCode {
-    report("worker", run(Args::parse()))
+    report("worker", run(help::parse()))
 }
 
 fn run(args: Args) -> Result<u8, Error> {

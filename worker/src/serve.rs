@@ -95,16 +95,12 @@ fn wait_for_session<'a>(
 
 /// Says what a worker that was started by hand waits for.
 fn tell_waiting(worker: WorkerId, balancer: Option<Workers>) {
-    match balancer {
-        Some(_) => {
-            let submit = advice::command("client", "'TEXT;COUNT'");
-            common::note!("worker {worker}: waiting for a submission: `{submit}`");
-        }
-        None => {
-            let start = advice::command("loadbalancer", "--no-spawn N");
-            common::note!("worker {worker}: waiting for a load balancer: `{start}`");
-        }
-    }
+    let (what, command) = if balancer.is_some() {
+        ("a submission", advice::command("client", "'TEXT;COUNT'"))
+    } else {
+        ("a load balancer", advice::command("loadbalancer", "--no-spawn N"))
+    };
+    common::note!("worker {worker}: waiting for {what}: `{command}`");
 }
 
 /// The ledger of the log's session, unless that has ended.

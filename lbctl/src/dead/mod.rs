@@ -1,13 +1,13 @@
 //! `lbctl dead`: messages whose execution failed for good, and what is done about them.
 
+mod args;
 mod letters;
 mod settle;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Subcommand;
 use common::advice;
 use common::dead::Letter;
 use common::error::{Error, exit, report};
@@ -16,68 +16,9 @@ use common::instance::Directory;
 use common::naming::MessageId;
 use common::settled::Fate;
 
+pub use args::Args;
+use args::{Command, Place, Which};
 use settle::Settler;
-
-/// Look at dead letters, submit them again, or drop them.
-///
-/// Exit status: 0 done; 1 some of the IDs are no such letters; 2 none is, or usage; 3 trouble with IPC, a file or
-/// standard output.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Print the letters about which nothing was done yet, a line each.
-    List {
-        #[command(flatten)]
-        place: Place,
-        /// As JSON Lines.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print all of a letter, also of one that was submitted again or dropped.
-    Show {
-        #[command(flatten)]
-        place: Place,
-        /// Which letter.
-        id: MessageId,
-    },
-    /// Submit the text of each letter again. Killed, it may be repeated: nothing is submitted twice.
-    Retry {
-        #[command(flatten)]
-        place: Place,
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Take letters off the list. They stay in the file.
-    Drop {
-        #[command(flatten)]
-        place: Place,
-        #[command(flatten)]
-        which: Which,
-    },
-}
-
-#[derive(clap::Args)]
-struct Place {
-    /// The directory whose dead letters to look at.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-}
-
-#[derive(clap::Args)]
-#[group(required = true)]
-struct Which {
-    /// Which letters. They are taken in the order in which they died.
-    #[arg(value_name = "ID")]
-    ids: Vec<MessageId>,
-    /// All about which nothing was done yet.
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
-}
 
 /// Does what was asked for. Returns the exit code.
 #[must_use]

@@ -31,9 +31,24 @@ const STDIN: &str = "-";
 ///
 /// A log whose last session is not finished is right so far. Nothing but the log is looked at, so it may be one that
 /// is still written to.
-///
-/// Exit status: 0 nothing is wrong; 4 something is; 3 the file cannot be read; 2 usage.
 #[derive(clap::Args)]
+#[command(
+    before_help = "\
+Examples:
+  Whether a log is right:
+      lbctl verify sistem.log
+  The same for a log that comes through a pipe, with the verdict as JSON:
+      zcat sistem.log.1.gz | lbctl verify --json -",
+    after_long_help = "\
+Exit status:
+  0  nothing is wrong
+  2  wrong usage
+  3  the log cannot be read, or the verdict not written
+  4  something is wrong
+
+See also:
+  lbctl(1), loadbalancer(1)"
+)]
 pub struct Args {
     /// The log; `-` is standard input.
     log: PathBuf,

@@ -25,6 +25,14 @@ use scene::{Order, Plan, Scene};
 
 /// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
+#[command(before_help = "\
+Examples:
+  One client, three workers:
+      cargo xtask e2e --workers 3 --input \"Halo A;10\"
+  The load balancer first and workers by hand, ten times:
+      cargo xtask e2e --workers 3 --input \"a;5\" --order lb-first --hand-started --runs 10
+  With work:
+      cargo xtask e2e --workers 2 --input \"a;4\" --retries 3 -- sh -c 'echo \"$1\"' sh {}")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Args {
     /// How many workers, from 1 to 256.
@@ -58,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long)]
     release: bool,
     /// Run the programs of this directory instead of building them.
-    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs())]
+    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = Binaries::parser())]
     programs: Option<Binaries>,
     /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages; with COMMAND 1 for each].
     #[arg(long, value_name = "SECONDS")]
@@ -68,7 +76,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    crate::interrupt::watch();
+    tests::end_with_signals();
     let work = match work(&args.work) {
         Ok(work) => work,
         Err(error) => {
@@ -103,7 +111,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = Plan {
-        binaries: crate::programs_or_built(args.programs.as_ref(), profile),
+        binaries: Binaries::or_built(args.programs.as_ref(), profile),
         workers: args.workers,
         inputs: &args.inputs,
         clients: args.clients.into(),
