@@ -343,14 +343,14 @@ impl<'a> Journal<'a> {
         if self.durable { self.instance.log().sync_data().map_err(Error::Log) } else { Ok(()) }
     }
 
-    /// Removes the session's IPC objects, after the totals; renames the log, if that is to be.
-    pub fn remove_objects(&mut self) -> Result<(), Error> {
+    /// Removes the session's IPC objects, after the totals; renames the log, if that is to be, or returns why it cannot.
+    pub fn remove_objects(&mut self) -> Result<Option<Error>, Error> {
         match unless_ended(self.lock())? {
             Some(locked) if locked.at.is_ended() => {
                 let Journal { instance, ledger, durable, .. } = &*locked.journal;
-                session::end(instance, ledger, *durable)?.transpose().map(drop)
+                Ok(session::end(instance, ledger, *durable)?.and_then(Result::err))
             }
-            _ => Ok(()), // or whoever came when all was over was quicker
+            _ => Ok(None), // or whoever came when all was over was quicker
         }
     }
 }

@@ -82,7 +82,7 @@ fn rotate(dir: &Path) -> Result<(), Error> {
     let (start, mut told) = (Instant::now(), false);
     let mut asked: Option<Asked> = None;
     // Whoever renames it, it is renamed.
-    while is_named(dir, inode) {
+    while is_named(dir, inode)? {
         match &asked {
             Some(asked) if asked.has_ended() => {
                 return Err(refused("its load balancer has ended meanwhile"));
@@ -98,12 +98,11 @@ fn rotate(dir: &Path) -> Result<(), Error> {
         }
         pause(LOOK_EVERY);
     }
+    let is_it = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|file| file.ino() == inode);
     let entries = fs::read_dir(dir).map_err(Error::Log)?.filter_map(Result::ok);
-    let mut aside = entries.map(|entry| dir.join(entry.file_name()));
+    let mut aside = entries.filter(is_it).map(|entry| entry.path());
     // Somebody may have taken it away since.
-    aside
-        .find(|path| inode_is(path, inode))
-        .map_or(Ok(()), |name| print(&format!("{}\n", name.display())))
+    aside.next().map_or(Ok(()), |name| print(&format!("{}\n", name.display())))
 }
 
 /// Asks the load balancer; also once more, if the log is not the one any more that it was asked for. Nothing: none
@@ -153,7 +152,7 @@ fn rotate_here(dir: &Path, inode: u64) -> Result<bool, Error> {
     instance.hold(Role::Client)?;
     match session::rotate(&instance, false) {
         Ok(Some(_)) => Ok(true),
-        Ok(None) if is_named(dir, inode) && instance.balancer_workers()?.is_none() => {
+        Ok(None) if is_named(dir, inode)? && instance.balancer_workers()?.is_none() => {
             Err(refused("its session is unfinished: start a load balancer"))
         }
         Err(Error::LogReplaced) if !instance.is_log_replaced() => Err(Error::LogReplaced),
@@ -173,10 +172,10 @@ fn refused(why: &str) -> Error {
     Error::Log(io::Error::other(format!("cannot be rotated: {why}")))
 }
 
-fn inode_is(path: &Path, inode: u64) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.ino() == inode)
-}
-
-fn is_named(dir: &Path, inode: u64) -> bool {
-    inode_is(&dir.join(LOG_NAME), inode)
+/// Whether this is the log still, and no other one, or none, has its name.
+fn is_named(dir: &Path, inode: u64) -> Result<bool, Error> {
+    match fs::metadata(dir.join(LOG_NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => Ok(found.map_err(Error::Log)?.ino() == inode),
+    }
 }

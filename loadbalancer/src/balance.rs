@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::advice::{self, LOG};
-use common::cursors::{Closing, Cursors};
+use common::cursors::Closing;
 use common::dead;
 use common::error::{Error, exit, signal_exit_code};
 use common::fence::signals;
@@ -128,7 +128,11 @@ impl<'a> Balancer<'a> {
                     self.crew.wait(crew::END_PATIENCE)?;
                 }
                 self.journal.sync_if_durable()?;
-                self.remove_objects(&at)?;
+                // A log that cannot be renamed is no reason to end.
+                if let Some(error) = self.journal.remove_objects()? {
+                    common::tell!("loadbalancer: the log is not rotated: {error}");
+                    self.rotation.fail(at.log_len);
+                }
                 self.bar.clear();
                 return self.sum_up(at.messages);
             }
@@ -147,18 +151,6 @@ impl<'a> Balancer<'a> {
             if !busy && self.journal.cursors()? == at {
                 self.sleep(seen, advanced == Advance::Busy)?;
             }
-        }
-    }
-
-    /// A log that cannot be renamed is no reason to end.
-    fn remove_objects(&mut self, at: &Cursors) -> Result<(), Error> {
-        match self.journal.remove_objects() {
-            Err(error) if at.rotates() => {
-                common::tell!("loadbalancer: the log is not rotated: {error}");
-                self.rotation.fail(at.log_len);
-                Ok(())
-            }
-            removed => removed,
         }
     }
 

@@ -215,6 +215,10 @@ impl Play<'_> {
                 }
             }
             if !clients_done && self.is_ready() {
+                // Those that clients wait for.
+                for role in owed.extract_if(.., |_| scenario.rotation.is_some()) {
+                    self.start_failed_again(role)?;
+                }
                 if self.clients()? == Scene::EveryoneDied {
                     return Ok(Scene::EveryoneDied);
                 }

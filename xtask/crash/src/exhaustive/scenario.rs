@@ -140,7 +140,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..ONE
     },
     Scenario {
-        name: "rotate-hand",
+        name: "rotate-2",
         about: "the same with workers by hand, which live through it",
         by_hand: true,
         workers: 2,
@@ -154,7 +154,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..ONE
     },
     Scenario {
-        name: "lbctl-rotate",
+        name: "rotate-3",
         about: "`lbctl rotate` after the load balancer's end",
         submissions: &["Halo A;4"],
         client: None,

@@ -176,6 +176,20 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
                     once.execute(&message, progress)?;",
     },
     Sabotage {
+        name: "rotation-ends-workers",
+        about: "a worker by hand ends with the session after which the log is renamed",
+        file: "worker/src/serve.rs",
+        from: "return Ok(!self.progress.ledger().cursors()?.rotates() || self.wait_for_end()?);",
+        to: "return Ok(true);",
+    },
+    Sabotage {
+        name: "renamed-log-not-left",
+        about: "a client stays with a log that was renamed",
+        file: "client/src/main.rs",
+        from: "Err(Error::LogReplaced) if session::is_log_left(&instance)? => {",
+        to: "Err(Error::LogReplaced) if session::is_log_left(&instance)? && args.quiet => {",
+    },
+    Sabotage {
         name: "letters-not-told",
         about: "a load balancer ends with 0 although messages are dead",
         file: "loadbalancer/src/balance.rs",
