@@ -82,7 +82,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             Feed::new(&instance, args.quiet, args.durable, &mut unread, awaited.as_mut());
         match submit(&mut left, input.as_mut(), &mut feed) {
             // There is no session, and the log is another one by now.
-            Err(Error::LogReplaced) if !session::is_in_open_log(&instance)? => {
+            Err(Error::LogReplaced) if session::is_log_left(&instance)? => {
                 drop(feed);
                 instance.reopen()?;
             }

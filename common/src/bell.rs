@@ -24,6 +24,12 @@ impl Bell {
         self.word.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody may sleep.
+    #[must_use]
+    pub fn has_sleeper(&self) -> bool {
+        self.sleeping.load(Ordering::SeqCst) == 1
+    }
+
     /// Sleeps until the next ring after `seen` was looked at, a signal, or the time limit.
     pub fn sleep(&self, seen: u32, limit: Duration) -> io::Result<()> {
         self.sleeping.store(1, Ordering::SeqCst);

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::advice::{FRESH, LOG, VERIFY, command};
 use crate::fence::signals;
+use crate::service_manager;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
 /// balancer's second.
@@ -205,8 +206,9 @@ pub fn signal_exit_code(signal: Signal) -> u8 {
     128 + signal as u8 // at most 31
 }
 
-/// An error once a signal came that aborts the process: for whatever may take long.
+/// An error once a signal came that aborts the process: for whatever may take long, and is seen to go on by this.
 pub fn heed_signals() -> Result<(), Error> {
+    service_manager::beat();
     signals::aborted_by().map_or(Ok(()), |signal| Err(Error::Aborted(signal)))
 }
 

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fence::Permissions;
 use crate::ledger::Identity;
 use crate::log_file;
+use crate::role::Role;
 use crate::rotation::WorkerId;
 
 /// The log's name in its directory.
@@ -89,6 +90,11 @@ impl Directory {
         keys(self.id, of)
     }
 
+    /// Puts names in it on the disk (`fsync(2)`).
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::Log)
+    }
+
     /// The length of a file in it, after a check that the name still stands for it.
     pub(crate) fn len_of(&self, name: &str, id: [u64; 3]) -> Result<u64, Error> {
         // Not its times: on Linux 6.13 and later, once they were asked for, the next write must give it a
@@ -123,6 +129,14 @@ impl Instance {
         Ok(())
     }
 
+    /// The same for whoever goes on with his role, which he has all the while in one log or the other.
+    pub fn reopen_as(&mut self, role: Role) -> Result<(), Error> {
+        let (log, log_id) = log_file::open(&self.directory)?;
+        let _before = std::mem::replace(&mut self.log, log);
+        self.log_id = log_id;
+        self.hold(role)
+    }
+
     /// The directory, as it was named.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -150,6 +164,12 @@ impl Instance {
     /// The log's length, after a check that its path still names the open file.
     pub fn checked_log_len(&self) -> Result<u64, Error> {
         self.directory.len_of(LOG_NAME, self.log_id)
+    }
+
+    /// Whether its path names another file by now, or none.
+    #[must_use]
+    pub fn is_log_replaced(&self) -> bool {
+        matches!(self.checked_log_len(), Err(Error::LogReplaced))
     }
 }
 
@@ -241,7 +261,34 @@ pub(crate) mod tests {
         std::fs::write(dir.path().join("sistem.log.1"), "older").unwrap();
         let name = log_file::set_aside(a.directory()).unwrap();
         assert!(name.ends_with("sistem.log.2"));
-        assert!(matches!(a.checked_log_len(), Err(Error::LogReplaced)));
+        assert!(a.is_log_replaced());
+    }
+
+    /// Else the newest would have the number of the oldest, or be written over when it is compressed, too.
+    #[test]
+    fn numbers_of_logs_that_are_gone_or_compressed_are_not_given_again() {
+        let (dir, mut a) = instance();
+        for (there, next) in [("7", "8"), ("9.gz", "10"), ("old", "11"), ("99999999999", "12")] {
+            std::fs::write(dir.path().join(format!("sistem.log.{there}")), "").unwrap();
+            let name = log_file::set_aside(a.directory()).unwrap();
+            assert!(name.ends_with(format!("sistem.log.{next}")), "{}", name.display());
+            a.reopen().unwrap();
+        }
+    }
+
+    /// A client that came just then said that no load balancer is running.
+    #[test]
+    fn a_balancer_on_its_way_to_another_log_was_missed() {
+        let (_dir, mut balancer) = instance();
+        let workers = Workers::new(3).unwrap();
+        balancer.hold(Role::Balancer(workers)).unwrap();
+        log_file::set_aside(balancer.directory()).unwrap();
+        let client = Instance::open(balancer.path()).unwrap();
+        assert_eq!(client.balancer_workers().unwrap(), Some(workers));
+        balancer.reopen_as(Role::Balancer(workers)).unwrap();
+        assert_eq!(client.balancer_workers().unwrap(), Some(workers));
+        drop(balancer);
+        assert_eq!(client.balancer_workers().unwrap(), None);
     }
 
     #[test]

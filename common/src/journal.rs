@@ -91,7 +91,7 @@ impl<'a> Journal<'a> {
     /// If `durable`, every transaction is on the disk (`fdatasync(2)`) before it counts as done.
     pub fn open(instance: &'a Instance, durable: bool) -> Result<Opened<Box<Self>>, Error> {
         let lock = lock_session(instance, durable)?;
-        let (ledger, rebuilt) = match session::attach(instance)? {
+        let (ledger, rebuilt) = match session::attach(instance, durable)? {
             Opened::Nothing => return Ok(Opened::Nothing),
             Opened::Remains => return Ok(Opened::Remains),
             Opened::Session(ledger, rebuilt) => (ledger, rebuilt),
@@ -122,7 +122,7 @@ impl<'a> Journal<'a> {
         durable: bool,
     ) -> Result<(Self, Accept), Error> {
         let lock = lock_session(instance, durable)?;
-        let ledger = match session::attach(instance)? {
+        let ledger = match session::attach(instance, durable)? {
             Opened::Session(ledger, _) => ledger,
             Opened::Nothing | Opened::Remains => session::create(instance)?,
         };
@@ -178,7 +178,13 @@ impl<'a> Journal<'a> {
         if !at.all_logged() {
             self.count_at(&at)?;
         }
-        let len = self.instance.checked_log_len()?;
+        let len = match self.instance.checked_log_len() {
+            // Whoever came when all was over was quicker, and has renamed it.
+            Err(Error::LogReplaced) if at.rotates() && self.ledger.is_removed()? => {
+                return Err(Error::SessionEnded);
+            }
+            checked => checked?,
+        };
         // Or a client died before it wrote.
         if len != self.cursors()?.log_len || self.ledger.is_pending() {
             drop(self.try_lock()?);
@@ -341,8 +347,8 @@ impl<'a> Journal<'a> {
     pub fn remove_objects(&mut self) -> Result<(), Error> {
         match unless_ended(self.lock())? {
             Some(locked) if locked.at.is_ended() => {
-                let ended = session::end(locked.journal.instance, &locked.journal.ledger)?;
-                ended.transpose().map(drop)
+                let Journal { instance, ledger, durable, .. } = &*locked.journal;
+                session::end(instance, ledger, *durable)?.transpose().map(drop)
             }
             _ => Ok(()), // or whoever came when all was over was quicker
         }
@@ -361,7 +367,7 @@ fn unless_ended<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
 pub(crate) fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock<'_>, Error> {
     if durable {
         // The log's name must survive a power loss, too.
-        instance.directory().file().sync_all().map_err(Error::Log)?;
+        instance.directory().sync()?;
     }
     LogLock::wait(instance.log(), || ())
 }

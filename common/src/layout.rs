@@ -15,7 +15,8 @@
 //!     96      4  watched       1: ring the doorbell when every accepted message is logged
 //!    100      4  wanted        1: somebody waits for the log's lock to accept submissions
 //!    104      8  retrying      not 0: a `lbctl dead retry` may have been cut short (crate::settled)
-//!    112     16  -
+//!    112      8  begun_us      when the session began, or was read back from the log, in µs since 1970: for people
+//!    120      8  -
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
@@ -70,7 +71,8 @@ pub struct Layout {
     pub(crate) watched: AtomicU32,
     pub(crate) wanted: AtomicU32,
     pub(crate) retrying: AtomicU64,
-    reserved: [AtomicU64; 2],
+    pub(crate) begun_us: AtomicU64,
+    reserved: AtomicU64,
     pub(crate) steps: Steps,
     pub(crate) path: [AtomicU8; 64],
     pub(crate) cells: [Cell; CELLS],
@@ -105,8 +107,9 @@ mod tests {
             offset_of!(Layout, watched),
             offset_of!(Layout, wanted),
             offset_of!(Layout, retrying),
+            offset_of!(Layout, begun_us),
         ];
-        assert_eq!(head, [8, 72, 80, 88, 96, 100, 104]);
+        assert_eq!(head, [8, 72, 80, 88, 96, 100, 104, 112]);
         let steps = [
             offset_of!(Steps, committed),
             offset_of!(Steps, finished),

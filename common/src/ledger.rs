@@ -10,6 +10,8 @@
 //! again and appends what is missing. All values are absolute: this may be repeated through any number of
 //! further deaths.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::bell::Bell;
 use crate::cell::Cell;
 use crate::checksum;
@@ -77,6 +79,8 @@ impl Ledger {
             cell.wake_at.store(u64::MAX, Ordering::Relaxed);
             cell.queue.store(u32::MAX, Ordering::Relaxed);
         }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        layout.begun_us.store(now.as_micros() as u64, Ordering::Relaxed);
         layout.steps.begin(&cursors.numbers());
     }
 
@@ -100,6 +104,13 @@ impl Ledger {
     #[must_use]
     pub fn session(&self) -> u64 {
         self.layout().header[0].load(Ordering::Relaxed)
+    }
+
+    /// When the session began, or was read back from the log, in µs since 1970. Nothing but people's curiosity
+    /// depends on it.
+    #[must_use]
+    pub fn begun_us(&self) -> u64 {
+        self.layout().begun_us.load(Ordering::Relaxed)
     }
 
     /// The end of the directory's path when it was made.

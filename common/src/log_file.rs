@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use nix::unistd::{Uid, User, geteuid};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::fs::{openat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -19,6 +20,8 @@ use crate::session;
 
 /// What a log that others could open is copied to before it takes its place.
 const PRIVATE_NAME: &str = "sistem.log.private";
+/// Who gives a file a higher number than this did not get it from us.
+const NUMBER_MAX: u32 = 999_999_999;
 const NO_FILE: &str = "is not a regular file; the log must be one";
 
 /// Says what is wrong with a file.
@@ -31,18 +34,8 @@ pub(crate) fn refused(directory: &Directory, name: &str, why: impl Into<String>)
 pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
     loop {
-        let log = open_private(directory, LOG_NAME, OFlags::CREATE).map_err(|error| {
-            let why = io::Error::from(error).to_string();
-            refuse(match error {
-                Errno::LOOP => "is a symbolic link; the log must be a file of its own".into(),
-                Errno::ISDIR => "is a directory; the log must be a file".into(),
-                Errno::NXIO => NO_FILE.into(),
-                Errno::ACCESS | Errno::PERM | Errno::ROFS => {
-                    format!("{why}; the directory and the log must be writable")
-                }
-                _ => why,
-            })
-        })?;
+        let log = open_private(directory, LOG_NAME, OFlags::CREATE)
+            .map_err(|error| not_opened(directory, error))?;
         let metadata = log.metadata().map_err(Error::Log)?;
         check(&metadata).map_err(refuse)?;
         if metadata.mode() & OTHERS == 0 {
@@ -58,12 +51,61 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     }
 }
 
+/// The error of a log that cannot be opened, or made: who may not is told who may.
+#[must_use]
+pub fn not_opened(directory: &Directory, error: Errno) -> Error {
+    let why = io::Error::from(error).to_string();
+    let why = match error {
+        Errno::LOOP => "is a symbolic link; the log must be a file of its own".into(),
+        Errno::ISDIR => "is a directory; the log must be a file".into(),
+        Errno::NXIO => NO_FILE.into(),
+        Errno::ACCESS | Errno::PERM => format!("{why}; {}", who_may(directory)),
+        Errno::ROFS => format!("{why}; the directory and the log must be writable"),
+        _ => why,
+    };
+    refused(directory, LOG_NAME, why)
+}
+
+/// What to say to somebody who may not open the log, or make one: most often, `sudo` was used only once.
+fn who_may(directory: &Directory) -> String {
+    let is_anothers = |owner: &u32| *owner != geteuid().as_raw();
+    let log = statat(directory.file(), LOG_NAME, AtFlags::SYMLINK_NOFOLLOW);
+    let log = log.map(|log| log.st_uid).ok().filter(is_anothers);
+    let directory = directory.file().metadata().map(|it| it.uid()).ok().filter(is_anothers);
+    match (log, directory) {
+        (Some(owner), _) => format!("it {}", another_users(owner)),
+        (None, Some(owner)) => {
+            let (owner, me) = (user(owner), user(geteuid().as_raw()));
+            format!(
+                "the directory belongs to {owner}, and this runs as {me}: give one that you may write, with --dir"
+            )
+        }
+        (None, None) => "the directory and the log must be writable".into(),
+    }
+}
+
+fn another_users(owner: u32) -> String {
+    let (owner, me) = (user(owner), user(geteuid().as_raw()));
+    format!(
+        "belongs to {owner}, and this runs as {me}: run all programs of a directory as one user, with `sudo` always or \
+         never; `sudo chown {me} {LOG}` gives it to {me}"
+    )
+}
+
+/// A user's name, or number if it has none.
+fn user(id: u32) -> String {
+    User::from_uid(Uid::from_raw(id))
+        .ok()
+        .flatten()
+        .map_or_else(|| id.to_string(), |user| user.name)
+}
+
 /// Whether a file can be the log; else why not.
 fn check(metadata: &Metadata) -> Result<(), String> {
-    let is_own = metadata.uid() == nix::unistd::geteuid().as_raw();
+    let is_own = metadata.uid() == geteuid().as_raw();
     match metadata.nlink() {
         _ if !metadata.is_file() => Err(NO_FILE.into()),
-        _ if !is_own => Err("belongs to another user; the log must be your own".into()),
+        _ if !is_own => Err(another_users(metadata.uid())),
         ..=1 => Ok(()),
         // Who came by another name would have another ledger.
         names => Err(format!("has {names} names (hard links); remove all but this one")),
@@ -129,11 +171,34 @@ pub(crate) fn remove_unfinished_copy(directory: &Directory) -> Result<(), Error>
     }
 }
 
-/// Renames the log to the first free `sistem.log.<i>`, in one step, and returns that name.
+/// The highest number of a log that was set aside, 0 if there is none. One that was compressed since has its number
+/// still.
+fn last_number(directory: &Directory) -> Result<u32, Errno> {
+    let mut last = 0;
+    for entry in Dir::read_from(directory.file())? {
+        let number = entry?.file_name().to_str().ok().and_then(|name| {
+            let rest = name.strip_prefix(LOG_NAME)?.strip_prefix('.')?;
+            rest.split('.').next()?.parse().ok().filter(|&number| number <= NUMBER_MAX)
+        });
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last)
+}
+
+/// The log that was set aside last, to be looked at.
+pub(crate) fn last_set_aside(directory: &Directory) -> Option<File> {
+    let name = format!("{LOG_NAME}.{}", last_number(directory).ok()?);
+    let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(directory.file(), name, OFlags::RDONLY | wary, Mode::empty()).ok().map(File::from)
+}
+
+/// Renames the log to `sistem.log.<i>`, in one step, and returns that name. The numbers ascend, also where older
+/// logs have been removed.
 pub(crate) fn set_aside(directory: &Directory) -> Result<PathBuf, Error> {
     let dir = directory.file();
     let is_there = |name: &str| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    for number in 1.. {
+    let last = last_number(directory).map_err(|error| Error::Log(error.into()))?;
+    for number in last + 1.. {
         let name = format!("{LOG_NAME}.{number}");
         let renamed = match renameat_with(dir, LOG_NAME, dir, &name, RenameFlags::NOREPLACE) {
             // Not every file system knows the flag. Nobody but a stranger makes a file of that name now.

@@ -2,6 +2,9 @@
 
 use nix::unistd::Pid;
 
+/// So many fields are between that of the process group and that of the start.
+const BETWEEN_GROUP_AND_START: usize = 16;
+
 /// What of it matters to us.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessStat {
@@ -11,6 +14,8 @@ pub struct ProcessStat {
     pub parent: Pid,
     /// Its process group.
     pub group: Pid,
+    /// When it was started, in clock ticks since the system was: no other process with its number has that.
+    pub started: u64,
 }
 
 impl ProcessStat {
@@ -22,7 +27,9 @@ impl ProcessStat {
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let state = fields.next()?.chars().next()?;
         let mut pid = || fields.next()?.parse().ok().map(Pid::from_raw);
-        Some(Self { state, parent: pid()?, group: pid()? })
+        let (parent, group) = (pid()?, pid()?);
+        let started = fields.nth(BETWEEN_GROUP_AND_START)?.parse().ok()?;
+        Some(Self { state, parent, group, started })
     }
 
     /// Whether it has ended, and only was not waited for.

@@ -32,6 +32,7 @@ use nix::libc;
 use crate::checksum;
 use crate::error::{Error, heed_signals};
 use crate::instance::Instance;
+use crate::log_file;
 use crate::pause::pause;
 use crate::rotation::{WORKERS_MAX, WorkerId, Workers};
 
@@ -142,8 +143,15 @@ impl Instance {
 
     /// N of the load balancer that is running, if another process is one.
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
-        let len = held(self.log(), (BALANCER, 1))?;
-        Ok(len.and_then(|len| Workers::new(len).ok()))
+        let of = |log: &File| Ok::<_, Error>(held(log, (BALANCER, 1))?.map(Workers::new));
+        let mut found = of(self.log())?;
+        if found.is_none() {
+            // One that has just renamed the log has its role there, until it has it here.
+            let before = log_file::last_set_aside(self.directory());
+            found = before.map(|log| of(&log)).transpose()?.flatten();
+            found = found.map_or_else(|| of(self.log()), |found| Ok(Some(found)))?;
+        }
+        Ok(found.and_then(Result::ok))
     }
 }
 
@@ -159,8 +167,10 @@ pub struct Present {
 }
 
 impl Present {
-    /// Looks at all workers up to this number, and up to the load balancer's N.
-    pub fn of(log: &File, workers: u32) -> Result<Self, Error> {
+    /// Looks at all workers up to this number, and up to the load balancer's N. An error if somebody uses the log
+    /// from where his objects cannot be found from here.
+    pub fn of(log: &File, directory: [u64; 3], workers: u32) -> Result<Self, Error> {
+        places(directory)?.iter().try_for_each(|place| place.refuse_others(log))?;
         let is_held = |role: Role| Ok::<_, Error>(held(log, (role.bytes().0, 1))?.is_some());
         let balancer = held(log, (BALANCER, 1))?.and_then(|len| Workers::new(len).ok());
         let most = workers.max(balancer.map_or(0, Workers::get));
@@ -212,23 +222,43 @@ pub(crate) fn is_used(log: &File) -> Result<bool, Error> {
 
 /// Says from where this process uses the log, and refuses if somebody uses it from elsewhere.
 fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
-    let namespace = std::fs::metadata("/proc/self/ns/ipc").map_err(Error::NoNamespace)?.ino();
-    let places = [
-        (NAMESPACE, namespace, "in another IPC namespace (ipc_namespaces(7))"),
-        (DIRECTORY, checksum::of(directory), "through another directory"),
-    ];
-    for (region, place, elsewhere) in places {
-        // All that fits; a lock of length 0 would have no end.
-        let place = i64::from(place as u32).max(1);
-        if !set(log, libc::F_RDLCK, (region + place, 1))? {
+    for place in places(directory)? {
+        let Place { region, at, .. } = place;
+        if !set(log, libc::F_RDLCK, (region + at, 1))? {
             return Err(Error::RoleTaken("a program that locks all of sistem.log".to_owned()));
         }
-        let behind = (region + place + 1, (1 << 32) - place);
-        if held(log, (region, place))?.is_some() || held(log, behind)?.is_some() {
-            return Err(Error::Elsewhere(elsewhere));
-        }
+        place.refuse_others(log)?;
     }
     Ok(())
+}
+
+/// What tells from where a log is used: which byte of a region is locked, and what to say of another one.
+struct Place {
+    region: i64,
+    at: i64,
+    elsewhere: &'static str,
+}
+
+fn places(directory: [u64; 3]) -> Result<[Place; 2], Error> {
+    let namespace = std::fs::metadata("/proc/self/ns/ipc").map_err(Error::NoNamespace)?.ino();
+    // All that fits; a lock of length 0 would have no end.
+    let at = |number: u64| i64::from(number as u32).max(1);
+    let elsewhere = "in another IPC namespace (ipc_namespaces(7))";
+    let namespace = Place { region: NAMESPACE, at: at(namespace), elsewhere };
+    let elsewhere = "through another directory";
+    let directory = Place { region: DIRECTORY, at: at(checksum::of(directory)), elsewhere };
+    Ok([namespace, directory])
+}
+
+impl Place {
+    fn refuse_others(&self, log: &File) -> Result<(), Error> {
+        let &Self { region, at, elsewhere } = self;
+        let behind = (region + at + 1, (1 << 32) - at);
+        if held(log, (region, at))?.is_some() || held(log, behind)?.is_some() {
+            return Err(Error::Elsewhere(elsewhere));
+        }
+        Ok(())
+    }
 }
 
 /// Sets a lock; returns false if others' are in the way.

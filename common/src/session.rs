@@ -30,8 +30,8 @@ const LOOKS: u32 = 100;
 
 type Attach = fn(i32) -> nix::Result<Ledger>;
 
-/// The directory's unfinished session. Under the log's lock.
-pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
+/// The directory's unfinished session. Under the log's lock. If `durable`, what this renames is on the disk.
+pub(crate) fn attach(instance: &Instance, durable: bool) -> Result<Opened<Ledger>, Error> {
     let log_len = instance.checked_log_len()?;
     let mut found = Opened::Nothing;
     if let Some(ledger) = find(instance.directory())? {
@@ -45,7 +45,7 @@ pub(crate) fn attach(instance: &Instance) -> Result<Opened<Ledger>, Error> {
             }
             found = Opened::Remains;
             // If it cannot be renamed, that is told by the load balancer that wants it.
-            if end(instance, &ledger)?.is_some_and(|renamed| renamed.is_ok()) {
+            if end(instance, &ledger, durable)?.is_some_and(|renamed| renamed.is_ok()) {
                 return Err(Error::LogReplaced);
             }
         } else {
@@ -281,31 +281,42 @@ pub fn remove_queues(instance: &Instance, of: impl Fn(WorkerId) -> bool) -> Resu
 pub(crate) fn end(
     instance: &Instance,
     ledger: &Ledger,
+    durable: bool,
 ) -> Result<Option<Result<PathBuf, Error>>, Error> {
     let rotates = ledger.cursors()?.rotates();
+    if durable {
+        instance.log().sync_data().map_err(Error::Log)?; // while the ledger could still tell what is missing
+    }
     remove(instance, ledger)?;
-    Ok(rotates.then(|| rename_log(instance)))
+    Ok(rotates.then(|| rename_log(instance, durable)))
 }
 
 /// Renames the log of which every session has ended, if there is anything in it. Returns its new name; nothing: it
-/// is empty, or goes on, since a session has begun.
-pub fn rotate(instance: &Instance) -> Result<Option<PathBuf>, Error> {
+/// is empty, or goes on, since a session has begun. By one that has a role: so everybody is known to be here.
+pub fn rotate(instance: &Instance, durable: bool) -> Result<Option<PathBuf>, Error> {
     let _lock = LogLock::wait(instance.log(), || ())?;
+    let rests = matches!(attach(instance, durable)?, Opened::Nothing | Opened::Remains);
     let is_empty = instance.checked_log_len()? == 0;
-    let rests = matches!(attach(instance)?, Opened::Nothing | Opened::Remains);
-    (rests && !is_empty).then(|| rename_log(instance)).transpose()
+    (rests && !is_empty).then(|| rename_log(instance, durable)).transpose()
 }
 
-fn rename_log(instance: &Instance) -> Result<PathBuf, Error> {
+fn rename_log(instance: &Instance, durable: bool) -> Result<PathBuf, Error> {
     settled::resolve(instance)?; // while the log is still the one that it was submitted to
-    log_file::set_aside(instance.directory())
+    let name = log_file::set_aside(instance.directory())?;
+    if durable {
+        instance.directory().sync()?;
+    }
+    Ok(name)
 }
 
-/// Whether the directory's ledger is that of a session in the log that is open here. Else that may be left for
-/// the log that has its name by now.
-pub fn is_in_open_log(instance: &Instance) -> Result<bool, Error> {
-    let Some(ledger) = find(instance.directory())? else { return Ok(false) };
-    Ok(ledger.is_published() && ledger.identity()?.log == instance.identity().log)
+/// Whether the log that is open here was renamed, and no session is in it: then it may be left for the one that has
+/// its name by now.
+pub fn is_log_left(instance: &Instance) -> Result<bool, Error> {
+    if !instance.is_log_replaced() {
+        return Ok(false);
+    }
+    let Some(ledger) = find(instance.directory())? else { return Ok(true) };
+    Ok(!ledger.is_published() || ledger.identity()?.log != instance.identity().log)
 }
 
 /// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
@@ -321,8 +332,12 @@ pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
 }
 
 /// Sets an unfinished session aside: its log is renamed, and only then its IPC objects are removed. Returns
-/// the log's new name, or nothing when there was no session.
-pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf>, Error> {
+/// the log's new name, or nothing when there was no session. If `durable`, that is on the disk.
+pub fn set_aside(
+    instance: &Instance,
+    workers: Workers,
+    durable: bool,
+) -> Result<Option<PathBuf>, Error> {
     instance.hold(Role::Balancer(workers))?;
     let _lock = LogLock::wait(instance.log(), || ())?;
     let log_len = instance.checked_log_len()?;
@@ -344,7 +359,7 @@ pub fn set_aside(instance: &Instance, workers: Workers) -> Result<Option<PathBuf
     });
     let to_keep = unfinished || !complete;
     settled::resolve(instance)?;
-    let name = to_keep.then(|| rename_log(instance)).transpose()?;
+    let name = to_keep.then(|| rename_log(instance, durable)).transpose()?;
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
         // This session has not ended, so its workers may have made others meanwhile.

@@ -150,7 +150,7 @@ impl Settled {
         submission: &Submission,
     ) -> Result<Retry<'a>, Error> {
         let lock = lock_session(instance, true)?;
-        let ledger = match session::attach(instance)? {
+        let ledger = match session::attach(instance, true)? {
             Opened::Session(ledger, _) => ledger,
             Opened::Nothing | Opened::Remains => {
                 if let Some(fate) = self.fate_now(instance, id)? {
@@ -196,7 +196,7 @@ impl Settled {
         let lock = lock_session(instance, false)?;
         self.read()?;
         if self.open.is_some()
-            && let Opened::Session(ledger, _) = session::attach(instance)?
+            && let Opened::Session(ledger, _) = session::attach(instance, false)?
         {
             let mut journal = Journal::of(instance, ledger, false);
             let _redone = Transaction::begin(lock, &mut journal)?;

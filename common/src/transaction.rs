@@ -29,11 +29,16 @@ impl<'j, 'a> Transaction<'j, 'a> {
     /// came of a dead letter's new submission, if that was cut short.
     pub(crate) fn begin(lock: LogLock<'a>, journal: &'j mut Journal<'a>) -> Result<Self, Error> {
         let log = journal.instance.log();
+        let is_removed = journal.ledger.is_removed()?;
+        // … or never began: its first transaction was taken back.
+        let is_over = |at: Cursors| at.is_ended() || at.submissions == 0;
+        // First: the log may have been renamed after it.
+        if is_removed && journal.cursors().is_ok_and(is_over) {
+            return Err(Error::SessionEnded);
+        }
         let mut log_len = journal.instance.checked_log_len()?;
-        if journal.ledger.is_removed()? {
-            // … or never began: its first transaction was taken back.
-            let ended = journal.cursors().is_ok_and(|at| at.is_ended() || at.submissions == 0);
-            return Err(if ended { Error::SessionEnded } else { Error::LedgerRemoved });
+        if is_removed {
+            return Err(Error::LedgerRemoved);
         }
         if let Some((from, to)) = journal.ledger.pending()? {
             journal.renderer.between(&journal.ledger, &from, &to)?;

@@ -59,8 +59,8 @@ pub enum Command {
 
 /// Watch a directory's load balancer and workers, full-screen; q ends it.
 ///
-/// Keys: q, Esc or Ctrl-C end it; the arrow keys, Page Up, Page Down, Home and End move through the workers.
-/// Nothing of what it looks at is changed, and no lock is taken.
+/// Keys: q, Esc or Ctrl-C end it, Ctrl-Z suspends it; the arrow keys, Page Up, Page Down, Home and End move through the
+/// workers. Nothing of what it looks at is changed, and no lock is taken.
 #[derive(clap::Args)]
 #[command(
     before_help = "\
@@ -72,7 +72,7 @@ Examples:
     after_long_help = "\
 Exit status:
   0  it was ended with a key
-  2  wrong usage, or standard output is no terminal
+  2  wrong usage, or standard output is no terminal that can show it
   3  there is no such directory, or it cannot be looked at
   130, 143, 129  ended by SIGINT, SIGTERM, SIGHUP
 

@@ -7,6 +7,7 @@ mod everyone;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::bell::Bell;
 use common::cursors::Cursors;
 use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
@@ -17,9 +18,10 @@ use common::session;
 use serde_json::{Value, json};
 
 use crate::objects::IpcObject;
+use crate::snapshot::Onlooker;
 
 /// The version of what is printed.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// So many unfinished submissions are listed.
 const SUBMISSIONS_LISTED_MAX: usize = 20;
 
@@ -74,6 +76,7 @@ pub fn dump(dir: &Path) -> Value {
     json!({
         "version": FORMAT_VERSION,
         "directory": dir,
+        "state": state(dir),
         "log_len": log.as_ref().map(std::fs::Metadata::len).ok(),
         "objects": objects(dir),
         "ledger": match ledger {
@@ -81,6 +84,12 @@ pub fn dump(dir: &Path) -> Value {
             Ok(Err(error)) | Err(error) => json!({ "error": error.to_string() }),
         },
     })
+}
+
+/// As `lbctl status` has it; or why what is there cannot be seen from here.
+fn state(dir: &Path) -> Value {
+    let looked = Onlooker::new(dir).and_then(|mut onlooker| onlooker.look());
+    or_error(looked.map(|snapshot| snapshot.state))
 }
 
 fn objects(dir: &Path) -> Value {
@@ -111,14 +120,18 @@ fn describe(ledger: &Ledger) -> Value {
         "received": ledger.received(),
         "watched": ledger.is_watched(),
         "bells": {
-            "doorbell": format!("{:?}", ledger.doorbell()),
-            "space": format!("{:?}", ledger.space()),
+            "doorbell": bell(ledger.doorbell()),
+            "space": bell(ledger.space()),
         },
         "unfinished": cursors.as_ref().map_or_else(|_| vec![], |at| unfinished(ledger, at)),
         "workers": workers(ledger, cursors.as_ref().ok()),
         "cursors": or_error(cursors),
         "pending": or_error(pending),
     })
+}
+
+fn bell(bell: &Bell) -> Value {
+    json!({ "rung": bell.look(), "sleeper": bell.has_sleeper() })
 }
 
 fn or_error<T: serde::Serialize>(value: Result<T, Error>) -> Value {

@@ -31,11 +31,18 @@
 
 use std::process::ExitCode;
 
+use common::error::{Error, report};
+use common::fence::signals;
 use common::help;
 use lbctl::args::{Args, Command};
 use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 
 fn main() -> ExitCode {
+    // What a parent may have left, and what a limit of file sizes would end it by.
+    let clean = signals::start_clean().map_err(Error::system("sigaction"));
+    if let Err(error) = clean {
+        return report("lbctl", Err(error));
+    }
     match help::parse::<Args>().command {
         Command::Status(args) => status::run(&args),
         Command::Watch(args) => watch::run(&args),

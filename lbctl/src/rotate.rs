@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::advice;
+use common::advice::{self, LOG};
 use common::error::{Error, report};
 use common::instance::{Instance, LOG_NAME};
 use common::pause::pause;
+use common::role::Role;
 use common::session;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::snapshot::{Onlooker, Process};
+use crate::snapshot::{Onlooker, SessionState};
 use crate::terminal::print;
 
 /// How often it looks whether the log has been renamed.
@@ -25,10 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What takes longer is told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Have the log renamed to sistem.log.1 (or the next free number), and another one begun.
+/// Have the log renamed to sistem.log.1 (or the next number), and another one begun.
 ///
 /// A load balancer that runs with --serve ends its session first: what was accepted is executed, and the totals
-/// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name.
+/// are logged. Clients wait meanwhile, and lose nothing. Prints the log's new name; nothing, if the log was empty.
 #[derive(clap::Args)]
 #[command(
     before_help = "\
@@ -45,7 +46,7 @@ Exit status:
 
 Files:
   sistem.log    the log, in DIR
-  sistem.log.1  the one before; with the next free number
+  sistem.log.1  the one before; or with the next number
 
 See also:
   lbctl(1), loadbalancer(1)"
@@ -63,60 +64,109 @@ pub fn run(args: &Args) -> ExitCode {
     report("lbctl", rotate(&args.dir).map(|()| 0))
 }
 
+/// A load balancer that was asked.
+struct Asked {
+    /// Tells whether it lives.
+    handle: OwnedFd,
+    when: Instant,
+}
+
 fn rotate(dir: &Path) -> Result<(), Error> {
     let log = fs::metadata(dir.join(LOG_NAME)).map_err(Error::Log)?;
     if log.len() == 0 {
-        return Err(refused("it is empty"));
+        common::note!("lbctl: {LOG} is empty: there is nothing to rotate");
+        return Ok(());
     }
     let inode = log.ino();
-    let Some(balancer) = Onlooker::new(dir)?.look()?.balancer else {
-        // Nobody is asked, so it is done here.
-        let renamed = session::rotate(&Instance::open(dir)?)?;
-        return match renamed {
-            Some(name) => print(&format!("{}\n", name.display())),
-            None => {
-                Err(refused("it is empty, or its session is unfinished: start a load balancer"))
-            }
-        };
-    };
-    let Some(process) = balancer.process else {
-        return Err(refused("its load balancer is another user's, or in another PID namespace"));
-    };
-    let handle = ask(dir, process)?;
+    let mut onlooker = Onlooker::new(dir)?;
     let (start, mut told) = (Instant::now(), false);
+    let mut asked: Option<Asked> = None;
+    // Whoever renames it, it is renamed.
     while is_named(dir, inode) {
-        let mut ended = [PollFd::new(&handle, PollFlags::IN)];
-        if poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ended| ended > 0) {
-            return Err(refused("its load balancer has ended meanwhile"));
+        match &asked {
+            Some(asked) if asked.has_ended() => {
+                return Err(refused("its load balancer has ended meanwhile"));
+            }
+            Some(asked) if asked.when.elapsed() < PATIENCE => {}
+            _ => asked = ask(&mut onlooker)?.or(asked),
+        }
+        if asked.is_none() && rotate_here(dir, inode)? {
+            break;
         }
         if start.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
             common::note!("lbctl: waiting until what was accepted is executed");
         }
         pause(LOOK_EVERY);
     }
-    let name = (1..).map(|number| dir.join(format!("{LOG_NAME}.{number}")));
-    let name = name.take_while(|name| name.exists()).find(|name| inode_is(name, inode));
-    name.map_or(Ok(()), |name| print(&format!("{}\n", name.display())))
+    let entries = fs::read_dir(dir).map_err(Error::Log)?.filter_map(Result::ok);
+    let mut aside = entries.map(|entry| dir.join(entry.file_name()));
+    // Somebody may have taken it away since.
+    aside
+        .find(|path| inode_is(path, inode))
+        .map_or(Ok(()), |name| print(&format!("{}\n", name.display())))
 }
 
-/// Asks the load balancer. Returns what tells whether it lives.
-fn ask(dir: &Path, process: Process) -> Result<OwnedFd, Error> {
+/// Asks the load balancer; also once more, if the log is not the one any more that it was asked for. Nothing: none
+/// is running.
+fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
+    let seen = onlooker.look()?;
+    let balancer = &seen.balancer.process;
+    if !balancer.is_there() {
+        return Ok(None);
+    }
+    let Some(process) = balancer.seen() else {
+        return Err(refused(
+            "its load balancer is another user's, or in another PID namespace: send it SIGUSR1 there",
+        ));
+    };
     let failed = |error| Error::system("pidfd_open")(io::Error::from(error));
-    let handle = Pid::from_raw(process.pid).ok_or(Errno::SRCH);
-    let handle = handle.and_then(|pid| pidfd_open(pid, PidfdFlags::empty())).map_err(failed)?;
+    let pid = Pid::from_raw(process.pid).ok_or(Errno::SRCH).map_err(failed)?;
+    let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
     let arguments = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+    // The number was its own when the handle was made, if it still has the role.
+    let now = onlooker.look()?.balancer.process.seen();
+    if now.is_none_or(|now| now.pid != process.pid) {
+        return Ok(None);
+    }
     if !arguments.split(|&byte| byte == 0).any(|argument| argument == b"--serve") {
         return Err(refused(
             "its load balancer runs without --serve: the log is whole when it ends",
         ));
     }
-    // The number was its own when the handle was made, if it still has the role.
-    let now = Onlooker::new(dir)?.look()?.balancer.and_then(|balancer| balancer.process);
-    if now.is_none_or(|now| now.pid != process.pid) {
-        return Err(refused("its load balancer has ended, or just rotates it"));
+    // Once it is about to, it need not be asked again.
+    if !seen.session.is_some_and(|session| session.state == SessionState::Closing) {
+        pidfd_send_signal(&handle, Signal::USR1).map_err(failed)?;
     }
-    pidfd_send_signal(&handle, Signal::USR1).map_err(failed)?;
-    Ok(handle)
+    Ok(Some(Asked { handle, when: Instant::now() }))
+}
+
+/// Rotates it itself, where no load balancer is running. Returns false if one comes, or goes on with another log.
+fn rotate_here(dir: &Path, inode: u64) -> Result<bool, Error> {
+    let instance = Instance::open(dir)?;
+    if instance.balancer_workers()?.is_some() {
+        return Ok(false);
+    }
+    // Refused where somebody uses the log from elsewhere: his session cannot be seen from here.
+    instance.hold(Role::Client)?;
+    match session::rotate(&instance, false) {
+        Ok(Some(_)) => Ok(true),
+        Ok(None) if is_named(dir, inode) && instance.balancer_workers()?.is_none() => {
+            Err(refused("its session is unfinished: start a load balancer"))
+        }
+        Err(Error::LogReplaced) if !instance.is_log_replaced() => Err(Error::LogReplaced),
+        Ok(None) | Err(Error::LogReplaced) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Asked {
+    fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
+    }
 }
 
 fn refused(why: &str) -> Error {

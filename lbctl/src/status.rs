@@ -3,12 +3,16 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use comfy_table::{CellAlignment, Table, presets};
+use common::advice;
 use common::cell::HandState;
 use common::error::report;
 
-use crate::snapshot::{InHand, Onlooker, Process, Session, Snapshot, Worker};
+use crate::snapshot::{
+    InHand, Onlooker, Process, Seen, Session, SessionState, Snapshot, State, Worker,
+};
 use crate::terminal::{counted, grouped, print, print_json, span};
 
 /// Tell what a directory's load balancer and workers are doing.
@@ -44,6 +48,7 @@ pub struct Args {
 /// Prints what was asked for. Returns the exit code.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    advice::give(&args.dir, None);
     let print = || {
         let snapshot = Onlooker::new(&args.dir)?.look()?;
         if args.json { print_json(&snapshot) } else { print(&text(&snapshot)) }
@@ -54,15 +59,16 @@ pub fn run(args: &Args) -> ExitCode {
 fn text(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<11} {value}");
+        let _ = writeln!(text, "{name:<10} {value}");
     };
     row("directory", snapshot.directory.display().to_string());
     row("log", snapshot.log_bytes.map_or("none".to_owned(), |bytes| counted(bytes, "byte")));
     row("balancer", balancer(snapshot));
     match &snapshot.session {
-        None => row("session", "none: everything that was submitted is finished".to_owned()),
+        None => row("session", no_session(snapshot.state)),
         Some(session) => {
-            row("session", messages(session));
+            row("session", self::session(session));
+            row("messages", messages(session));
             row("backlog", backlog(session));
         }
     }
@@ -76,25 +82,61 @@ fn text(snapshot: &Snapshot) -> String {
 }
 
 fn balancer(snapshot: &Snapshot) -> String {
-    let Some(balancer) = &snapshot.balancer else { return "none is running".to_owned() };
-    let of = counted(balancer.workers.into(), "worker");
-    match balancer.process {
-        Some(it) => format!("of {of}, {}", process(it)),
-        None => format!("of {of}; which process cannot be seen from here"),
+    let workers = |n: u32| counted(n.into(), "worker");
+    let is = process(&snapshot.balancer.process);
+    match (snapshot.balancer.workers, &snapshot.session) {
+        (Some(n), _) => format!("{is}; for {}", workers(n)),
+        (None, Some(session)) => {
+            let n = session.workers.map_or("N".to_owned(), |n| n.to_string());
+            format!("{is}; `{}` finishes the session", advice::command("loadbalancer", n))
+        }
+        (None, None) => is,
     }
 }
 
-fn process(Process { pid, seconds }: Process) -> String {
-    format!("process {pid}, for {}", span(seconds))
+fn no_session(state: State) -> String {
+    if state == State::LedgerMissing {
+        let again = advice::command("loadbalancer", "N");
+        return format!(
+            "not finished in the log, and its ledger is not here: it went with a reboot, or is in another IPC \
+             namespace; `{again}` reads it back"
+        );
+    }
+    "none: all that was submitted is finished".to_owned()
+}
+
+fn process(process: &Process) -> String {
+    match process {
+        Process::NotRunning => "not running".to_owned(),
+        Process::Running(seen) => {
+            format!("process {}, {}", seen.pid, since(seen.since, seen.seconds))
+        }
+        Process::Stopped(Seen { pid, .. }) => {
+            format!("process {pid}, stopped by a signal; `kill -CONT {pid}` has it go on")
+        }
+        Process::Hidden => "running; which process cannot be seen from here".to_owned(),
+    }
+}
+
+fn since(since: SystemTime, seconds: f64) -> String {
+    format!("since {} ({})", humantime::format_rfc3339_seconds(since), span(seconds))
+}
+
+fn session(session: &Session) -> String {
+    let Session { id, state, seconds, .. } = session;
+    let closing = match state {
+        SessionState::Open => "",
+        SessionState::Closing => "; closing: nothing more is accepted in it",
+    };
+    format!("{id}, {}{closing}", since(session.since, *seconds))
 }
 
 fn messages(session: &Session) -> String {
-    let Session { id, accepted, received, executed, dead, .. } = session;
-    let [received, executed, dead] = [received, executed, dead].map(|&number| grouped(number));
-    let closing = if session.closing { "; closing" } else { "" };
-    let accepted = counted(*accepted, "message");
+    let Session { accepted, received, executed, logged, dead, .. } = session;
+    let [accepted, received, executed, logged, dead] =
+        [accepted, received, executed, logged, dead].map(|&number| grouped(number));
     format!(
-        "{id}: {accepted} accepted, {received} received, {executed} executed, {dead} dead{closing}"
+        "{accepted} accepted, {received} received, {executed} executed, {logged} logged, {dead} dead"
     )
 }
 
@@ -108,15 +150,11 @@ fn backlog(session: &Session) -> String {
 fn workers(workers: &[Worker]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["worker", "is", "executed", "backlog", "in hand", "queue"]);
+    table.set_header(["worker", "process", "executed", "backlog", "in hand", "queue"]);
     for worker in workers {
         table.add_row([
             worker.worker.to_string(),
-            match (worker.alive, worker.process) {
-                (_, Some(it)) => process(it),
-                (true, None) => "running".to_owned(),
-                (false, None) => "not running".to_owned(),
-            },
+            worker_process(&worker.process),
             grouped(worker.executed),
             grouped(worker.backlog),
             worker.in_hand.map_or_else(String::new, in_hand),
@@ -133,11 +171,20 @@ fn workers(workers: &[Worker]) -> Table {
     table
 }
 
+fn worker_process(process: &Process) -> String {
+    match process {
+        Process::NotRunning => "not running".to_owned(),
+        Process::Running(Seen { pid, seconds, .. }) => format!("{pid}, for {}", span(*seconds)),
+        Process::Stopped(Seen { pid, .. }) => format!("{pid}, stopped by a signal"),
+        Process::Hidden => "running; not to be seen".to_owned(),
+    }
+}
+
 fn in_hand(hand: InHand) -> String {
-    let since = span(hand.seconds);
+    let InHand { attempt, seconds, .. } = hand;
     match hand.state {
-        HandState::Running => format!("attempt {}, for {since}", hand.attempt),
-        HandState::Pausing => format!("attempt {} failed; the next one follows", hand.attempt),
-        HandState::Left => format!("attempt {} was interrupted", hand.attempt),
+        HandState::Running => format!("attempt {attempt}, for {}", span(seconds)),
+        HandState::Pausing => format!("attempt {attempt} failed; the next one follows"),
+        HandState::Left => format!("attempt {attempt} was interrupted"),
     }
 }

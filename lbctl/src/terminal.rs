@@ -66,6 +66,31 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number in at most six characters: `1.23M`. Rounded down: it never says that more is done than is.
+#[must_use]
+pub fn short(number: u64) -> String {
+    const UNITS: [char; 6] = ['k', 'M', 'G', 'T', 'P', 'E'];
+    if number < 10_000 {
+        return number.to_string();
+    }
+    let thousands = number.ilog10() / 3;
+    let unit = 10_u64.pow(thousands * 3);
+    let (whole, rest) = (number / unit, number % unit);
+    let name = UNITS[thousands as usize - 1];
+    match whole {
+        ..10 => format!("{whole}.{:02}{name}", rest / (unit / 100)),
+        10..100 => format!("{whole}.{}{name}", rest / (unit / 10)),
+        _ => format!("{whole}{name}"),
+    }
+}
+
+/// A number as exact as there is room for.
+#[must_use]
+pub fn fitted(number: u64, room: usize) -> String {
+    let grouped = grouped(number);
+    if grouped.len() <= room { grouped } else { short(number) }
+}
+
 /// A number with its noun: `1 line`, `2 lines`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
@@ -76,7 +101,11 @@ pub fn counted(number: u64, noun: &str) -> String {
 #[must_use]
 pub fn span(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds.trunc()).unwrap_or_default();
-    if seconds < 10.0 { format!("{seconds:.1}s") } else { humantime::format_duration(whole).to_string() }
+    if seconds < 10.0 {
+        format!("{seconds:.1}s")
+    } else {
+        humantime::format_duration(whole).to_string()
+    }
 }
 
 /// A text of at most a few lines in a terminal.
@@ -126,6 +155,25 @@ mod tests {
     #[case(1_234_567, "1,234,567 lines")]
     fn numbers(#[case] number: u64, #[case] text: &str) {
         assert_eq!(counted(number, "line"), text);
+    }
+
+    #[rstest]
+    #[case(0, "0")]
+    #[case(9_999, "9999")]
+    #[case(10_000, "10.0k")]
+    #[case(12_399, "12.3k")]
+    #[case(999_999, "999k")]
+    #[case(1_000_000, "1.00M")]
+    #[case(9_999_999, "9.99M")]
+    #[case(1_000_000_000, "1.00G")]
+    #[case(u64::MAX, "18.4E")]
+    fn numbers_in_little_room(#[case] number: u64, #[case] text: &str) {
+        assert_eq!(short(number), text);
+        assert_eq!(
+            fitted(number, 5),
+            if number < 10_000 { grouped(number) } else { short(number) }
+        );
+        assert_eq!(fitted(number, 26), grouped(number));
     }
 
     #[test]

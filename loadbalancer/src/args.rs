@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::builder::UnknownArgumentValueParser;
+use common::advice;
 use common::rotation::Workers;
 use common::work::Work;
 
@@ -51,7 +53,7 @@ pub(crate) struct Args {
     /// Run on until SIGINT, SIGTERM or SIGHUP.
     #[arg(long)]
     pub(crate) serve: bool,
-    /// Rename the log to sistem.log.1 (or the next free number) once it is so long: the session is ended with its
+    /// Rename the log to sistem.log.1 (or the next number) once it is so long: the session is ended with its
     /// totals, and the next one begins another log. SIGUSR1 and `lbctl rotate` ask for the same.
     #[arg(long, value_name = "SIZE", requires = "serve", value_parser = size)]
     pub(crate) rotate: Option<u64>,
@@ -65,7 +67,7 @@ pub(crate) struct Args {
     /// what workers wrote, before it removes the ledger and ends; and dead letters before they count.
     #[arg(long)]
     pub(crate) durable: bool,
-    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next free
+    /// Set an unfinished session aside first: its log is renamed to sistem.log.1 (or the next
     /// number), its IPC objects are removed.
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -78,8 +80,17 @@ pub(crate) struct Args {
     /// How many workers share the messages, from 1 to 256.
     #[arg(value_name = "N")]
     pub(crate) workers: Workers,
+    /// What people type who know `cargo xtask e2e`, `xargs` or `parallel`.
+    #[arg(long = "workers", aliases = ["jobs", "max-procs"], value_name = "N", hide = true, value_parser = n_alone())]
+    _not_workers: Option<String>,
     #[command(flatten)]
     pub(crate) work: Work,
+}
+
+/// Refuses it, and says what to type.
+fn n_alone() -> UnknownArgumentValueParser {
+    let right = advice::command("loadbalancer", 3);
+    UnknownArgumentValueParser::suggest(format!("the number of workers stands alone: `{right}`"))
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -12,6 +12,7 @@ use common::journal::{Advance, Journal};
 use common::ledger::Ledger;
 use common::role::Role;
 use common::rotation::Workers;
+use common::service_manager;
 
 use crate::bar::{Bar, REFRESH};
 use crate::crew::{self, Crew};
@@ -87,6 +88,7 @@ impl<'a> Balancer<'a> {
     /// Runs to the session's end, and returns the exit code.
     pub(crate) fn run(mut self) -> Result<u8, Error> {
         loop {
+            service_manager::beat();
             // Looked at before looking for work: a ring from here on ends the sleep below.
             let seen = self.journal.ledger().doorbell().look();
             if let Some(signal) = signals::aborted_by() {
@@ -97,8 +99,9 @@ impl<'a> Balancer<'a> {
             if draining && once(&mut self.told_draining) {
                 tell_draining(self.journal.messages_left()?);
             }
+            self.rotation.heed();
             let at = self.journal.cursors()?;
-            let rotates = self.serve && self.rotation.is_due(at.log_len);
+            let rotates = self.rotation.is_due(at.log_len);
             // An earlier load balancer may have been asked to drain.
             let ending = draining || rotates || !self.serve || at.is_closing();
             // Set before the look at the cursors: whoever logs the last line after it rings.
@@ -151,8 +154,8 @@ impl<'a> Balancer<'a> {
     fn remove_objects(&mut self, at: &Cursors) -> Result<(), Error> {
         match self.journal.remove_objects() {
             Err(error) if at.rotates() => {
-                common::tell!("loadbalancer: {error}; the log is not rotated any more");
-                self.rotation.give_up();
+                common::tell!("loadbalancer: the log is not rotated: {error}");
+                self.rotation.fail(at.log_len);
                 Ok(())
             }
             removed => removed,
@@ -189,6 +192,12 @@ impl<'a> Balancer<'a> {
         }
         let session = Some((self.journal.ledger(), &self.dispatch));
         self.look_again = self.crew.tend(self.journal.instance(), session)?;
+        service_manager::ready();
+        if !self.told_draining {
+            let (executed, n) = (executed(self.journal.ledger(), self.workers), self.workers.get());
+            let messages = self.journal.cursors()?.messages;
+            service_manager::status(|| format!("{executed} of {messages} messages by {n} workers"));
+        }
         if self.bar.is_seen() {
             let at = self.journal.cursors()?;
             let executed = executed(self.journal.ledger(), self.workers);
@@ -232,7 +241,7 @@ impl<'a> Balancer<'a> {
             Ok(at_once || at.all_logged() && !is_fed)
         });
         if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.told) {
-            common::tell!(
+            common::note!(
                 "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)"
             );
         }
@@ -246,6 +255,7 @@ impl<'a> Balancer<'a> {
         }
         let start = Instant::now();
         let mut limit = self.look_again.saturating_duration_since(start);
+        limit = limit.min(service_manager::sleep_limit());
         if is_locked {
             limit = limit.min(self.retry);
             self.retry = (2 * self.retry).min(RETRY_MAX);
@@ -279,8 +289,12 @@ pub(crate) fn executed(ledger: &Ledger, workers: Workers) -> u64 {
 }
 
 pub(crate) fn tell_draining(left: u64) {
+    service_manager::stopping();
     match left {
-        0 => common::tell!("loadbalancer: draining: no messages left"),
-        left => common::tell!("loadbalancer: draining: {left} messages left; again to abort"),
+        0 => common::note!("loadbalancer: draining: no messages left"),
+        left => {
+            service_manager::status_now(&format!("draining: {left} messages left"));
+            common::note!("loadbalancer: draining: {left} messages left; again to abort");
+        }
     }
 }

@@ -1,23 +1,25 @@
 //! How far the session is, for people at a terminal: a bar with count, rate and time left.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use common::say;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// What takes less time needs no bar.
 const SHOW_AFTER: Duration = Duration::from_millis(500);
 /// How often one that is shown is brought up to date.
 pub(crate) const REFRESH: Duration = Duration::from_millis(100);
 
-const TEMPLATE: &str = "{wide_bar} {human_pos}/{human_len} messages, {per_sec}, {eta} left";
+/// Not as wide as the terminal: what people type there, as ^C, pushes its end onto the next line.
+const TEMPLATE: &str = "{bar:30} {human_pos}/{human_len} messages, {rate}/s, {eta} left";
 
 /// Drawn by the balancer's own loop, not by a thread: a signal that a thread took would not wake the loop.
 pub(crate) struct Bar {
     is_seen: bool,
     since: Option<Instant>,
-    bar: Option<ProgressBar>,
+    shown: Option<ProgressBar>,
 }
 
 impl Bar {
@@ -25,7 +27,7 @@ impl Bar {
     pub(crate) fn new() -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let is_seen = io::stderr().is_terminal() && !is_dumb && !say::is_quiet();
-        Self { is_seen, since: None, bar: None }
+        Self { is_seen, since: None, shown: None }
     }
 
     /// Whether anybody sees it.
@@ -42,11 +44,14 @@ impl Bar {
         if since.elapsed() < SHOW_AFTER {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
+        let bar = self.shown.get_or_insert_with(|| {
             say::stand_beside_bar(true);
             // What is wrong with a template shows at the first bar.
             let style = ProgressStyle::with_template(TEMPLATE)
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", HumanFloatCount(state.per_sec().round()));
+                });
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
         });
         bar.set_length(messages);
@@ -56,7 +61,7 @@ impl Bar {
     /// Takes it off the terminal.
     pub(crate) fn clear(&mut self) {
         self.since = None;
-        if let Some(bar) = self.bar.take() {
+        if let Some(bar) = self.shown.take() {
             bar.finish_and_clear();
             say::stand_beside_bar(false);
         }

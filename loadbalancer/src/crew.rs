@@ -30,6 +30,7 @@ use common::pause::pause;
 use common::process_stat::ProcessStat;
 use common::role::Role;
 use common::rotation::{WorkerId, Workers};
+use common::service_manager;
 use common::session;
 use common::work::Work;
 use nix::errno::Errno;
@@ -250,6 +251,7 @@ impl Crew {
         for member in &mut self.members {
             let Some(child) = &mut member.child else { continue };
             while child.try_wait().map_err(Error::system("waitpid"))?.is_none() {
+                service_manager::beat();
                 if start.elapsed() > patience {
                     // What it has not counted is sent again, what it has not logged is logged by others.
                     child.kill().map_err(Error::system("kill"))?;
@@ -325,7 +327,7 @@ impl Member {
     fn start(&mut self, how: &Start, instance: &Instance) -> Result<(), Error> {
         let program = &how.program;
         let mut command = Command::new(program);
-        command
+        service_manager::keep_from(&mut command)
             .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
             .args(["--spawned-by", &std::process::id().to_string(), &self.worker.to_string()])
             .args(how.durable.then_some("--durable"))

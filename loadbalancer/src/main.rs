@@ -48,6 +48,7 @@ use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::role::Role;
 use common::say;
+use common::service_manager;
 use common::session;
 use common::waiting::Watch;
 use nix::sys::prctl;
@@ -68,6 +69,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     if args.quiet {
         say::be_quiet();
     }
+    service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     signals::watch(2).map_err(Error::system("sigaction"))?;
     signals::watch_children().map_err(Error::system("sigaction"))?;
@@ -79,7 +81,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let mut instance = Instance::open(&args.dir)?;
     if args.fresh
-        && let Some(name) = session::set_aside(&instance, args.workers)?
+        && let Some(name) = session::set_aside(&instance, args.workers, args.durable)?
     {
         common::note!("loadbalancer: the unfinished session is now in {}", name.display());
         instance.reopen()?;
@@ -95,24 +97,26 @@ fn run(args: &Args) -> Result<u8, Error> {
     // The worst of all sessions.
     let mut worst = 0;
     let mut told_waiting = false;
-    let mut rotation = Rotation::new(args.rotate);
+    let mut rotation = Rotation::new(args.serve, args.rotate);
     loop {
-        if matches!(instance.checked_log_len(), Err(Error::LogReplaced)) {
-            instance.reopen()?;
+        let role = Role::Balancer(args.workers);
+        if instance.is_log_replaced() {
+            instance.reopen_as(role)?;
             crew.begin_again();
             rotation.done();
+        } else {
+            instance.hold(role)?;
         }
-        instance.hold(Role::Balancer(args.workers))?;
         match next_session(args, &instance, &mut crew, &mut rotation, &mut told_waiting)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
             Some(code @ (0 | exit::PARTLY)) if args.serve && !signals::is_asked_to_end() => {
                 worst = worst.max(code);
-                match instance.checked_log_len() {
-                    Err(Error::LogReplaced) => {
-                        common::note!("loadbalancer: the log was renamed; serving on")
-                    }
-                    _ => common::note!("loadbalancer: the session is complete; serving on"),
-                }
+                let what = if instance.is_log_replaced() {
+                    "log was renamed"
+                } else {
+                    "session is complete"
+                };
+                common::note!("loadbalancer: the {what}; serving on");
             }
             Some(code) => return Ok(worst.max(code)),
             None => {}
@@ -133,11 +137,13 @@ fn next_session(
     // The log's length; `told`: what it holds is read back.
     let mut rest = Lasting::default();
     loop {
+        service_manager::beat();
         if let Some(signal) = signals::aborted_by() {
             return Ok(Some(signal_exit_code(signal)));
         }
         // Before the look: what was accepted before the signal is still processed.
         let draining = signals::is_asked_to_end();
+        rotation.heed();
         let log_len = match instance.checked_log_len() {
             Err(Error::LogReplaced) => return Ok(None),
             checked => checked?,
@@ -148,7 +154,8 @@ fn next_session(
         if watch.is_none() || is_another || found.is_some() {
             rest.told = true;
             let opened = match Journal::open(instance, args.durable) {
-                Err(Error::LogReplaced) => return Ok(None),
+                // Else it is another log's session, and that log is gone.
+                Err(Error::LogReplaced) if instance.is_log_replaced() => return Ok(None),
                 opened => opened?,
             };
             match opened {
@@ -191,17 +198,17 @@ fn next_session(
             balance::tell_draining(0);
             return Ok(Some(0));
         }
-        if args.serve && rotation.is_due(log_len) {
-            match session::rotate(instance) {
+        if rotation.is_due(log_len) {
+            match session::rotate(instance, args.durable) {
                 Ok(Some(name)) => {
                     common::note!("loadbalancer: the log is now {}; serving on", name.display());
                     return Ok(None);
                 }
                 Ok(None) => continue, // a session has begun
-                Err(Error::LogReplaced) => return Ok(None),
+                Err(Error::LogReplaced) if instance.is_log_replaced() => return Ok(None),
                 Err(error) => {
-                    common::tell!("loadbalancer: {error}; the log is not rotated any more");
-                    rotation.give_up();
+                    common::tell!("loadbalancer: the log is not rotated: {error}");
+                    rotation.fail(log_len);
                 }
             }
         }
@@ -216,10 +223,15 @@ fn next_session(
             }
         }
         let look_again = crew.tend(instance, None)?;
+        service_manager::ready();
+        service_manager::status_now("waiting for a submission");
         match &watch {
             // Look once more: what came before is not told.
             None => watch = Some(Watch::new(instance.log())),
-            Some(watch) => watch.wait(look_again.saturating_duration_since(Instant::now()))?,
+            Some(watch) => {
+                let limit = look_again.saturating_duration_since(Instant::now());
+                watch.wait(limit.min(service_manager::sleep_limit()))?;
+            }
         }
     }
 }

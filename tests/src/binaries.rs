@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use escargot::CargoBuild;
 
 use crate::temp_dir::unless_ending;
@@ -72,6 +73,18 @@ impl Binaries {
             path.metadata().map_err(|error| missing(&path, error))?;
         }
         Ok(binaries)
+    }
+
+    /// For an option of a tool, `--programs DIR`: those of [`Self::at`].
+    #[must_use]
+    pub fn parser() -> impl TypedValueParser<Value = Self> {
+        PathBufValueParser::new().try_map(|directory| Self::at(&directory))
+    }
+
+    /// What that option named, or without it this workspace's, built now.
+    #[must_use]
+    pub fn or_built(named: Option<&Self>, profile: Profile) -> &Self {
+        named.unwrap_or_else(|| Self::build(profile))
     }
 
     /// Where they are.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod interrupt;
 mod ipc;
 mod killed_at;
 pub mod mood;
@@ -14,10 +15,13 @@ mod temp_dir;
 mod work;
 
 pub use binaries::{Binaries, Profile};
+pub use interrupt::end_with_signals;
 pub use ipc::{objects, objects_that_stay};
 pub use killed_at::killed_at;
 pub use lbctl::objects::IpcObject;
 pub use namespaces::{in_namespace, unshare};
-pub use process::{Ended, Process, memory_peak, status_field, stop, stop_outside_lock};
+pub use process::{
+    Ended, Process, memory_peak, status_field, stop, stop_outside_lock, this_program,
+};
 pub use sandbox::Sandbox;
-pub use temp_dir::{TempDir, end_everything};
+pub use temp_dir::TempDir;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ExitStatus};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use common::process_stat::ProcessStat;
@@ -167,4 +167,10 @@ pub fn status_field(pid: i32, name: &str) -> Option<String> {
 
 fn read(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Starts this very program again. Not by its path, under which a newer build may lie by now.
+#[must_use]
+pub fn this_program() -> Command {
+    Command::new("/proc/self/exe")
 }

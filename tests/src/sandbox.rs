@@ -97,6 +97,22 @@ impl Sandbox {
         self.dir().join("sistem.log")
     }
 
+    /// The logs that were set aside, in order, and the one that is written now, if there is one.
+    #[must_use]
+    pub fn logs(&self) -> Vec<PathBuf> {
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let entries = std::fs::read_dir(self.dir()).expect("the directory");
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let number = |path: &PathBuf| match name(path)?.strip_prefix("sistem.log")? {
+            "" => Some(u32::MAX),
+            rest => rest.strip_prefix('.')?.parse().ok(),
+        };
+        let mut logs: Vec<(u32, PathBuf)> =
+            files.filter_map(|path| Some((number(&path)?, path))).collect();
+        logs.sort();
+        logs.into_iter().map(|(_, path)| path).collect()
+    }
+
     /// What the log holds now; empty if there is none.
     #[must_use]
     pub fn log(&self) -> String {

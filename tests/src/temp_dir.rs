@@ -64,7 +64,7 @@ impl Drop for TempDir {
 }
 
 /// Ends this process with that exit code, and before all that it has started, IPC objects and temp directories.
-pub fn end_everything(code: u8) -> ! {
+pub(crate) fn end_everything(code: u8) -> ! {
     let live = unless_ending();
     let start = Instant::now();
     loop {

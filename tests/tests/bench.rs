@@ -6,15 +6,15 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-/// Runs it in a directory of its own.
+/// Runs what `cargo xtask bench` becomes in a directory of its own.
 fn bench(args: &[&str]) -> (Value, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temp directory");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let xtask = escargot::CargoBuild::new().manifest_path(manifest).package("xtask").bin("xtask");
-    let xtask = xtask.run().expect("building xtask");
-    let mut command = xtask.command();
-    command.arg("bench").args(args).arg("--dir").arg(dir.path()).stdin(Stdio::null());
-    let output = command.output().expect("starting xtask");
+    let bench = escargot::CargoBuild::new().manifest_path(manifest).package("bench");
+    let bench = bench.run().expect("building bench");
+    let mut command = bench.command();
+    command.args(args).arg("--dir").arg(dir.path()).stdin(Stdio::null());
+    let output = command.output().expect("starting bench");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {

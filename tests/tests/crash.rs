@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::cursors::Closing;
 use common::instance::{Directory, Instance};
 use common::journal::{Accept, Journal};
 use common::rotation::{WorkerId, Workers};
@@ -17,23 +18,21 @@ use common::submission::Submission;
 use rstest::rstest;
 use tests::{Binaries, Profile, Sandbox, oracle::canonical_log};
 
-/// Calls `cargo xtask crash` with the programs that the other tests use.
-fn xtask_crash(arguments: &[&str]) -> Output {
-    static XTASK: OnceLock<std::path::PathBuf> = OnceLock::new();
-    let xtask = XTASK.get_or_init(|| {
+/// Runs what `cargo xtask crash` becomes, with the programs that the other tests use.
+fn crash(arguments: &[&str]) -> Output {
+    static CRASH: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let crash = CRASH.get_or_init(|| {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let build =
-            escargot::CargoBuild::new().manifest_path(manifest).package("xtask").bin("xtask");
-        build.run().expect("building xtask").path().to_owned()
+        let build = escargot::CargoBuild::new().manifest_path(manifest).package("crash");
+        build.run().expect("building crash").path().to_owned()
     });
     let programs = Binaries::build(Profile::Dev).path("client");
-    Command::new(xtask)
-        .arg("crash")
+    Command::new(crash)
         .arg("--programs")
         .arg(programs.parent().expect("a program is in a directory"))
         .args(arguments)
         .output()
-        .expect("running xtask")
+        .expect("running crash")
 }
 
 #[rstest]
@@ -42,7 +41,7 @@ fn xtask_crash(arguments: &[&str]) -> Output {
 #[case::submission_of_a_killed_client_waited_for_the_next_one("first:client1:w1:torn-half")]
 #[case::killed_again_while_it_recovers("one-1:client1:w1:entry+balancer:w1:torn-1")]
 fn recovers_from(#[case] point: &str) {
-    let replayed = xtask_crash(&["--replay", point]);
+    let replayed = crash(&["--replay", point]);
     let stdout = String::from_utf8_lossy(&replayed.stdout);
     assert!(replayed.status.success(), "{replayed:#?}");
     assert!(stdout.contains("inside a transaction"), "{point} was blind: {replayed:#?}");
@@ -52,7 +51,7 @@ fn recovers_from(#[case] point: &str) {
 #[case::no_call_of_that_number("one-1:client1:100000:entry")]
 #[case::not_so_many_of_that_name("one-1:client1:openat#1000:EMFILE")]
 fn a_point_that_is_never_reached_is_no_success(#[case] point: &str) {
-    let replayed = xtask_crash(&["--replay", point]);
+    let replayed = crash(&["--replay", point]);
     assert_eq!(replayed.status.code(), Some(4), "{replayed:#?}");
 }
 
@@ -63,7 +62,7 @@ fn a_point_that_is_never_reached_is_no_success(#[case] point: &str) {
 #[case::not_an_error_of_this_call("one-1:client1:openat#1:EIDRM")]
 #[case::nobody_recovers_from_it("one-1:client1:openat#1:EACCES+balancer:1:entry")]
 fn a_bad_point_is_refused(#[case] point: &str) {
-    let refused = xtask_crash(&["--replay", point]);
+    let refused = crash(&["--replay", point]);
     assert_eq!(refused.status.code(), Some(2), "{refused:#?}");
 }
 
@@ -72,7 +71,7 @@ fn a_bad_point_is_refused(#[case] point: &str) {
 #[case::of_nothing(&["--sample"])]
 #[case::two_tools(&["--errors", "--replay", "one-1:client1:openat#1:EACCES"])]
 fn what_would_do_nothing_is_refused(#[case] arguments: &[&str]) {
-    let refused = xtask_crash(arguments);
+    let refused = crash(arguments);
     assert_eq!(refused.status.code(), Some(2), "{refused:#?}");
 }
 
@@ -84,7 +83,7 @@ fn what_would_do_nothing_is_refused(#[case] arguments: &[&str]) {
 #[case::spawned_worker("one-1:worker1:openat#1:EACCES")]
 #[case::worker_by_hand("hand:worker1:openat#1:EACCES")]
 fn a_failing_call_is_survived(#[case] point: &str) {
-    let replayed = xtask_crash(&["--replay", point]);
+    let replayed = crash(&["--replay", point]);
     let stdout = String::from_utf8_lossy(&replayed.stdout);
     assert!(replayed.status.success(), "{replayed:#?}");
     assert!(stdout.contains("has failed with"), "{point}: {replayed:#?}");

@@ -292,7 +292,7 @@ fn dies_at(before: Before, between: Between, at: usize) -> bool {
         }
         Between::Fresh => {
             let instance = Instance::open(&sandbox.dir()).unwrap();
-            session::set_aside(&instance, Workers::new(2).unwrap()).unwrap();
+            session::set_aside(&instance, Workers::new(2).unwrap(), false).unwrap();
         }
         Between::Drop => {
             let ended = sandbox.run("lbctl", &["dead", "drop", &id(0)]);

@@ -57,6 +57,14 @@ fn a_client_in_another_ipc_namespace_was_accepted_for_nobody(
         assert_eq!(ended.stdout, "");
     }
     assert_eq!(sandbox.log().matches("Message from client").count(), before);
+    // Who only looks is told, too.
+    let Some(ended) = run_elsewhere(&sandbox, "lbctl", "status") else { return };
+    sandbox.assert_code(&ended, 3);
+    assert!(ended.stderr.contains("in another IPC namespace"), "{ended:#?}");
+    let Some(ended) = run_elsewhere(&sandbox, "lbctl", "inspect") else { return };
+    let seen: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let why = seen["state"]["error"].as_str().unwrap();
+    assert!(why.contains("in another IPC namespace"), "{ended:#?}");
     // The service is none the worse for it.
     sandbox.ok("client", &["Halo A;9"]);
     let executed = || sandbox.log().matches(": message received\n").count();

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::cursors::Cursors;
+use common::cursors::{Closing, Cursors};
 use common::fence::shared_memory;
 use common::instance::Instance;
 use common::journal::{Accept, Journal, Opened};
@@ -34,7 +34,7 @@ fn a_redone_transaction_is_not_appended_again_by_the_next_one() {
     let Opened::Session(mut next, false) = Journal::open(&instance, false).unwrap() else {
         panic!("no session{}", sandbox.report())
     };
-    next.try_close(|_, _| Ok(true)).unwrap();
+    next.try_close(Closing::Ends, |_, _| Ok(true)).unwrap();
     let expected = format!("Message from client: a\nMessage count: 2\n{lines}");
     assert_eq!(sandbox.log(), expected);
     assert_eq!(next.cursors().unwrap().closing, 1);

@@ -19,6 +19,7 @@ fn nothing_is_made_where_nothing_is() {
     let seen = inspect(&sandbox.dir());
     assert_eq!(seen["ledger"], Value::Null);
     assert_eq!(seen["log_len"], Value::Null);
+    assert_eq!(seen["state"], "finished");
     assert_eq!(seen["objects"], json!([]));
     assert_eq!(std::fs::read_dir(sandbox.dir()).unwrap().count(), 0);
     sandbox.assert_clean();
@@ -31,6 +32,8 @@ fn accepted_submissions_are_shown_and_left_as_they_are() {
     let seen = inspect(&sandbox.dir());
     let ledger = &seen["ledger"];
     assert_eq!(ledger["unfinished"], json!(["a;3", "b;c;2"]));
+    assert_eq!(seen["state"], "unfinished");
+    assert_eq!(ledger["bells"]["doorbell"]["sleeper"], false);
     assert_eq!(ledger["cursors"]["submissions"], 2);
     assert_eq!(ledger["cursors"]["messages"], 5);
     assert_eq!(ledger["cursors"]["log_len"], sandbox.log().len());

@@ -1,7 +1,8 @@
-//! The examples of README.md that one can paste: each one is run as it stands there.
+//! The examples of README.md and docs/work.md that one can paste: each one is run as it stands there.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,11 +11,17 @@ use nix::unistd::Pid;
 use tests::{Process, Sandbox};
 
 const README: &str = include_str!("../../README.md");
+const WORK: &str = include_str!("../../docs/work.md");
 
 /// The shell code that follows these words.
-fn example(words: &str) -> String {
-    let (_, behind) = README.split_once(words).unwrap_or_else(|| panic!("not there: {words}"));
-    let (_, code) = behind.split_once("```sh\n").expect("code");
+fn example(document: &str, words: &str) -> String {
+    block(document, words, "sh")
+}
+
+/// The block of this kind that follows these words.
+fn block(document: &str, words: &str, kind: &str) -> String {
+    let (_, behind) = document.split_once(words).unwrap_or_else(|| panic!("not there: {words}"));
+    let (_, code) = behind.split_once(&format!("```{kind}\n")).expect("code");
     code.split_once("```").expect("its end").0.to_owned()
 }
 
@@ -47,10 +54,46 @@ fn remove(sandbox: &Sandbox, names: &[&str]) {
     }
 }
 
+/// Each terminal begins in the clone, with the same line.
+#[test]
+fn by_hand_in_two_terminals() {
+    let sandbox = Sandbox::default();
+    let (home, clone) = (sandbox.out(), sandbox.out().join("clone"));
+    std::fs::create_dir_all(clone.join("target")).unwrap();
+    let programs = PathBuf::from(sandbox.command("client", &[]).get_program());
+    symlink(programs.parent().unwrap(), clone.join("target/release")).unwrap();
+    symlink(sandbox.dir(), home.join("halo")).unwrap();
+    let terminal = |words: &str| {
+        let code = example(README, "paste this line first") + &example(README, words);
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", &code]).env("HOME", &home).current_dir(&clone);
+        sandbox.start_command(command, words)
+    };
+    let mut first = terminal("Terminal 1 starts");
+    sandbox.wait_until("it says what it waits for", || first.stderr().contains("`client "));
+    let second = sandbox.end(&mut terminal("Terminal 2 submits"));
+    sandbox.assert_code(&second, 0);
+    assert!(second.stdout.starts_with("accepted Halo A;10\n"), "{second:#?}");
+    let first = sandbox.end(&mut first);
+    sandbox.assert_code(&first, 0);
+    assert!(first.stderr.contains("10 messages by 3 workers in "), "{first:#?}");
+    // What it shows of the log is there, in that order.
+    let shown = block(README, "Terminal 2 submits", "text");
+    let log = sandbox.log();
+    let mut lines = log.lines();
+    for line in shown.lines().filter(|line| *line != "...") {
+        assert!(lines.any(|found| found == line), "{line}: {log}");
+    }
+    assert_eq!(lines.next(), None);
+    sandbox.assert_clean();
+}
+
 #[test]
 fn the_first_example() {
     let sandbox = Sandbox::default();
-    let ended = sandbox.end(&mut start(&sandbox, &example("## Do real work"), &[("sleep", ":")]));
+    let code = example(WORK, "# Do real work");
+    assert_eq!(code, example(README, "## Real work"), "both show the same");
+    let ended = sandbox.end(&mut start(&sandbox, &code, &[("sleep", ":")]));
     sandbox.assert_code(&ended, 0);
     let mut printed: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with('p')).collect();
     printed.sort_unstable();
@@ -70,7 +113,7 @@ fn resize_pictures() {
     let convert = r#"[ $# = 4 ] && [ "$2 $3" = "-resize 50%" ] || exit 2
         case $1 in */broken.jpg) echo "not a JPEG file" >&2; exit 1;; esac
         { printf 'small '; cat -- "$1"; } >"$4""#;
-    let code = example("**Resize pictures**");
+    let code = example(WORK, "**Resize pictures**");
     let ended = sandbox.end(&mut start(&sandbox, &code, &[("convert", convert)]));
     sandbox.assert_code(&ended, 1);
     for picture in pictures {
@@ -93,7 +136,7 @@ fn import_lines_into_sqlite_exactly_once() {
     // The same name twice is two people.
     let names: Vec<_> = (0..LINES).map(|i| format!("O'Neil \"{}\"; x", i / 2)).collect();
     std::fs::write(sandbox.dir().join("people.txt"), names.join("\n") + "\n").unwrap();
-    let code = example("**Import lines into SQLite**");
+    let code = example(WORK, "**Import lines into SQLite**");
     let (prepare, last) = code.trim_end().rsplit_once('\n').unwrap();
     assert!(last.starts_with("loadbalancer "), "{last}");
     let ended = sandbox.end(&mut start(&sandbox, prepare, &[]));
@@ -158,7 +201,7 @@ fn call_a_program_that_fails_sometimes() {
     let curl = r#"for url; do :; done; echo "$url $LB_ATTEMPT" >>"$OUT/calls"
         case $url in */c) echo "404" >&2; exit 100;; esac; [ "$LB_ATTEMPT" -gt 1 ]"#;
     let lbctl = r#"echo "$@" >>"$OUT/listed""#;
-    let code = example("**Call a slow program");
+    let code = example(WORK, "**Call a slow program");
     let scripts = [("curl", curl), ("lbctl", lbctl)];
     let ended = sandbox.end(&mut start(&sandbox, &code, &scripts));
     sandbox.assert_code(&ended, 0);
@@ -178,8 +221,7 @@ fn call_a_program_that_fails_sometimes() {
 fn options_that_it_names_are_there() {
     let sandbox = Sandbox::default();
     let help = sandbox.ok("loadbalancer", &["--help"]).stdout;
-    let (_, work) = README.split_once("## Do real work").unwrap();
-    let (work, _) = work.split_once("### Compared").unwrap();
+    let (work, _) = WORK.split_once("## Compared").unwrap();
     let named = ["--lines", "--retries", "--backoff", "--timeout", "--grace", "--joblog"];
     for option in named {
         assert!(work.contains(option) && help.contains(option), "{option}");

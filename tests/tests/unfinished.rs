@@ -1,7 +1,7 @@
 //! What the next start makes of an unfinished session: resumed, refused, or set aside.
 #![forbid(unsafe_code)]
 
-use common::cursors::Cursors;
+use common::cursors::{Closing, Cursors};
 use common::instance::Instance;
 use common::journal::{Advance, Journal};
 use common::rotation::{WorkerId, Workers};
@@ -195,7 +195,7 @@ fn fresh_took_a_session_cut_between_its_totals_for_finished() {
     journal.ledger().set_received(1);
     journal.ledger().cell(WorkerId::new(1).unwrap()).set_executed(1);
     while journal.advance().unwrap() == Advance::Wrote {}
-    assert!(journal.try_close(|_, _| Ok(true)).unwrap());
+    assert!(journal.try_close(Closing::Ends, |_, _| Ok(true)).unwrap());
     let (at, log_len) = (journal.cursors().unwrap(), canonical_log(&[("x", 1)], 3).len() as u64);
     journal.ledger().commit(&Cursors { totals: 3, log_len, ..at });
     drop(journal);

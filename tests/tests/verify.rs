@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rstest::rstest;
 use serde_json::Value;
-use xtask::{both, json, run};
+use xtask::{both, json, run, xtask};
 
 /// Lines 1 and 2 are the client's; 3 to 12 received; 13 to 22 executed; 23 to 25 totals.
 const SAMPLE: &str = include_str!("sample.log");
@@ -29,7 +29,7 @@ impl Log {
     fn verify(&self, args: &[&str], code: i32) -> (Value, String) {
         let args = [&["verify", self.path.to_str().unwrap()], args].concat();
         let verdict = json(&run(&[&args[..], &["--json"]].concat(), code));
-        assert_eq!(verdict["version"], 1);
+        assert_eq!(verdict["version"], 2);
         assert_eq!(verdict["passed"], code == 0);
         (verdict, both(&run(&args, code)))
     }
@@ -112,10 +112,8 @@ enum Damage {
     /// With the next one.
     Swapped(usize),
     Replaced(usize, &'static str),
-    /// So many lines are left.
-    Cut(usize),
 }
-use Damage::{Cut, Doubled, Missing, Nothing, Replaced, Swapped};
+use Damage::{Doubled, Missing, Nothing, Replaced, Swapped};
 
 impl Damage {
     fn to_sample(&self) -> Vec<&'static str> {
@@ -126,7 +124,6 @@ impl Damage {
             Doubled(number) => lines.insert(number, lines[number - 1]),
             Swapped(number) => lines.swap(number - 1, number),
             Replaced(number, line) => lines[number - 1] = line,
-            Cut(len) => lines.truncate(len),
         }
         lines
     }
@@ -248,41 +245,6 @@ impl Damage {
     "`Message from client: …`",
     "these lines belong to no submission"
 )]
-#[case::totals_missing(
-    Cut(22),
-    3,
-    23,
-    "`Worker 1: 4 messages`",
-    "worker 3: executed 3, its share is 3, its total is missing"
-)]
-#[case::last_total_missing(
-    Cut(24),
-    3,
-    25,
-    "`Worker 3: 3 messages`",
-    "worker 3: executed 3, its share is 3, its total is missing"
-)]
-#[case::ends_while_executing(
-    Cut(16),
-    3,
-    17,
-    "`Worker2: message received`",
-    "worker 1: executed 2 (2 missing)"
-)]
-#[case::ends_while_receiving(
-    Cut(5),
-    3,
-    6,
-    "`Received at lb: Halo A (#message 4)`",
-    "received, `Halo A` #message 4 to 10: 1 line missing each"
-)]
-#[case::ends_inside_a_submission(
-    Cut(1),
-    3,
-    2,
-    "`Message count: …`",
-    "1 submission with only one of its two lines"
-)]
 #[case::client_line_missing(
     Missing(1),
     3,
@@ -341,11 +303,79 @@ fn damaged(
     assert!(first["expected"].as_str().unwrap().contains(expected), "{first}");
     let found = usize::try_from(line).unwrap() - 1;
     assert_eq!(first["found"].as_str(), lines.get(found).copied(), "{first}");
-    let kind = if found < lines.len() { "unexpected" } else { "missing" };
-    assert_eq!(first["kind"], kind);
+    assert_eq!(first["kind"], "unexpected");
     assert_eq!(verdict["foreign"]["count"], 0);
     assert!(text.contains(&format!("first wrong line: line {line}: ")), "{text}");
     assert!(text.contains(told), "{text}");
+}
+
+/// A log that is still written to, or whose load balancer was killed, is right so far.
+#[rstest]
+#[case::no_totals(22, "`Worker 1: 4 messages`")]
+#[case::no_last_total(24, "`Worker 3: 3 messages`")]
+#[case::executing(16, "`Worker2: message received`")]
+#[case::receiving(5, "`Received at lb: Halo A (#message 4)`")]
+#[case::inside_a_submission(1, "`Message count: …`")]
+fn unfinished(#[case] lines: usize, #[case] next: &str) {
+    let log: String = SAMPLE.split_inclusive('\n').take(lines).collect();
+    let (verdict, text) = Log::new([SAMPLE, &log].concat()).verify(&["--workers", "3"], 0);
+    assert!(verdict["unfinished"].as_str().unwrap().contains(next), "{verdict}");
+    assert_eq!(verdict["first_wrong"], Value::Null);
+    assert_eq!(verdict["sessions"]["count"], 2);
+    assert!(text.contains("right so far, unfinished: next should come"), "{text}");
+    assert!(text.contains(next) && !text.contains("exactly once"), "{text}");
+    // What follows must fit all the same.
+    let (_, text) = Log::new(log + "Worker9: message received\n").verify(&["--workers", "3"], 4);
+    assert!(text.contains(&format!("line {}: expected", lines + 1)), "{text}");
+}
+
+/// What nobody can see is said in words.
+#[rstest]
+#[case::a_space_at_the_end("count: 10", "count: 10 ", "it ends with ` ` (U+0020)")]
+#[case::a_carriage_return(
+    "count: 10",
+    "count: 10\r",
+    "it ends with a carriage return (U+000D), as DOS ends lines"
+)]
+#[case::a_no_break_space(
+    "Halo A (#message 7)",
+    "Halo\u{a0}A (#message 7)",
+    "character 21 is `\\u{a0}` (U+00A0), not ` `"
+)]
+#[case::a_look_alike(
+    "Halo A (#message 7)",
+    "Halo \u{410} (#message 7)",
+    "character 22 is `\\u{410}` (U+0410), not `A`"
+)]
+#[case::nul("Halo A (#message 7)", "Halo A\0 (#message 7)", "Halo A\\u{0} (#message 7)")]
+fn invisible_differences(#[case] from: &str, #[case] to: &str, #[case] told: &str) {
+    let (_, text) = Log::new(SAMPLE.replacen(from, to, 1)).verify(&["--workers", "3"], 4);
+    assert!(text.contains(told), "{text}");
+}
+
+/// As programs write it that buffer their output.
+#[test]
+fn lines_grouped_by_worker_are_said_to_be_that() {
+    let mut lines: Vec<&str> = SAMPLE.lines().collect();
+    lines[12..22].sort_unstable();
+    let (verdict, text) = Log::new(lines.join("\n") + "\n").verify(&[], 4);
+    assert_eq!(verdict["sessions"]["first"][0]["tally"]["grouped_by_worker"], true);
+    assert!(text.contains("the lines are grouped by worker"), "{text}");
+    let (_, text) = Log::new(Swapped(14).to_sample().join("\n") + "\n").verify(&[], 4);
+    assert!(!text.contains("grouped by worker"), "{text}");
+}
+
+/// A log may come through a pipe, which has neither length nor name.
+#[test]
+fn standard_input_is_read() {
+    let verify = |log: &str, code| {
+        let mut verify = assert_cmd::Command::from_std(xtask(&["verify", "-"]));
+        let output = verify.write_stdin(log).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", both(&output));
+        both(&output)
+    };
+    assert!(verify(SAMPLE, 0).contains("standard input: 25 lines"));
+    assert!(verify(&SAMPLE.replace("#message 7", "#message 8"), 4).contains("line 9"));
 }
 
 /// Lines of another program between ours do not hide that ours are right.

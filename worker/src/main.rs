@@ -49,6 +49,7 @@ use common::help;
 use common::instance::{Directory, Instance};
 use common::role::Role;
 use common::say;
+use common::service_manager;
 use common::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -57,8 +58,6 @@ use args::Args;
 
 /// What is to be done with messages.
 struct Task {
-    /// Nobody else says what it waits for.
-    by_hand: bool,
     echo: bool,
     durable: bool,
     work: Work,
@@ -74,6 +73,7 @@ fn run(args: Args) -> Result<u8, Error> {
         say::be_quiet();
     }
     say::stand_beside_bar(args.beside_bar);
+    service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
         // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
@@ -102,15 +102,21 @@ fn run(args: Args) -> Result<u8, Error> {
     }
     let mut instance = Instance::of(directory(&args)?)?;
     let by_hand = args.spawned_by.is_none();
-    let task = Task { by_hand, echo: args.echo, durable: args.durable, work: args.work };
+    let task = Task { echo: args.echo, durable: args.durable, work: args.work };
+    // Nobody else says what one waits for that was started by hand.
+    let mut told_waiting = !by_hand;
     loop {
         instance.hold(Role::Worker(args.worker))?;
-        match serve::serve(&instance, args.worker, &task) {
+        service_manager::ready();
+        match serve::serve(&instance, args.worker, &task, &mut told_waiting) {
             // No session began in the log before, or it was set aside.
             Err(Error::LogReplaced) if serve::find_unfinished(&instance)?.is_none() => {
                 instance.reopen()?;
             }
-            Err(Error::Aborted(signal)) => return Ok(signal_exit_code(signal)),
+            Err(Error::Aborted(signal)) => {
+                service_manager::stopping();
+                return Ok(signal_exit_code(signal));
+            }
             outcome => return outcome.map(|()| 0),
         }
     }

@@ -28,10 +28,15 @@ const N_PATIENCE: Duration = Duration::from_millis(200);
 const TRIES: u32 = 3;
 
 /// Serves session after session of an instance, until the total of one is logged, or will be by others.
-pub(crate) fn serve(instance: &Instance, worker: WorkerId, task: &Task) -> Result<(), Error> {
+pub(crate) fn serve(
+    instance: &Instance,
+    worker: WorkerId,
+    task: &Task,
+    told: &mut bool,
+) -> Result<(), Error> {
     let mut executor = Executor::new(task.echo, &task.work)?;
     work::end_kept(instance, worker)?;
-    let served = serve_sessions(instance, worker, &mut executor, task);
+    let served = serve_sessions(instance, worker, &mut executor, task, told);
     // What is kept ends with this worker, whatever it ends with.
     executor.finish().and(served)
 }
@@ -41,12 +46,12 @@ fn serve_sessions<'a>(
     worker: WorkerId,
     executor: &mut Executor<'a>,
     task: &Task,
+    told: &mut bool,
 ) -> Result<(), Error> {
-    let mut told = !task.by_hand;
     loop {
-        let journal = wait_for_session(instance, worker, &mut told)?;
-        if !told && instance.balancer_workers()?.is_none() {
-            told = true;
+        let journal = wait_for_session(instance, worker, told)?;
+        if !*told && instance.balancer_workers()?.is_none() {
+            *told = true;
             tell_waiting(worker, None);
         }
         let mut progress = Progress::new(journal, worker, task.durable);
@@ -90,16 +95,12 @@ fn wait_for_session<'a>(
 
 /// Says what a worker that was started by hand waits for.
 fn tell_waiting(worker: WorkerId, balancer: Option<Workers>) {
-    match balancer {
-        Some(_) => {
-            let submit = advice::command("client", "'TEXT;COUNT'");
-            common::note!("worker {worker}: waiting for a submission: `{submit}`");
-        }
-        None => {
-            let start = advice::command("loadbalancer", "--no-spawn N");
-            common::note!("worker {worker}: waiting for a load balancer: `{start}`");
-        }
-    }
+    let (what, command) = if balancer.is_some() {
+        ("a submission", advice::command("client", "'TEXT;COUNT'"))
+    } else {
+        ("a load balancer", advice::command("loadbalancer", "--no-spawn N"))
+    };
+    common::note!("worker {worker}: waiting for {what}: `{command}`");
 }
 
 /// The ledger of the log's session, unless that has ended.

@@ -1,18 +1,13 @@
 //! xtask - one button for each thing a person does with the workspace: `cargo xtask --help`
 #![forbid(unsafe_code)]
 
-mod bench;
-mod crash;
 mod e2e;
-mod interrupt;
 mod tool;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use lbctl::{inspect, verify};
-use tests::{Binaries, Profile};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,9 +39,9 @@ enum Task {
     /// Check any sistem.log, also one that another program wrote. The same as `lbctl verify`.
     Verify(verify::Args),
     /// Kill processes wherever they can be killed, and compare the log with an undisturbed one's.
-    Crash(crash::Args),
+    Crash(tool::Args),
     /// Measure speed, as ratios within one run.
-    Bench(bench::Args),
+    Bench(tool::Args),
     /// Make an archive and a Debian package of the programs.
     Dist(tool::Args),
     /// Print what a directory's ledger and queues hold. The same as `lbctl inspect`.
@@ -54,31 +49,12 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    // Some thousand times: without a look at the other arguments.
-    if let Some(code) = crash::handler::be_command() {
-        return code;
-    }
     match Args::parse().task {
         Task::E2e(args) => e2e::run(&args),
         Task::Verify(args) => verify::run(&args),
-        Task::Crash(args) => crash::run(&args),
-        Task::Bench(args) => bench::run(&args),
+        Task::Crash(args) => tool::run("crash", &args),
+        Task::Bench(args) => tool::run("bench", &args),
         Task::Dist(args) => tool::run("dist", &args),
         Task::Inspect(args) => inspect::run(&args),
     }
-}
-
-/// For `--programs DIR`: programs that were built elsewhere.
-fn programs() -> impl TypedValueParser<Value = Binaries> {
-    PathBufValueParser::new().try_map(|directory| Binaries::at(&directory))
-}
-
-/// Those, or without them this workspace's, built now.
-fn programs_or_built(named: Option<&Binaries>, profile: Profile) -> &Binaries {
-    named.unwrap_or_else(|| Binaries::build(profile))
-}
-
-/// Starts this very program again. Not by its path, under which a newer build may lie by now.
-fn this_program() -> Command {
-    Command::new("/proc/self/exe")
 }

@@ -29,8 +29,6 @@ pub struct SegmentStat {
     pub size: usize,
     /// It was removed, and lives only until the last process detaches (SHM_DEST).
     pub removed: bool,
-    /// When it was made, in seconds since 1970.
-    pub made: i64,
 }
 
 /// Makes a segment with this key and mode, filled with zeros; EEXIST when there is one.
@@ -55,7 +53,7 @@ pub fn stat(id: i32) -> Result<SegmentStat> {
     let stat = raw_stat(id)?;
     let permissions = Permissions::new(&stat.shm_perm);
     let removed = u32::from(stat.shm_perm.mode) & SHM_DEST != 0;
-    Ok(SegmentStat { permissions, size: stat.shm_segsz, removed, made: stat.shm_ctime })
+    Ok(SegmentStat { permissions, size: stat.shm_segsz, removed })
 }
 
 /// Whether a segment was removed, and lives on only until all have detached it.

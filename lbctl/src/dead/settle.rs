@@ -82,7 +82,7 @@ impl Settler {
     fn unless_over<T>(&mut self, outcome: Result<T, Error>) -> Result<Option<T>, Error> {
         match outcome {
             Err(Error::SessionEnded) => Ok(None),
-            Err(Error::LogReplaced) if !session::is_in_open_log(&self.instance)? => {
+            Err(Error::LogReplaced) if session::is_log_left(&self.instance)? => {
                 self.instance.reopen()?;
                 self.instance.hold(Role::Client)?;
                 Ok(None)

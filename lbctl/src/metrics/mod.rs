@@ -1,12 +1,13 @@
 //! `lbctl metrics`: what `lbctl status` tells, for Prometheus.
 
 mod http;
+mod textfile;
 
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
+use common::advice;
 use common::error::{Error, report};
 use prometheus::core::Collector;
 use prometheus::{
@@ -20,6 +21,7 @@ use crate::terminal::print;
 /// Does what was asked for. Returns the exit code.
 #[must_use]
 pub fn run(args: &Metrics) -> ExitCode {
+    advice::give(&args.dir, None);
     let run = || {
         let mut onlooker = Onlooker::new(&args.dir)?;
         if let Some(address) = args.listen {
@@ -27,24 +29,11 @@ pub fn run(args: &Metrics) -> ExitCode {
         }
         let text = text(&onlooker.look()?)?;
         match &args.textfile {
-            Some(file) => write(file, &text),
+            Some(file) => textfile::write(file, &text),
             None => print(&text),
         }
     };
     report("lbctl", run().map(|()| 0))
-}
-
-/// Writes a file that is there whole or not at all, and that others may read.
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().set_permissions(PermissionsExt::from_mode(0o644))?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok::<_, io::Error>(())
-    };
-    write().map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// All metrics of one moment.
@@ -65,7 +54,7 @@ fn fill(registry: &Registry, snapshot: &Snapshot) -> prometheus::Result<()> {
         gauge.set(value);
         register(registry, gauge)
     };
-    let is_running = f64::from(u8::from(snapshot.balancer.is_some()));
+    let is_running = f64::from(u8::from(snapshot.balancer.process.is_there()));
     gauge("pipip_up", "Whether a load balancer runs.", is_running)?;
     let is_open = f64::from(u8::from(snapshot.client_is_open));
     gauge("pipip_client_open", "Whether a client is open that may submit more.", is_open)?;
@@ -78,8 +67,10 @@ fn fill(registry: &Registry, snapshot: &Snapshot) -> prometheus::Result<()> {
         gauge("pipip_ledger_used_bytes", ring, session.ring_bytes as f64)?;
         let ring = "Bytes that the ledger has for submissions.";
         gauge("pipip_ledger_capacity_bytes", ring, session.ring_bytes_max as f64)?;
-        let start = "When the session began: its counters were 0 then.";
-        gauge("pipip_session_start_timestamp_seconds", start, session.start as f64)?;
+        let help =
+            "When the session began, or was read back from the log: its counters count from there.";
+        let start = session.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        gauge("pipip_session_start_timestamp_seconds", help, start.as_secs_f64())?;
     }
     fill_workers(registry, snapshot)
 }
@@ -90,7 +81,7 @@ fn fill_session(registry: &Registry, session: &Session) -> prometheus::Result<()
         ("pipip_messages_accepted_total", "Messages accepted in this session.", session.accepted),
         (
             "pipip_messages_received_total",
-            "Messages that the load balancer took.",
+            "Messages that the load balancer has received.",
             session.received,
         ),
         (
@@ -98,6 +89,7 @@ fn fill_session(registry: &Registry, session: &Session) -> prometheus::Result<()
             "Messages executed, the dead included.",
             session.executed,
         ),
+        ("pipip_messages_logged_total", "Messages logged to their last line.", session.logged),
         ("pipip_messages_dead_total", "Messages whose execution failed for good.", session.dead),
     ];
     for (name, help, value) in counters {
@@ -120,7 +112,7 @@ fn fill_workers(registry: &Registry, snapshot: &Snapshot) -> prometheus::Result<
     let executed = IntCounterVec::new(Opts::new("pipip_worker_executed_total", help), &["worker"])?;
     for worker in &snapshot.workers {
         let label = &[&worker.worker.to_string()[..]];
-        up.with_label_values(label).set(f64::from(u8::from(worker.alive)));
+        up.with_label_values(label).set(f64::from(u8::from(worker.process.is_there())));
         if snapshot.session.is_some() {
             executed.with_label_values(label).inc_by(worker.executed);
         }

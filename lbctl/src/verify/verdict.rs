@@ -95,6 +95,10 @@ impl fmt::Display for Fault {
 /// In what a line differs from the expected one, if people cannot see that.
 fn difference(expected: &str, found: &str) -> Option<String> {
     let names = |c: char| format!("`{}` (U+{:04X})", c.escape_default(), u32::from(c));
+    // As `visible` shows it.
+    if found.ends_with("\\u{d}") {
+        return Some("it ends with a carriage return (U+000D), as DOS ends lines".to_owned());
+    }
     let is_blank = |c: &char| c.is_whitespace();
     if let Some(last) = found.chars().next_back().filter(is_blank) {
         return Some(format!("it ends with {}", names(last)));

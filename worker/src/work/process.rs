@@ -11,6 +11,7 @@ use common::error::Error;
 use common::instance::Instance;
 use common::pause::pause;
 use common::rotation::WorkerId;
+use common::service_manager;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
@@ -92,7 +93,7 @@ impl<'a> Running<'a> {
             // What this worker blocks is not COMMAND's affair, which inherits it.
             let none = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK);
             let blocked = none.map_err(Error::system("sigprocmask"))?;
-            let started = command.process_group(0).spawn();
+            let started = service_manager::keep_from(command).process_group(0).spawn();
             blocked.thread_set_mask().map_err(Error::system("sigprocmask"))?;
             let error = match started {
                 Ok(child) => break child,

@@ -66,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long)]
     release: bool,
     /// Run the programs of this directory instead of building them.
-    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = crate::programs())]
+    #[arg(long, value_name = "DIR", conflicts_with = "release", value_parser = Binaries::parser())]
     programs: Option<Binaries>,
     /// A run that takes longer has failed [default: 60, and 1 for each 100,000 messages; with COMMAND 1 for each].
     #[arg(long, value_name = "SECONDS")]
@@ -76,7 +76,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    crate::interrupt::watch();
+    tests::end_with_signals();
     let work = match work(&args.work) {
         Ok(work) => work,
         Err(error) => {
@@ -111,7 +111,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = Plan {
-        binaries: crate::programs_or_built(args.programs.as_ref(), profile),
+        binaries: Binaries::or_built(args.programs.as_ref(), profile),
         workers: args.workers,
         inputs: &args.inputs,
         clients: args.clients.into(),

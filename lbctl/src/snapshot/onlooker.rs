@@ -1,0 +1,247 @@
+//! Looks at a directory. Only looks: no lock is taken, the ledger is attached read-only, and nothing is made or
+//! changed. As the processes go on meanwhile, the numbers are of nearly the same moment, and each is right by itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use common::cell::HandState;
+use common::cursors::Cursors;
+use common::dead;
+use common::error::Error;
+use common::fence::message_queue::MessageQueue;
+use common::instance::{Directory, LOG_NAME};
+use common::layout::RING_LEN;
+use common::ledger::Ledger;
+use common::line::Line;
+use common::log_file;
+use common::naming::MessageId;
+use common::role::Present;
+use common::rotation::{WorkerId, Workers};
+use common::session;
+use nix::fcntl::OFlag;
+use rustix::io::Errno;
+
+use super::processes::{BALANCER, Processes};
+use super::{
+    Balancer, FORMAT_VERSION, InHand, Process, Queue, Session, SessionState, Snapshot, State,
+    Worker, ago,
+};
+
+/// A session's last line, one of its totals, is shorter.
+const TOTAL_LEN_MAX: u64 = 64;
+
+/// Looks at one directory, again and again.
+#[derive(Debug)]
+pub struct Onlooker {
+    directory: Directory,
+    log: Option<File>,
+    ledger: Option<Ledger>,
+    processes: Processes,
+    /// The session whose letters were counted, how many, and from where in the file on to look for more.
+    letters: (u64, u64, u64),
+}
+
+impl Onlooker {
+    /// Looks at this directory.
+    pub fn new(path: &Path) -> Result<Self, Error> {
+        let directory = Directory::open(path)?;
+        let processes = Processes::default();
+        Ok(Self { directory, log: None, ledger: None, processes, letters: (0, 0, 0) })
+    }
+
+    /// The log, if there is one, as it was opened for the last look.
+    #[must_use]
+    pub fn log(&self) -> Option<&File> {
+        self.log.as_ref()
+    }
+
+    /// Looks.
+    pub fn look(&mut self) -> Result<Snapshot, Error> {
+        self.open_log()?;
+        self.find_ledger()?;
+        let ends_inside = self.ledger.is_none() && self.log_ends_inside()?;
+        if ends_inside {
+            self.find_ledger()?; // it may have been made between the two looks
+        }
+        let at = self.ledger.as_ref().map(Ledger::cursors).transpose()?;
+        let present = self.present(at.and_then(|at| at.workers()))?;
+        if let Some(log) = &self.log {
+            self.processes.find(log, &present);
+        }
+        let session = match (&self.ledger, &at) {
+            (Some(ledger), Some(at)) => Some((ledger.session(), Session::of(ledger, at)?)),
+            _ => None,
+        };
+        let session = session.map(|(id, session)| self.count_letters(id, session)).transpose()?;
+        let workers = self.workers(&present, at.as_ref());
+        let state = match () {
+            () if present.balancer.is_some() => State::Running,
+            () if session.is_some() => State::Unfinished,
+            () if ends_inside => State::LedgerMissing,
+            () => State::Finished,
+        };
+        Ok(Snapshot {
+            version: FORMAT_VERSION,
+            directory: self.directory.path().to_owned(),
+            state,
+            log_bytes: self.log.as_ref().and_then(|log| Some(log.metadata().ok()?.len())),
+            balancer: Balancer {
+                workers: present.balancer.map(Workers::get),
+                process: self.process(present.balancer.is_some(), BALANCER),
+            },
+            client_is_open: present.is_fed,
+            session,
+            workers,
+        })
+    }
+
+    fn open_log(&mut self) -> Result<(), Error> {
+        let path = self.directory.path().join(LOG_NAME);
+        let now = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found.map_err(Error::Log)?),
+        };
+        if now.as_ref().is_some_and(|now| !now.is_file()) {
+            let why = "is not a regular file; the log must be one".to_owned();
+            return Err(Error::LogRefused { path, why });
+        }
+        let id = |log: &fs::Metadata| (log.dev(), log.ino());
+        let open = self.log.as_ref().and_then(|log| log.metadata().ok());
+        if open.as_ref().map(id) != now.as_ref().map(id) {
+            // It may be another one by now: one that makes who opens it wait, for example.
+            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+            let open = || OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path);
+            let refused = |error: io::Error| match Errno::from_io_error(&error) {
+                Some(error) => log_file::not_opened(&self.directory, error),
+                None => Error::Log(error),
+            };
+            self.log = now.map(|_| open()).transpose().map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the ledger that is attached, as long as there is no other one.
+    fn find_ledger(&mut self) -> Result<(), Error> {
+        let is_there = match &self.ledger {
+            Some(ledger) => !ledger.is_removed()?,
+            None => false,
+        };
+        if !is_there {
+            self.ledger = session::find_to_look(&self.directory)?.filter(Ledger::is_published);
+        }
+        Ok(())
+    }
+
+    /// Whether the log holds more than whole sessions, as far as its last line tells.
+    fn log_ends_inside(&self) -> Result<bool, Error> {
+        let Some(log) = &self.log else { return Ok(false) };
+        let len = log.metadata().map_err(Error::Log)?.len();
+        let mut end = vec![0; len.min(TOTAL_LEN_MAX) as usize];
+        let from = len - end.len() as u64;
+        let read = log.read_at(&mut end, from).map_err(Error::Log)?;
+        let Some(lines) = end[..read].strip_suffix(b"\n") else { return Ok(read > 0) };
+        let last = lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        Ok(!matches!(Line::parse_bytes(last), Some(Line::Total { .. })))
+    }
+
+    fn present(&self, workers: Option<Workers>) -> Result<Present, Error> {
+        let of = |log| Present::of(log, self.directory.id(), workers.map_or(0, Workers::get));
+        self.log.as_ref().map_or_else(|| Ok(Present::default()), of)
+    }
+
+    fn process(&self, is_there: bool, role: u32) -> Process {
+        if is_there { self.processes.of_role(role) } else { Process::NotRunning }
+    }
+
+    /// Adds the session's dead messages.
+    fn count_letters(&mut self, id: u64, mut session: Session) -> Result<Session, Error> {
+        let (mut dead, from) = match self.letters {
+            (of, dead, from) if of == id => (dead, from),
+            _ => (0, 0),
+        };
+        let end = dead::of_session(&self.directory, id, from, |_| dead += 1)?;
+        self.letters = (id, dead, end);
+        session.dead = dead;
+        Ok(session)
+    }
+
+    fn workers(&self, present: &Present, at: Option<&Cursors>) -> Vec<Worker> {
+        let most = at.and_then(Cursors::workers).or(present.balancer).map_or(0, Workers::get);
+        let ids = WorkerId::all().filter(|k| k.get() <= most || present.workers.contains(k));
+        ids.map(|k| self.worker(k, present, at)).collect()
+    }
+
+    fn worker(&self, k: WorkerId, present: &Present, at: Option<&Cursors>) -> Worker {
+        let is_there = present.workers.contains(&k);
+        let cell = self.ledger.as_ref().map(|ledger| (ledger, ledger.cell(k)));
+        let executed = cell.map_or(0, |(_, cell)| cell.executed());
+        let share = at.and_then(|at| Some(at.workers()?.share(k, at.messages))).unwrap_or(0);
+        let queue = cell.map(|(_, cell)| cell.queue().1).filter(|&id| id >= 0).and_then(|id| {
+            let stat = MessageQueue(id).stat().ok()?;
+            let (frames, bytes, bytes_max) = (stat.messages, stat.bytes, stat.bytes_max);
+            Some(Queue { id, frames, bytes, bytes_max })
+        });
+        let in_hand = cell.and_then(|(ledger, cell)| {
+            let hand = cell.in_hand(executed)?;
+            let message = at?.workers()?.message_of(k, executed);
+            let (since, seconds) = ago(Duration::from_millis(hand.since_ms));
+            Some(InHand {
+                id: MessageId { session: ledger.session(), message },
+                // Who was killed could not say that he has left it.
+                state: if is_there { hand.state } else { HandState::Left },
+                attempt: hand.attempt,
+                since,
+                seconds,
+                failures: hand.failures,
+            })
+        });
+        Worker {
+            worker: k.get(),
+            process: self.process(is_there, k.get()),
+            executed,
+            backlog: share.saturating_sub(executed),
+            in_hand,
+            queue,
+        }
+    }
+}
+
+impl Session {
+    fn of(ledger: &Ledger, at: &Cursors) -> Result<Self, Error> {
+        let cells = |workers: Workers| {
+            workers.ids().map(|k| ledger.cell(k).executed()).fold(0, u64::saturating_add)
+        };
+        let executed = at.workers().map_or(0, cells).min(at.messages);
+        let (since, seconds) = ago(Duration::from_micros(ledger.begun_us()));
+        Ok(Self {
+            id: format!("{:016x}", ledger.session()),
+            state: if at.is_closing() { SessionState::Closing } else { SessionState::Open },
+            since,
+            seconds,
+            workers: at.workers().map(Workers::get),
+            submissions: at.submissions,
+            accepted: at.messages,
+            received: ledger.received().min(at.messages),
+            executed,
+            logged: (at.base + executed_lines(ledger, at)?).min(at.messages),
+            dead: 0,
+            backlog: at.messages - executed,
+            ring_bytes: at.tail - at.head,
+            ring_bytes_max: RING_LEN,
+        })
+    }
+}
+
+/// So many messages of the submission that is being logged have their last line.
+fn executed_lines(ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
+    if at.all_logged() {
+        return Ok(0);
+    }
+    let count = ledger.peek_count(at.head);
+    // Else its place in the ring may be another one's by now.
+    let is_its = ledger.cursors()?.head == at.head;
+    Ok(if is_its { at.line.saturating_sub(count) } else { 0 })
+}

@@ -1,0 +1,194 @@
+//! One message at a time through a `loadbalancer --serve`: from just before the submission is written
+//! into the client's pipe until the worker's line is in the log; against the raw ping-pong with the
+//! same wake-ups.
+//!
+//! What is fair: both have the same way in (a pipe to a waiting process) and out (the harness looks
+//! at the length of the log in a loop, yielding in between; with `lseek(2)`, since `fstat(2)` also asks for
+//! the times, which makes the next write slower on Linux 6.13 and later), the same three wake-ups (pipe, futex,
+//! queue) and the same pause before the next message, in which everyone falls asleep. They take
+//! turns in blocks, so that the caches are theirs after the first few of a block. The harness
+//! occupies one core while it looks; on two cores the kernel then often runs the three processes on
+//! the other one, for both. What ours does beyond is what is measured: three transactions with a
+//! lock and a write each instead of one write, and the ledger. (The ping-pong is `bench` itself, which is
+//! optimised, but not at link time: it hardly does anything outside of the kernel.)
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{ChildStdin, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::line::Line;
+use common::rotation::Workers;
+use serde::Serialize;
+use tests::{Binaries, Sandbox};
+
+use super::case::{Case, Shape, len};
+use super::failure::Failure;
+use super::launch::{Launched, launch};
+use super::ping_pong::{DoorbellSegment, written_len};
+use super::queues::Queues;
+use super::spread::{Spread, quantile, sorted};
+use super::{judge, role};
+
+/// Messages before the others take their turn.
+const BLOCK: u32 = 100;
+/// Messages of each block that are not counted.
+const BLOCK_WARM_UP: u32 = 10;
+const PAUSE: Duration = Duration::from_micros(100);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What the client is given for each message.
+const INPUT: &[u8] = b"Halo A;1\n";
+
+/// How long a message takes, in microseconds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Latency {
+    pub(super) messages: usize,
+    pub(super) ours: Percentiles,
+    pub(super) ping_pong: Percentiles,
+    /// Ours by the ping-pong's p50, block by block.
+    pub(super) times_ping_pong: Spread,
+    pub(super) verified: bool,
+}
+
+/// Microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Percentiles {
+    pub(super) min: f64,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Percentiles {
+    fn of(values: &[f64]) -> Self {
+        let sorted = sorted(values);
+        let at = |per_mille| quantile(&sorted, per_mille);
+        Self { min: at(0), p50: at(500), p99: at(990), max: at(1000) }
+    }
+}
+
+/// Measures so many messages, or a few more, of each.
+pub(super) fn run(
+    messages: u32,
+    workers: Workers,
+    binaries: &Binaries,
+) -> Result<Latency, Failure> {
+    let blocks = messages.div_ceil(BLOCK - BLOCK_WARM_UP);
+    let (ours_box, raw_box) = (Sandbox::new(binaries), Sandbox::new(binaries));
+
+    // Ours.
+    let balancer =
+        launch(ours_box.command("loadbalancer", &["--serve", &workers.get().to_string()]))?;
+    let mut client = ours_box.command("client", &["--quiet"]);
+    client.stdin(Stdio::piped());
+    let case = Case { messages: blocks * BLOCK, text_len: 6, workers, shape: Shape::Singles };
+    let mut ours = Way::open(launch(client)?, &ours_box.log_path(), case_growth(&case))?;
+
+    // The ping-pong.
+    let queues = Queues::create(1)?;
+    let segment = DoorbellSegment::create()?;
+    let (segment_id, queue_id) = (segment.id.to_string(), &queues.ids()[0]);
+    let raw_log = raw_box.log_path();
+    let mut ping_worker = role::command("ping-worker");
+    ping_worker.arg(queue_id).arg(&raw_log);
+    let mut ping_balancer = role::command("ping-balancer");
+    ping_balancer.args([&segment_id, queue_id, &case.text_len.to_string()]);
+    let mut ping_client = role::command("ping-client");
+    ping_client.arg(&segment_id).stdin(Stdio::piped());
+    let _killed_at_the_end = [launch(ping_worker)?, launch(ping_balancer)?];
+    let mut raw = Way::open(launch(ping_client)?, &raw_log, written_len())?;
+
+    let (mut all_ours, mut all_raw, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..blocks {
+        Failure::if_interrupted()?;
+        let (ours, raw) = (ours.block()?, raw.block()?);
+        ratios.push(Percentiles::of(&ours).p50 / Percentiles::of(&raw).p50);
+        all_ours.extend(ours);
+        all_raw.extend(raw);
+    }
+    ours.close()?;
+    raw.close()?;
+    balancer.terminate();
+    balancer.finish()?;
+    judge::canonical(&ours_box.log_path(), &case)?;
+    Ok(Latency {
+        messages: all_ours.len(),
+        ours: Percentiles::of(&all_ours),
+        ping_pong: Percentiles::of(&all_raw),
+        times_ping_pong: Spread::of(&ratios),
+        verified: true,
+    })
+}
+
+/// Bytes that the log grows by for one message.
+fn case_growth(case: &Case) -> u64 {
+    let text = case.text();
+    let executed = case.workers.ids().next().map_or(0, |worker| len(Line::Executed { worker }));
+    len(Line::Client { text: &text })
+        + len(Line::Count { count: 1 })
+        + len(Line::Received { text: &text, index: 1 })
+        + executed
+}
+
+/// A way for messages, from a process's pipe to a log.
+struct Way {
+    process: Launched,
+    pipe: ChildStdin,
+    log: File,
+    log_len: u64,
+    growth: u64,
+}
+
+impl Way {
+    /// Waits until the log is there.
+    fn open(mut process: Launched, log: &Path, growth: u64) -> Result<Self, Failure> {
+        let pipe = process.child.stdin.take();
+        let pipe = pipe.ok_or_else(|| Failure::system("stdin")(nix::errno::Errno::EBADF))?;
+        let start = Instant::now();
+        loop {
+            match File::open(log) {
+                Ok(log) => return Ok(Self { process, pipe, log, log_len: 0, growth }),
+                Err(_) if start.elapsed() < PATIENCE => thread::yield_now(),
+                Err(error) => return Err(Failure::system("the log")(error)),
+            }
+        }
+    }
+
+    /// Latencies of a block, in microseconds.
+    fn block(&mut self) -> Result<Vec<f64>, Failure> {
+        let mut latencies = Vec::new();
+        for i in 0..BLOCK {
+            let latency = self.message()?;
+            if i >= BLOCK_WARM_UP {
+                latencies.push(latency.as_secs_f64() * 1e6);
+            }
+            let start = Instant::now();
+            while start.elapsed() < PAUSE {
+                thread::yield_now();
+            }
+        }
+        Ok(latencies)
+    }
+
+    fn message(&mut self) -> Result<Duration, Failure> {
+        self.log_len += self.growth;
+        let start = Instant::now();
+        self.pipe.write_all(INPUT).map_err(Failure::system("the client's pipe"))?;
+        while self.log.seek(SeekFrom::End(0)).map_err(Failure::system("the log"))? < self.log_len {
+            if start.elapsed() > PATIENCE {
+                let seconds = PATIENCE.as_secs();
+                return Err(Failure::TooLate { what: "the worker's line", seconds });
+            }
+            thread::yield_now();
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Ends the process at the pipe.
+    fn close(self) -> Result<(), Failure> {
+        drop(self.pipe);
+        self.process.finish()
+    }
+}

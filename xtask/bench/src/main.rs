@@ -1,0 +1,204 @@
+//! `cargo xtask bench`: how fast we are, as ratios within one run.
+//!
+//! Where the figures come from, and what makes them fair, is said where each is made:
+//!
+//! - [`contest`]: throughput against the limit and two baselines, interleaved;
+//! - [`limit`], [`baseline`] and [`page_cache`]: what we are compared with, on what ground;
+//! - [`latency`] and [`ping_pong`]: one message at a time;
+//! - [`resources`] and [`tracer`]: memory and system calls;
+//! - [`idle`] and [`startup`];
+//! - [`work`]: with a COMMAND, against other ways to run one for each line;
+//! - [`goals`]: which of them we want to meet.
+//!
+//! Every log is judged ([`judge`]) after the clock has stopped; a wrong one ends the run with exit
+//! code 4. The product is a release build unless `--programs` names another one; `bench`, which is also
+//! the baselines, is optimised in every profile (the workspace's `Cargo.toml`). Medians, not means, since everything else on the machine only ever adds time.
+#![forbid(unsafe_code)]
+
+mod baseline;
+mod case;
+mod contest;
+mod failure;
+mod goals;
+mod idle;
+mod job;
+mod judge;
+mod latency;
+mod launch;
+mod limit;
+mod page_cache;
+mod ping_pong;
+mod plan;
+mod plot;
+mod progress;
+mod queues;
+mod report;
+mod resources;
+mod role;
+mod spread;
+mod startup;
+mod tables;
+mod tracer;
+mod work;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use common::fence::signals;
+use tests::{Binaries, Profile};
+
+use case::{Case, Shape};
+use failure::Failure;
+use plan::Plan;
+use progress::Progress;
+use report::Report;
+
+/// Measure speed, as ratios within one run.
+#[derive(Debug, Parser)]
+#[command(name = "bench", bin_name = "cargo xtask bench", version)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Args {
+    /// A small set, as for CI.
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// All combinations of sizes, texts and N, and 10^8 messages: needs 15 GB of memory.
+    #[arg(long)]
+    full: bool,
+    /// Measured rounds of each case.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(5..))]
+    rounds: u16,
+    /// Only these sections.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SECTION")]
+    only: Vec<Section>,
+    /// Only one way of submitting.
+    #[arg(long, value_enum)]
+    shape: Option<Shape>,
+    /// Only these cases instead of the set: `1000000x6x3` is messages x bytes x N; a further `xsingles`
+    /// submits them one by one.
+    #[arg(long = "case", value_name = "CASE")]
+    cases: Vec<Case>,
+    /// Measure programs that were built elsewhere, as to compare two builds.
+    #[arg(long, value_name = "DIR", value_parser = Binaries::parser())]
+    programs: Option<Binaries>,
+    /// Where the logs are written (up to gigabytes, removed at once); without it the system's
+    /// directory for temp files.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Writes the report as JSON to a file, or with `-` to stdout instead of the tables.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws the throughput of everyone.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    #[command(subcommand)]
+    role: Option<Box<role::Role>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    Throughput,
+    Latency,
+    Memory,
+    SystemCalls,
+    Idle,
+    Startup,
+    Work,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(role) = &args.role {
+        return role.run();
+    }
+    match measure(&args).and_then(|report| publish(&args, &report)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<Report, Failure> {
+    signals::watch(1).map_err(Failure::system("sigaction"))?;
+    if let Some(dir) = &args.dir {
+        let dir = dir.canonicalize().map_err(Failure::system(dir.display().to_string()))?;
+        // Fails only when it was set before.
+        let _ = tempfile::env::override_temp_dir(&dir);
+    }
+    let plan = if args.quick {
+        Plan::quick()
+    } else if args.full {
+        Plan::full()
+    } else {
+        Plan::usual()
+    };
+    let mut plan =
+        plan.map_err(|error| Failure::system("the plan")(std::io::Error::other(error)))?;
+    if !args.cases.is_empty() {
+        plan.cases.clone_from(&args.cases);
+    }
+    plan.cases.retain(|case| args.shape.is_none_or(|shape| case.shape == shape));
+    let rounds = usize::from(args.rounds);
+    let wanted = |section| args.only.is_empty() || args.only.contains(&section);
+
+    let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release);
+    let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 5);
+    let mut report = Report::new(rounds);
+    report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
+    if wanted(Section::Throughput) {
+        let cases = plan.cases.iter();
+        let results = cases.map(|&case| contest::run(case, rounds, binaries, &progress));
+        report.throughput = Some(results.collect::<Result<_, _>>()?);
+    }
+    progress.show("latency");
+    if wanted(Section::Latency) {
+        report.latency = Some(latency::run(plan.latency_messages, plan.workers, binaries)?);
+    }
+    progress.step();
+    progress.show("memory");
+    if wanted(Section::Memory) {
+        report.memory = Some(resources::memory(&plan.memory, binaries)?);
+    }
+    progress.step();
+    progress.show("system calls");
+    if wanted(Section::SystemCalls) {
+        report.system_calls = Some(resources::system_calls(&plan.system_calls, binaries)?);
+    }
+    progress.step();
+    progress.show("idle");
+    if wanted(Section::Idle) {
+        report.idle = Some(idle::run(plan.idle_span, plan.workers, binaries)?);
+    }
+    progress.step();
+    progress.show("start-up");
+    if wanted(Section::Startup) {
+        report.startup = Some(startup::run(plan.startup_rounds, plan.workers, binaries)?);
+    }
+    progress.step();
+    if wanted(Section::Work) {
+        report.work = Some(work::run(&plan.work, rounds, binaries, &progress)?);
+    }
+    report.goals = goals::goals(&report);
+    Ok(report)
+}
+
+fn publish(args: &Args, report: &Report) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(report).map_err(Failure::system("the report"))?;
+    let to_stdout = args.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
+    match &args.json {
+        Some(file) if !to_stdout => {
+            let what = file.display().to_string();
+            std::fs::write(file, json.clone() + "\n").map_err(Failure::system(what))?;
+        }
+        _ => {}
+    }
+    if let (Some(file), Some(results)) = (&args.plot, &report.throughput) {
+        let what = file.display().to_string();
+        std::fs::write(file, plot::draw(results)).map_err(Failure::system(what))?;
+    }
+    let text = if to_stdout { json + "\n" } else { tables::render(report) };
+    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::system("standard output"))
+}

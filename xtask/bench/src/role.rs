@@ -1,0 +1,71 @@
+//! The processes that `bench` itself becomes for a measurement: hidden subcommands.
+
+use std::io;
+use std::process::{Command, ExitCode, Stdio};
+
+use common::error::exit;
+
+use super::baseline::{Giver, Taker};
+use super::limit::Rewrite;
+use super::ping_pong::{PingBalancer, PingClient, PingWorker};
+use super::tracer::Traced;
+use super::work::pipes::Pipes;
+
+/// What the process is to do.
+#[derive(Debug, clap::Subcommand)]
+#[command(hide = true)]
+pub(super) enum Role {
+    /// Write a file anew, and print how long the writes took.
+    #[command(hide = true)]
+    Rewrite(Rewrite),
+    /// Send messages to queues in rotation.
+    #[command(hide = true)]
+    Giver(Giver),
+    /// Receive messages from a queue.
+    #[command(hide = true)]
+    Taker(Taker),
+    /// Pass each line of standard input on through a futex.
+    #[command(hide = true)]
+    PingClient(PingClient),
+    /// Pass each change of the futex word on through a queue.
+    #[command(hide = true)]
+    PingBalancer(PingBalancer),
+    /// Write a line for each message of the queue.
+    #[command(hide = true)]
+    PingWorker(PingWorker),
+    /// Feed handlers of lines through pipes.
+    #[command(hide = true)]
+    Pipes(Pipes),
+    /// Become a program that its parent traces.
+    #[command(hide = true)]
+    Traced(Traced),
+}
+
+/// A command that starts this very program in a role.
+pub(super) fn command(role: &str) -> Command {
+    let mut command = tests::this_program();
+    command.arg(role).stdin(Stdio::null());
+    command
+}
+
+impl Role {
+    pub(super) fn run(&self) -> ExitCode {
+        let outcome: io::Result<()> = match self {
+            Self::Rewrite(role) => role.run(),
+            Self::Giver(role) => role.run(),
+            Self::Taker(role) => role.run(),
+            Self::PingClient(role) => role.run(),
+            Self::PingBalancer(role) => role.run(),
+            Self::PingWorker(role) => role.run(),
+            Self::Pipes(role) => role.run(),
+            Self::Traced(role) => role.run(),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{self:?}: {error}");
+                ExitCode::from(exit::TROUBLE)
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Kills at every system call: of every process, in every scenario, also in the middle of a write to the
+//! log, and again during the recovery.
+//!
+//! The unmodified programs are stepped with ptrace(2). Each point is a whole run in a directory of its
+//! own: killed there, started again as a person would, and compared with an undisturbed run.
+
+mod actor;
+mod campaign;
+pub(crate) mod made;
+mod oracle;
+mod plan;
+pub(crate) mod play;
+pub(crate) mod point;
+pub(crate) mod registers;
+mod replay;
+mod report;
+pub(crate) mod role;
+pub(crate) mod scenario;
+mod stepper;
+pub(crate) mod steps;
+mod successor;
+pub(crate) mod task;
+mod work;
+
+use std::ffi::OsString;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::error::exit;
+use tests::{Binaries, Sandbox};
+
+use campaign::Campaign;
+use point::Point;
+use scenario::{SCENARIOS, Scenario};
+
+use crate::witness;
+
+/// How long killed processes may take to go.
+const DYING: Duration = Duration::from_secs(2);
+
+/// Kill at system calls.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Kill at every system call instead of a sample of them.
+    #[arg(long, conflicts_with = "errors")]
+    all: bool,
+    /// Only these scenarios.
+    #[arg(long, value_name = "NAME", value_parser = known_scenario)]
+    scenario: Vec<String>,
+    /// Only this point, as a failure names it: SCENARIO:ROLE:N:MOMENT, or SCENARIO:ROLE:CALL#N:ERROR.
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario", "errors"])]
+    replay: Option<Point>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Points played at once.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Ask to be traced, and become the program after `--`.
+    #[arg(long, hide = true, requires = "program")]
+    traced: bool,
+    #[arg(last = true, hide = true)]
+    program: Vec<OsString>,
+}
+
+fn known_scenario(name: &str) -> Result<String, String> {
+    Scenario::named(name).map(|known| known.name.to_owned()).ok_or_else(|| {
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        format!("the scenarios are {}", names.join(", "))
+    })
+}
+
+/// When this process is only to become a traced program: does it, or returns the exit code.
+pub(crate) fn become_traced(args: &Args) -> Option<u8> {
+    args.traced.then(|| {
+        eprintln!("crash: cannot be traced: {}", stepper::become_traced(&args.program));
+        exit::TROUBLE
+    })
+}
+
+impl Args {
+    /// Asked for alone, without `--removed` and a sample of `--errors`.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.all || self.json || self.replay.is_some() || !self.scenario.is_empty()
+    }
+
+    /// The scenarios that were asked for, or all.
+    pub(crate) fn scenarios(&self) -> Vec<&'static Scenario> {
+        let wanted = |scenario: &&Scenario| {
+            self.scenario.is_empty() || self.scenario.iter().any(|name| name == scenario.name)
+        };
+        SCENARIOS.iter().filter(wanted).collect()
+    }
+
+    /// Points played at once.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(task::default_jobs)
+    }
+}
+
+/// Runs them. Returns whether no contract was broken.
+pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
+    if let Some(point) = &args.replay {
+        return replay::replay(point, programs);
+    }
+    let report = Campaign {
+        scenarios: args.scenarios(),
+        thorough: args.all,
+        jobs: args.jobs(),
+        stop_at_violation: false,
+    }
+    .run(programs);
+    if crate::is_interrupted() {
+        return false;
+    }
+    if args.json {
+        println!("{}", serde_json::json!(report));
+    } else {
+        print!("{report}");
+    }
+    report.passed()
+}
+
+/// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
+pub(crate) fn clear(sandbox: &Sandbox) {
+    let start = Instant::now();
+    // Until they are dead they may make another one.
+    while !sandbox.processes().is_empty() && start.elapsed() < DYING {
+        witness::kill_others(&sandbox.dir(), None);
+        thread::sleep(Duration::from_millis(1));
+    }
+    for object in sandbox.ipc_objects() {
+        object.remove();
+    }
+}
+
+/// The quick set, up to the first violation: what a sabotaged build must not survive.
+pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
+    let report = Campaign {
+        scenarios: SCENARIOS.iter().collect(),
+        thorough: false,
+        jobs: task::default_jobs(),
+        stop_at_violation: true,
+    }
+    .run(programs);
+    report.first_violation()
+}

@@ -1,0 +1,103 @@
+//! Nobody has anything to do any more: who waits in vain is sent away, and what is left is judged.
+
+use std::time::{Duration, Instant};
+
+use tests::objects_that_stay;
+
+use super::super::actor::Actor;
+use super::super::role::Role;
+use super::super::steps::Steps;
+use super::super::work::Struck;
+use super::Play;
+use crate::witness;
+
+/// A load balancer makes its ledger, if it makes one without a submission, within so long.
+const READY_WITHIN: Duration = Duration::from_millis(50);
+
+impl Play<'_> {
+    /// The load balancer is there, and may be joined: its ledger says N, or it waits without one.
+    pub(super) fn is_ready(&mut self) -> bool {
+        if let Some(at) = witness::cursors(&self.sandbox.dir()) {
+            self.role_held_since = None;
+            return at.workers == u64::from(self.scenario.workers);
+        }
+        if !witness::has_balancer(self.sandbox) {
+            self.role_held_since = None;
+            return false;
+        }
+        self.role_held_since.get_or_insert_with(Instant::now).elapsed() > READY_WITHIN
+    }
+
+    /// Nothing is left to do: there is no ledger, which is removed last, and the log is complete.
+    pub(super) fn is_over(&self) -> bool {
+        self.sandbox.segment().is_none() && self.is_log_complete()
+    }
+
+    /// Asks those to end who would wait for more work for ever.
+    pub(super) fn dismiss(&mut self, clients_done: bool) {
+        if !clients_done {
+            return;
+        }
+        let at = witness::cursors(&self.sandbox.dir());
+        let all = self.scenario.submissions.len() as u64;
+        let logged =
+            self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
+        // Where only a redo was missing, the first worker by hand to come ends the session, and those
+        // behind it find nothing to do. Nobody else may: a load balancer that is started for what others
+        // left, and finds no session, would wait for ever; and one that serves, has finished what another
+        // one was to drain and serves on.
+        let waits_in_vain = at.is_none_or(|at| at.submissions == 0)
+            && if self.may_fail {
+                self.again.contains(&Role::Balancer)
+            } else {
+                (self.scenario.by_hand || self.scenario.serve) && !self.steps.is_empty()
+            };
+        if !self.drained && (logged || waits_in_vain && self.is_log_complete()) && self.is_ready() {
+            let balancer = self.cast.get(&Role::Balancer);
+            self.drained = balancer.is_some_and(Actor::terminate);
+        }
+        let only_latecomers =
+            self.cast.keys().all(|role| self.again.contains(role) && *role != Role::Balancer);
+        if only_latecomers && self.is_log_complete() {
+            for actor in self.cast.values() {
+                actor.terminate();
+            }
+        }
+    }
+
+    fn is_log_complete(&self) -> bool {
+        self.oracle.is_some_and(|oracle| oracle.judge(&self.sandbox.log()).is_ok())
+    }
+
+    /// The log is what it should be, and nothing else is left.
+    pub(super) fn judge(&mut self) -> Result<(), String> {
+        if let Some(oracle) = self.oracle {
+            oracle.judge(&self.sandbox.log())?;
+        }
+        let objects = objects_that_stay(&self.sandbox.dir());
+        if !objects.is_empty() {
+            return Err(format!("IPC objects are left: {objects:?}"));
+        }
+        self.wait_for("all processes are gone", |play| play.sandbox.processes().is_empty())?;
+        let entries = std::fs::read_dir(self.sandbox.dir()).map_err(|error| error.to_string())?;
+        let files: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name()))
+            .filter(|name| name != common::instance::LOG_NAME)
+            .filter(|name| self.scenario.work.is_none() || name != common::dead::NAME)
+            .collect();
+        if !files.is_empty() {
+            return Err(format!("files are left: {files:?}"));
+        }
+        if let Some(work) = self.scenario.work {
+            let torn = self.steps.iter().filter(|s| s.struck.is_some_and(|struck| struck.torn));
+            let any = self.steps.iter().any(Steps::is_reached);
+            let struck = Struck { any, torn: torn.count() };
+            work.judge(self.scenario.messages(), self.sandbox, struck)?;
+        }
+        let unexplained = !self.failed.is_empty() && !self.steps.iter().any(|steps| steps.failed);
+        if unexplained {
+            return Err(format!("{:?} ended with an error, and no call had failed", self.failed));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! One round: the session, the flip, and what must come of it.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+use tests::{Binaries, Sandbox};
+
+use super::place::Flipped;
+use super::plan::Plan;
+use super::recovery;
+use crate::random::check;
+use crate::random::evidence;
+use crate::random::plan::{Deed, Part};
+use crate::random::round;
+use crate::random::stage::Stage;
+use crate::{is_interrupted, witness};
+
+/// From the flip on, something must happen at least every so often until the end: the log grows, or a process
+/// ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// … and all must be over within this time.
+const TOGETHER: Duration = Duration::from_secs(30);
+/// How long the load balancer may take until it handles signals.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
+/// What came of a round.
+pub(super) struct Played {
+    /// Nothing: there was no ledger.
+    pub(super) flipped: Option<Flipped>,
+    pub(super) outcome: Result<Outcome, Broken>,
+    /// From the flip, and the steps that follow it, to the right end or to an error.
+    pub(super) took: Duration,
+}
+
+/// A round in which everything went as it must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nobody was disturbed.
+    Right,
+    /// Somebody ended with an error, and what it said led to the right end.
+    Recovered,
+}
+
+/// What was wrong, and where everything about it lies.
+pub(super) struct Broken {
+    pub(super) what: String,
+    pub(super) kept: PathBuf,
+}
+
+/// Plays a round.
+pub(super) fn play(binaries: &Binaries, plan: &Plan) -> Played {
+    let mut sandbox = Sandbox::new(binaries);
+    let mut stage = Stage::new(&sandbox, &plan.play);
+    stage.may_fail = true;
+    let mut disturbed = Disturbed::default();
+    let outcome = disturb(&mut stage, plan, &mut disturbed);
+    let begun = Instant::now();
+    let mut took = Duration::ZERO;
+    let outcome = outcome.and_then(|()| {
+        let undisturbed = watch_on(&mut stage, &disturbed)?;
+        took = begun.elapsed();
+        end(&mut stage, undisturbed)
+    });
+    let flipped = disturbed.flipped;
+    let outcome = match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(what) if is_interrupted() => Err(Broken { what, kept: PathBuf::new() }),
+        Err(what) => {
+            let told = flipped.map(|flipped| flipped.to_string()).unwrap_or_default();
+            let ends = stage.ends.join("\n");
+            let about = format!("{what}\n{told}\n{ends}\n{plan}");
+            let kept = evidence::write(&sandbox, &plan.play, &about);
+            stage.kill_all();
+            drop(stage);
+            sandbox.keep();
+            Err(Broken { what, kept })
+        }
+    };
+    Played { flipped, outcome, took }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Disturbed {
+    flipped: Option<Flipped>,
+    /// When the service was asked to end, a client was still there: what it submits after that may be left
+    /// for the next start.
+    drained_early: bool,
+}
+
+/// Does what was decided, and the flip in between.
+fn disturb(stage: &mut Stage<'_>, plan: &Plan, disturbed: &mut Disturbed) -> Result<(), String> {
+    let dir = stage.sandbox.dir();
+    for number in 0..=plan.play.steps.len() {
+        if number == plan.flip_before {
+            thread::sleep(plan.pause);
+            disturbed.flipped = plan.place.flip(&dir, plan.play.workers);
+        }
+        if let Some(step) = plan.play.steps.get(number) {
+            thread::sleep(step.pause);
+            if step.deed == Deed::Drain {
+                wait_for_signals(stage);
+                stage.reap()?;
+                disturbed.drained_early = is_feeding(stage);
+            }
+            stage.act(step.deed, step.part)?;
+        }
+    }
+    stage.continue_all();
+    Ok(())
+}
+
+fn is_feeding(stage: &Stage<'_>) -> bool {
+    stage.running().iter().any(|part| matches!(part, Part::Client(_)))
+}
+
+/// Before it handles SIGTERM, the load balancer would be killed by it.
+fn wait_for_signals(stage: &Stage<'_>) {
+    let start = Instant::now();
+    let pid = stage.balancer.as_ref().map(|balancer| Pid::from_raw(balancer.process.pid()));
+    while pid.is_some_and(|pid| !witness::handles_sigterm(pid)) && start.elapsed() < READY_WITHIN {
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Waits for the end, or for an error. Returns whether there was none.
+fn watch_on(stage: &mut Stage<'_>, disturbed: &Disturbed) -> Result<bool, String> {
+    let mut is_over = |stage: &mut Stage<'_>| {
+        stage.reap()?;
+        if !is_feeding(stage) {
+            round::stop_serving(stage);
+        }
+        let over = stage.running().is_empty();
+        if over && disturbed.drained_early { round::is_over(stage) } else { Ok(over) }
+    };
+    watch(stage, &mut is_over)
+}
+
+/// What must be so then.
+fn end(stage: &mut Stage<'_>, undisturbed: bool) -> Result<Outcome, String> {
+    let outcome = if undisturbed {
+        Outcome::Right
+    } else {
+        recovery::recover(stage)?;
+        Outcome::Recovered
+    };
+    let right = check::check(stage);
+    right.map(|()| outcome).map_err(|what| format!("everyone has ended well, but {what}"))
+}
+
+/// Looks again and again whether all is over. Returns false as soon as somebody has ended with an error.
+pub(super) fn watch(
+    stage: &mut Stage<'_>,
+    is_over: &mut dyn FnMut(&mut Stage<'_>) -> Result<bool, String>,
+) -> Result<bool, String> {
+    let begun = Instant::now();
+    let mut seen = (stage.sandbox.log_len(), stage.running().len(), begun);
+    loop {
+        let over = is_over(stage)?;
+        if witness::segments(&stage.sandbox.dir()) > 1 {
+            return Err("a second ledger was made beside the first".to_owned());
+        }
+        if !stage.failed.is_empty() {
+            return Ok(false);
+        }
+        if over {
+            return Ok(true);
+        }
+        let (log_len, running) = (stage.sandbox.log_len(), stage.running().len());
+        if (log_len, running) != (seen.0, seen.1) {
+            seen = (log_len, running, Instant::now());
+        }
+        if seen.2.elapsed() > PATIENCE || begun.elapsed() > TOGETHER {
+            let left: Vec<String> = stage.running().iter().map(ToString::to_string).collect();
+            return Err(format!("hangs; still running: {}", left.join(", ")));
+        }
+        if is_interrupted() {
+            return Err("interrupted".to_owned());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,123 @@
+//! One round: the decisions, then healing, then the checks.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tests::{Binaries, Sandbox};
+
+use super::check::check;
+use super::evidence;
+use super::plan::{Part, Plan};
+use super::stage::{Stage, Terminal};
+use super::tally::Tally;
+use crate::{is_interrupted, witness};
+
+/// From the last fault on, everything must end within this time.
+const HEALING: Duration = Duration::from_secs(5);
+/// The same with work to do.
+const HEALING_WITH_WORK: Duration = Duration::from_secs(30);
+/// What was started has surely come so far by then that it handles being told to end.
+const READY: Duration = Duration::from_millis(100);
+
+/// Runs a round. An error is a violation: what was wrong, and where the evidence lies.
+pub(super) fn run(binaries: &Binaries, plan: &Plan) -> Result<Tally, String> {
+    let mut sandbox = Sandbox::new(binaries);
+    let mut stage = Stage::new(&sandbox, plan);
+    let outcome = perform(&mut stage);
+    let tally = stage.tally;
+    let Err(what) = outcome else { return Ok(tally) };
+    if is_interrupted() {
+        return Ok(tally); // nobody is to blame, and nothing is kept
+    }
+    let evidence = evidence::write(&sandbox, plan, &format!("{what}\n{}", stage.ends.join("\n")));
+    stage.kill_all();
+    drop(stage);
+    sandbox.keep();
+    Err(format!("{what}\n{plan}evidence: {}", evidence.display()))
+}
+
+fn perform(stage: &mut Stage<'_>) -> Result<(), String> {
+    stage.tally.rounds = 1;
+    for step in &stage.plan.steps {
+        thread::sleep(step.pause);
+        stage.act(step.deed, step.part)?;
+    }
+    stage.continue_all();
+    let limit = if stage.plan.work.is_some() { HEALING_WITH_WORK } else { HEALING };
+    let healed = Instant::now();
+    while !is_over(stage)? {
+        if healed.elapsed() > limit {
+            let terminals = stage.balancer.iter().chain(stage.workers.iter().flatten());
+            let terminals: Vec<String> = terminals.map(Terminal::to_string).collect();
+            return Err(format!(
+                "not at the end {limit:?} after the last fault; running: {:?} ({}), owed: {:?}",
+                stage.running(),
+                terminals.join("; "),
+                stage.owed
+            ));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    stage.tally.healing_ms_max = healed.elapsed().as_millis();
+    check(stage)
+}
+
+/// Does what a person does who wants the work finished: starts again what died, ends what waits for
+/// nothing. Returns whether nothing is left to do.
+pub(crate) fn is_over(stage: &mut Stage<'_>) -> Result<bool, String> {
+    stage.reap()?;
+    for part in stage.owed.clone() {
+        stage.start(part)?;
+    }
+    let mut clients_done = true;
+    for index in 0..stage.clients.len() {
+        stage.start(Part::Client(index))?;
+        clients_done &= !stage.clients[index].is_running;
+    }
+    if clients_done && stage.is_log_complete() {
+        return wind_up(stage);
+    }
+    stage.start(Part::Balancer)?;
+    for number in 1..=stage.plan.workers {
+        stage.start(Part::Worker(number))?;
+    }
+    if clients_done {
+        stop_serving(stage);
+    }
+    Ok(false)
+}
+
+/// The work is done: the balancer ends by itself, unless it serves or came too late for any work; then
+/// workers by hand that came too late are told to go.
+fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
+    stage.reap()?;
+    if stage.owed.iter().any(|part| !matches!(part, Part::Client(_))) {
+        return Ok(false);
+    }
+    let Some(balancer) = &mut stage.balancer else {
+        stage.workers.iter_mut().flatten().for_each(tell_to_end);
+        return Ok(stage.running().is_empty());
+    };
+    // What was left of the work may have been finished before the balancer got that far.
+    let waits_in_vain = witness::ledger(&stage.sandbox.dir()).is_none();
+    if !balancer.had_work || waits_in_vain {
+        tell_to_end(balancer);
+    }
+    stop_serving(stage);
+    Ok(false)
+}
+
+pub(crate) fn stop_serving(stage: &mut Stage<'_>) {
+    if stage.plan.serve {
+        stage.balancer.iter_mut().for_each(tell_to_end);
+    }
+}
+
+/// Once: a second signal would abort.
+fn tell_to_end(terminal: &mut Terminal) {
+    if terminal.started.elapsed() > READY && !terminal.told_to_end {
+        terminal.process.signal(Signal::SIGTERM);
+        terminal.told_to_end = true;
+    }
+}

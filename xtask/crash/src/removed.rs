@@ -1,0 +1,129 @@
+//! Things removed, cut or written by others under a running session, at several moments each, and what
+//! the crash table in ARCHITECTURE.md promises then.
+
+mod damage;
+mod expectation;
+mod moment;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use tests::{Binaries, Sandbox};
+
+use damage::Damage;
+use expectation::Stage;
+use moment::Moment;
+
+/// Cases played at once: most of them wait for something to be noticed.
+const JOBS: usize = 4;
+/// A moment of a millisecond may be missed.
+const TRIES: u32 = 20;
+
+/// Remove things.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// Remove, cut and write things under a running session.
+    #[arg(long)]
+    pub(crate) removed: bool,
+}
+
+/// A case whose promise was not kept.
+struct Broken {
+    moment: Moment,
+    damage: Damage,
+    what: String,
+    kept: PathBuf,
+}
+
+pub(crate) fn run(programs: &Binaries) -> bool {
+    let cases = cases();
+    let broken = play_all(programs, &cases, false);
+    let mut report = String::new();
+    for damage in Damage::ALL {
+        let of =
+            |moment| broken.iter().any(|broken| broken.moment == moment && broken.damage == damage);
+        // Writing to a String cannot fail.
+        let _ = write!(report, "{:<28}", damage.to_string());
+        for moment in Moment::ALL {
+            let result = if of(moment) { "BROKEN" } else { "ok" };
+            let _ = write!(report, "{moment}: {result:<8}");
+        }
+        report.push('\n');
+    }
+    for broken in &broken {
+        let _ = writeln!(
+            report,
+            "VIOLATION {}, {}: {}\n  see {}",
+            broken.damage,
+            broken.moment,
+            broken.what,
+            broken.kept.display()
+        );
+    }
+    print!("{report}");
+    println!("{} of {} cases as promised", cases.len() - broken.len(), cases.len());
+    broken.is_empty()
+}
+
+/// What a sabotaged build must not survive.
+pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
+    let broken = play_all(programs, &cases(), true);
+    for broken in &broken {
+        // What cannot be removed stays in the temp directory.
+        let _ = std::fs::remove_dir_all(&broken.kept);
+    }
+    broken.first().map(|broken| format!("{}, {}: {}", broken.damage, broken.moment, broken.what))
+}
+
+fn cases() -> Vec<(Moment, Damage)> {
+    let of = |damage| Moment::ALL.map(|moment| (moment, damage));
+    Damage::ALL.into_iter().flat_map(of).collect()
+}
+
+fn play_all(programs: &Binaries, cases: &[(Moment, Damage)], stop_early: bool) -> Vec<Broken> {
+    let broken = Mutex::new(Vec::new());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed)
+                    && !crate::is_interrupted()
+                    && let Some(&(moment, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    if let Err((what, kept)) = play(programs, moment, damage) {
+                        stop.store(stop_early, Ordering::Relaxed);
+                        let mut broken =
+                            broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        broken.push(Broken { moment, damage, what, kept });
+                    }
+                }
+            });
+        }
+    });
+    broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn play(programs: &Binaries, moment: Moment, damage: Damage) -> Result<(), (String, PathBuf)> {
+    for _ in 0..TRIES {
+        let mut sandbox = Sandbox::new(programs);
+        let outcome = Stage::new(&sandbox, moment, damage).play();
+        match outcome {
+            Ok(true) => return Ok(()),
+            Ok(false) => {} // too late: the moment had passed
+            Err(what) => {
+                let evidence = sandbox.report();
+                sandbox.keep();
+                let kept = sandbox.dir().parent().map(PathBuf::from).unwrap_or_default();
+                // It is printed as well.
+                let _ = std::fs::write(kept.join("evidence.txt"), format!("{what}\n{evidence}"));
+                super::exhaustive::clear(&sandbox);
+                return Err((what, kept));
+            }
+        }
+    }
+    Err((format!("the moment was missed {TRIES} times"), PathBuf::new()))
+}

@@ -1,0 +1,131 @@
+//! When something is done to a session, and holding it there.
+
+use std::fmt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::cursors::Cursors;
+use common::ledger::Ledger;
+use common::rotation::WorkerId;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::Process;
+
+use crate::witness;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How far the session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A submission is accepted, and no load balancer has come.
+    NotStarted,
+    /// In the middle of the `Received` lines.
+    Received,
+    /// In the middle of the workers' lines.
+    Executed,
+    /// The totals are due, and one worker is not ready for its own.
+    Totals,
+}
+
+impl Moment {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::NotStarted, Self::Received, Self::Executed, Self::Totals];
+
+    /// How many messages are submitted: for a moment in the middle of lines enough to meet it.
+    pub(crate) fn count(self) -> u32 {
+        match self {
+            Self::NotStarted | Self::Totals => 10,
+            Self::Received | Self::Executed => 1_000_000,
+        }
+    }
+
+    fn is_now(self, ledger: &Ledger, at: &Cursors) -> bool {
+        let count = at.messages;
+        match self {
+            Self::NotStarted => true,
+            Self::Received => at.line > 0 && at.line < count,
+            // So many that the log tells N for certain.
+            Self::Executed => at.line > count + 1000,
+            Self::Totals => {
+                let first = WorkerId::all().next();
+                at.totals == 0 && first.is_some_and(|worker_1| ledger.cell(worker_1).is_finished())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotStarted => "not started",
+            Self::Received => "received lines",
+            Self::Executed => "worker lines",
+            Self::Totals => "totals",
+        })
+    }
+}
+
+/// Waits for the moment, and stops every process there. Returns whether it was met: it may have passed
+/// before all stood still.
+pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<bool, String> {
+    let start = Instant::now();
+    let mut asked = false;
+    while start.elapsed() < PATIENCE {
+        let Some(ledger) = witness::ledger(dir) else {
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        // Attached once: the moments in the middle of lines are short.
+        while start.elapsed() < PATIENCE {
+            let Ok(at) = ledger.cursors() else { continue };
+            if moment == Moment::Totals && !asked && at.submissions > 0 && at.all_logged() {
+                // Worker 1 can finish, worker 2 cannot.
+                asked = true;
+                stop_worker_2(dir)?;
+                balancer.signal(Signal::SIGTERM);
+            }
+            if moment.is_now(&ledger, &at) {
+                stop_all(dir);
+                return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&ledger, &at)));
+            }
+            if at.is_closing() && moment != Moment::Totals {
+                return Ok(false);
+            }
+        }
+    }
+    Err(format!("the moment never came: {moment}"))
+}
+
+fn stop_worker_2(dir: &Path) -> Result<(), String> {
+    let is_worker_2 = |pid: &Pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|command| command.contains("worker\0") && command.ends_with("\x002\0"))
+    };
+    let worker = witness::processes(dir).into_iter().find(is_worker_2);
+    let worker = worker.ok_or("there is no worker 2")?;
+    let log = dir.join(common::instance::LOG_NAME);
+    if tests::stop_outside_lock(worker.as_raw(), &log) {
+        Ok(())
+    } else {
+        Err("worker 2 did not stop".to_owned())
+    }
+}
+
+fn stop_all(dir: &Path) {
+    // First all, then each waited for: at the moment that was asked for.
+    signal_all(dir, Signal::SIGSTOP);
+    for pid in witness::processes(dir) {
+        // It may have ended before.
+        let _ = tests::stop(pid.as_raw());
+    }
+}
+
+/// Sends a signal to everyone in the directory.
+pub(crate) fn signal_all(dir: &Path, signal: Signal) {
+    for pid in witness::processes(dir) {
+        // It may have ended since.
+        let _ = kill(pid, signal);
+    }
+}
