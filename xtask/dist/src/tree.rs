@@ -48,7 +48,9 @@ impl Tree {
         }
         let documents = workspace.root.join("docs");
         self.copy_all(&documents, "md", &format!("{DOCUMENTS}/docs"))?;
-        self.copy_all(&workspace.root.join("dist/systemd"), "service", "lib/systemd/system")?;
+        let units = workspace.root.join("dist/systemd");
+        self.copy_all(&units, "service", "lib/systemd/system")?;
+        self.copy(&units.join("pipip.sysusers.conf"), "lib/sysusers.d/pipip.conf")?;
         self.copy(&workspace.root.join("README.md"), &format!("{DOCUMENTS}/README.md"))?;
         let licences = third_party::licences(workspace)?;
         self.write(&format!("{DOCUMENTS}/THIRD-PARTY.txt"), licences.as_bytes())
@@ -66,9 +68,9 @@ impl Tree {
         self.write(path, &fs::read(from).map_err(file_error(from))?)
     }
 
-    /// Files of a directory whose names end so, as far as there is one.
+    /// Files of a directory whose names end so.
     fn copy_all(&self, from: &Path, extension: &str, to: &str) -> Result<(), Failure> {
-        let entries = fs::read_dir(from).into_iter().flatten();
+        let entries = fs::read_dir(from).map_err(file_error(from))?;
         for file in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             if file.extension().is_some_and(|found| found == extension) {
                 let name = file.file_name().unwrap_or_default().display();
