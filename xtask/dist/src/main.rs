@@ -6,6 +6,7 @@
 
 mod archive;
 mod command_lines;
+mod completions;
 mod debian;
 mod depends;
 mod external;

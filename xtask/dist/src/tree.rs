@@ -5,12 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap_complete::{Shell, generate};
 use tests::Binaries;
 
 use crate::external::{Failure, file_error, run};
 use crate::workspace::Workspace;
-use crate::{PREFIX, command_lines, pages, third_party};
+use crate::{PREFIX, command_lines, completions, pages, third_party};
 
 /// Where the package's documents are, below the prefix.
 pub(crate) const DOCUMENTS: &str = "share/doc/pipip";
@@ -39,14 +38,8 @@ impl Tree {
             let name = command.get_name().to_owned();
             let program = binaries.path(name.trim_start_matches(PREFIX));
             self.write_program(&format!("bin/{name}"), &program)?;
-            for (shell, path) in [
-                (Shell::Bash, format!("share/bash-completion/completions/{name}")),
-                (Shell::Zsh, format!("{zsh_functions}/_{name}")),
-                (Shell::Fish, format!("share/fish/vendor_completions.d/{name}.fish")),
-            ] {
-                let mut script = Vec::new();
-                generate(shell, &mut command.clone(), &*name, &mut script);
-                self.write(&path, &script)?;
+            for (path, script) in completions::of(&command, zsh_functions) {
+                self.write(&path, script.as_bytes())?;
             }
             let pages = pages::of(command, workspace).map_err(file_error(Path::new(&name)))?;
             for (file, page) in pages {
@@ -55,7 +48,9 @@ impl Tree {
         }
         let documents = workspace.root.join("docs");
         self.copy_all(&documents, "md", &format!("{DOCUMENTS}/docs"))?;
-        self.copy_all(&workspace.root.join("dist/systemd"), "service", "lib/systemd/system")?;
+        let units = workspace.root.join("dist/systemd");
+        self.copy_all(&units, "service", "lib/systemd/system")?;
+        self.copy(&units.join("pipip.sysusers.conf"), "lib/sysusers.d/pipip.conf")?;
         self.copy(&workspace.root.join("README.md"), &format!("{DOCUMENTS}/README.md"))?;
         let licences = third_party::licences(workspace)?;
         self.write(&format!("{DOCUMENTS}/THIRD-PARTY.txt"), licences.as_bytes())
@@ -73,9 +68,9 @@ impl Tree {
         self.write(path, &fs::read(from).map_err(file_error(from))?)
     }
 
-    /// Files of a directory whose names end so, as far as there is one.
+    /// Files of a directory whose names end so.
     fn copy_all(&self, from: &Path, extension: &str, to: &str) -> Result<(), Failure> {
-        let entries = fs::read_dir(from).into_iter().flatten();
+        let entries = fs::read_dir(from).map_err(file_error(from))?;
         for file in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             if file.extension().is_some_and(|found| found == extension) {
                 let name = file.file_name().unwrap_or_default().display();
