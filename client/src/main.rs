@@ -60,7 +60,10 @@ fn run(args: &Args) -> Result<u8, Error> {
         Submission::parse(argument.as_bytes()).inspect_err(|error| {
             let meant = mistake::meant(&args.submissions);
             let meant = meant.map_or_else(String::new, |meant| format!("; {meant}"));
-            common::tell!("client: argument {number}: {error}; nothing was submitted{meant}");
+            let typed = mistake::typed(argument);
+            common::tell!(
+                "client: argument {number}{typed}: {error}; nothing was submitted{meant}"
+            );
         })
     };
     let Ok(mut left) = (1..).zip(&args.submissions).map(parse).collect::<Result<_, _>>() else {

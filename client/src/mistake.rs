@@ -7,6 +7,18 @@ use std::path::Path;
 use common::advice;
 use common::submission::Submission;
 
+/// In bytes.
+const TOLD_LEN_MAX: usize = 80;
+
+/// An argument as it was typed, unless it is too long to be told.
+pub(crate) fn typed(argument: &OsStr) -> String {
+    if argument.len() > TOLD_LEN_MAX {
+        String::new()
+    } else {
+        format!(", {}", advice::word(argument))
+    }
+}
+
 /// What to type instead, as the end of a message.
 pub(crate) fn meant(arguments: &[OsString]) -> Option<String> {
     let client = |submission: &str| advice::command("client", advice::word(submission.as_ref()));

@@ -80,8 +80,8 @@ pub(crate) struct Args {
     /// How many workers share the messages, from 1 to 256.
     #[arg(value_name = "N")]
     pub(crate) workers: Workers,
-    /// What people type who know `cargo xtask e2e`, `xargs` or `parallel`.
-    #[arg(long = "workers", aliases = ["jobs", "max-procs"], value_name = "N", hide = true, value_parser = n_alone())]
+    /// What people type who know `cargo xtask e2e`.
+    #[arg(long = "workers", value_name = "N", hide = true, value_parser = n_alone())]
     _not_workers: Option<String>,
     #[command(flatten)]
     pub(crate) work: Work,

@@ -128,7 +128,7 @@ fn one_bad_argument_and_nothing_is_submitted() {
     let sandbox = Sandbox::default();
     let ended = sandbox.run("client", &["a;1", "b;0", "c;1"]);
     sandbox.assert_code(&ended, 2);
-    assert!(ended.stderr.contains("argument 2: "), "{ended:#?}");
+    assert!(ended.stderr.contains("argument 2, "), "{ended:#?}");
     assert!(ended.stderr.contains("nothing was submitted"), "{ended:#?}");
     assert!(!sandbox.log_path().exists());
 }

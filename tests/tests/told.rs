@@ -195,7 +195,6 @@ fn a_client_says_that_no_load_balancer_is_there() {
 #[case::swapped("client", &["10;Halo A"], "the text comes first: `client 'Halo A;10'`")]
 #[case::an_option("loadbalancer", &["--workers", "3"], "the number of workers stands alone: `loadbalancer 3`")]
 #[case::an_option_with_equals("loadbalancer", &["--workers=3"], "`loadbalancer 3`")]
-#[case::of_xargs("loadbalancer", &["--max-procs", "3"], "`loadbalancer 3`")]
 fn mistakes(#[case] program: &str, #[case] args: &[&str], #[case] told: &str) {
     let sandbox = Sandbox::default();
     std::fs::write(sandbox.dir().join("jobs.csv"), "a;1\n").unwrap();
