@@ -75,7 +75,7 @@ fn advice_was_for_another_directory(
     elsewhere.run("client", &["Halo A;10"], 0);
     let mut balancer = elsewhere.start("loadbalancer", &["--no-spawn", "3"]);
     let sandbox = &elsewhere.sandbox;
-    sandbox.wait_until("workers are asked for", || balancer.stderr().lines().count() >= 3);
+    sandbox.wait_until("workers are asked for", || balancer.stderr().contains("missing: 1-3"));
     let asked = balancer.stderr();
     balancer.kill();
 
@@ -86,7 +86,9 @@ fn advice_was_for_another_directory(
     let foreign = elsewhere.run("loadbalancer", &["4"], 3);
     elsewhere.paste_and_end(&foreign, "truncate -s ");
     let refused = elsewhere.run("loadbalancer", &["4"], 2);
-    let mut workers: Vec<_> = asked.lines().map(|line| elsewhere.paste(line, "worker ")).collect();
+    let commands = asked.split('`').filter(|command| command.starts_with("worker "));
+    let mut workers: Vec<_> =
+        commands.map(|command| elsewhere.paste(&format!("`{command}`"), "worker ")).collect();
     let instance = Instance::open(&elsewhere.dir).unwrap();
     let is_there = |k| instance.is_held_by_another(Role::Worker(WorkerId::new(k).unwrap()));
     sandbox.wait_until("they are there", || (1..=3).all(|k| is_there(k).unwrap()));
