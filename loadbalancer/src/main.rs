@@ -160,24 +160,9 @@ fn next_session(
             };
             match opened {
                 Opened::Session(journal, rebuilt) => {
-                    let at = journal.cursors()?;
-                    if rebuilt {
-                        common::note!(
-                            "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to \
-                             their last line",
-                            at.base,
-                            at.messages
-                        );
-                    } else if let Some(workers) = at.workers() {
-                        common::note!(
-                            "loadbalancer: taking over the session in {LOG} from a load balancer that ended: {} of \
-                             {} messages are executed",
-                            balance::executed(journal.ledger(), workers),
-                            at.messages
-                        );
-                    }
+                    let earlier = earlier(&journal, rebuilt)?;
                     drop(watch); // else every write to the log takes longer
-                    return balance(args, *journal, crew, rotation);
+                    return balance(args, *journal, earlier, crew, rotation);
                 }
                 Opened::Remains => {
                     common::note!(
@@ -236,10 +221,27 @@ fn next_session(
     }
 }
 
+/// How far the session is that is found, unless it has just begun.
+fn earlier(journal: &Journal<'_>, rebuilt: bool) -> Result<Option<String>, Error> {
+    let at = journal.cursors()?;
+    let (done, all) = (at.base, at.messages);
+    if rebuilt {
+        return Ok(Some(format!(
+            "resuming the session in {LOG}: {done} of {all} messages are logged to their last line"
+        )));
+    }
+    let Some(workers) = at.workers() else { return Ok(None) };
+    let done = balance::executed(journal.ledger(), workers);
+    Ok(Some(format!(
+        "taking over the session in {LOG} from a load balancer that ended: {done} of {all} messages are executed"
+    )))
+}
+
 /// Brings a session to its end. Nothing: look for another one.
 fn balance(
     args: &Args,
     mut journal: Journal<'_>,
+    earlier: Option<String>,
     crew: &mut Crew,
     rotation: &mut Rotation,
 ) -> Result<Option<u8>, Error> {
@@ -255,6 +257,9 @@ fn balance(
             return balance::exit_code(journal.instance(), journal.ledger().session()).map(Some);
         }
         set => set?,
+    }
+    if let Some(earlier) = earlier {
+        common::note!("loadbalancer: {earlier}");
     }
     session::remove_queues(journal.instance(), |k| k.get() > args.workers.get())?;
     crew.begin_session(journal.ledger());

@@ -46,7 +46,7 @@ fn a_worker_that_was_not_needed_ends_with_2_also_after_the_session() {
     let ended = sandbox.end(&mut fourth);
     sandbox.assert_code(&ended, 2);
     let told = "worker: worker 4 is not needed: this session is shared by workers 1 to 3\n";
-    assert_eq!(ended.stderr, told);
+    assert!(ended.stderr.ends_with(told), "{ended:#?}");
     sandbox.assert_log(SAMPLE);
     sandbox.assert_clean();
 }
@@ -132,7 +132,7 @@ fn a_one_shot_balancer_waits_for_a_client_that_feeds(
     let without_totals = first.find("Worker 1: ").unwrap() as u64;
     sandbox.wait_for_log(without_totals);
     let told = "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)\n";
-    sandbox.wait_until("it says what it waits for", || balancer.stderr() == told);
+    sandbox.wait_until("it says what it waits for", || balancer.stderr().contains(told));
 
     // Everything that was accepted is logged. It must stay, and take what comes now.
     pipe.write_all(b"second;2\n").unwrap();
@@ -142,7 +142,7 @@ fn a_one_shot_balancer_waits_for_a_client_that_feeds(
 
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
-    assert_eq!(ended.stderr, told, "once");
+    assert_eq!(ended.stderr.matches(told).count(), 1, "once: {ended:#?}");
     let sessions = sandbox.sessions();
     assert_eq!(sessions.len(), 1, "{}", sandbox.report());
     assert_eq!(sessions[0].shares, [3, 2, 2]);

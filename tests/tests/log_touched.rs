@@ -268,7 +268,8 @@ fn a_client_that_feeds_goes_on_with_the_log_that_took_the_place() {
     let ended = sandbox.end(&mut client);
     sandbox.assert_code(&ended, 0);
     assert_eq!(ended.stdout, "accepted Halo A;9\naccepted Halo A;1\n");
-    assert_eq!(ended.stderr, "");
+    assert!(ended.stderr.starts_with("client: accepted; no load balancer"), "{ended:#?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
     std::fs::remove_file(aside).unwrap();
     sandbox.ok("loadbalancer", &["3"]);
     sandbox.assert_log(&canonical_log(&[("Halo A", 9), ("Halo A", 1)], 3));
