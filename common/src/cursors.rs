@@ -1,7 +1,6 @@
 //! How far a session has come: the state before and after each transaction.
 
 use serde::Serialize;
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::layout::RING_LEN;
 use crate::rotation::{WORKERS_MAX, Workers};
@@ -12,8 +11,7 @@ pub const NUMBERS: usize = 10;
 
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
 /// submissions; `head`, `base` and `line` say how many of them are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromBytes, IntoBytes)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cursors {
     /// Bytes of `sistem.log`.
     pub log_len: u64,
@@ -48,12 +46,37 @@ pub enum Closing {
 
 impl Cursors {
     pub(crate) fn numbers(self) -> State {
-        zerocopy::transmute!(self)
+        let Self {
+            log_len,
+            tail,
+            submissions,
+            messages,
+            head,
+            base,
+            line,
+            totals,
+            workers,
+            closing,
+        } = self;
+        [log_len, tail, submissions, messages, head, base, line, totals, workers, closing]
     }
 
     /// The numbers are allegations: what contradicts itself is refused.
     pub(crate) fn from_numbers(numbers: State) -> Result<Self, &'static str> {
-        let it: Self = zerocopy::transmute!(numbers);
+        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
+            numbers;
+        let it = Self {
+            log_len,
+            tail,
+            submissions,
+            messages,
+            head,
+            base,
+            line,
+            totals,
+            workers,
+            closing,
+        };
         let sound = it.head <= it.tail
             && it.tail - it.head <= RING_LEN
             && it.head.is_multiple_of(8)
