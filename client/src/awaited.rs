@@ -11,6 +11,7 @@ use common::instance::Instance;
 use common::journal::{Journal, Opened};
 use common::line_file::LineFile;
 use common::rotation::Workers;
+use common::session;
 
 /// How often a waiting client looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,15 +23,16 @@ pub(crate) struct Awaited {
     /// Numbers of messages in that session.
     ranges: VecDeque<Range<u64>>,
     /// Letters before this place in the file are read.
-    letters_from: u64,
+    letters: dead::Place,
     dead: u64,
 }
 
 impl Awaited {
     pub(crate) fn new(instance: &Instance) -> Result<Self, Error> {
         let letters = LineFile::find(instance.directory(), dead::NAME)?;
-        let letters_from = letters.map_or(Ok(0), |letters| letters.len())?;
-        Ok(Self { session: 0, ranges: VecDeque::new(), letters_from, dead: 0 })
+        let from = letters.map_or(Ok(0), |letters| letters.len())?;
+        let letters = dead::Place::from(from);
+        Ok(Self { session: 0, ranges: VecDeque::new(), letters, dead: 0 })
     }
 
     /// Adds what was accepted.
@@ -53,9 +55,9 @@ impl Awaited {
     /// Forgets what is executed: every message before this one.
     fn settle(&mut self, instance: &Instance, executed: u64) -> Result<(), Error> {
         // A letter is written before its message is executed: those of what is forgotten are there.
-        let Self { session, ranges, letters_from, dead } = self;
+        let Self { session, ranges, letters, dead } = self;
         let is_own = |message| ranges.iter().any(|range| range.contains(&message));
-        *letters_from = dead::of_session(instance.directory(), *session, *letters_from, |id| {
+        dead::of_session(instance.directory(), *session, letters, |id| {
             *dead += u64::from(is_own(id.message));
         })?;
         while ranges.front().is_some_and(|range| range.end <= executed) {
@@ -84,11 +86,14 @@ impl Awaited {
             }
             if current.ledger().is_removed()? && !current.cursors()?.is_ended() {
                 // It goes on once the session is read back from the log.
-                match Journal::open(instance, false)? {
-                    Opened::Session(again, _) if again.ledger().session() == self.session => {
-                        journal = Some(*again);
-                    }
-                    _ => {} // that has ended, too
+                match Journal::open(instance, false) {
+                    Err(Error::LogReplaced) if session::is_log_left(instance)? => {} // and its log was renamed
+                    opened => match opened? {
+                        Opened::Session(again, _) if again.ledger().session() == self.session => {
+                            journal = Some(*again);
+                        }
+                        _ => {} // that has ended, too
+                    },
                 }
                 continue;
             }

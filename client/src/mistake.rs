@@ -21,7 +21,12 @@ pub(crate) fn typed(argument: &OsStr) -> String {
 
 /// What to type instead, as the end of a message.
 pub(crate) fn meant(arguments: &[OsString]) -> Option<String> {
-    let client = |submission: &str| advice::command("client", advice::word(submission.as_ref()));
+    let client = |submission: &str| {
+        // Else it would be an option.
+        let end = if submission.starts_with('-') { "-- " } else { "" };
+        let word = advice::word(submission.as_ref());
+        advice::command("client", format_args!("{end}{word}"))
+    };
     let texts: Vec<&str> =
         arguments.iter().map(|argument| argument.to_str()).collect::<Option<_>>()?;
     if let [one] = texts[..] {
@@ -69,6 +74,7 @@ mod tests {
     #[case(&["Halo", "A", "10"], Some("`client 'Halo A;10'`"))]
     #[case(&["Halo", "A"], Some("`client 'Halo A;1'`"))]
     #[case(&["10;Halo A"], Some("`client 'Halo A;10'`"))]
+    #[case(&["-Halo", "A;10"], Some("`client -- '-Halo A;10'`"))]
     #[case(&["-"], Some("`client < FILE`"))]
     #[case(&["src/main.rs"], Some("`client < src/main.rs`"))]
     #[case(&["Halo A;0"], None)]

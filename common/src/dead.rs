@@ -2,6 +2,8 @@
 //! written before its message counts as executed. Killed in between, a worker writes it again: so one may be there
 //! twice, under one id.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::advice;
@@ -50,29 +52,49 @@ pub fn report(program: &str, dead: u64) -> u8 {
     exit::PARTLY
 }
 
-/// Hands out the letters of one session from a place on, each once. Returns where the next one will begin.
+/// How far somebody has read the letters.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// Where the next one will begin.
+    from: u64,
+    /// Each worker's newest one: it may come once more. A worker goes on to its next message only after one is counted.
+    newest: HashMap<u32, MessageId>,
+}
+
+impl Place {
+    /// Those that are there already are none of his affair.
+    #[must_use]
+    pub fn from(from: u64) -> Self {
+        Self { from, newest: HashMap::new() }
+    }
+}
+
+/// Hands out the letters of one session from a place on, each once. Moves the place.
 pub fn of_session(
     directory: &Directory,
     session: u64,
-    from: u64,
+    place: &mut Place,
     mut each: impl FnMut(MessageId),
-) -> Result<u64, Error> {
+) -> Result<(), Error> {
     /// Of a letter, this is enough.
     #[derive(Deserialize)]
     struct Head {
         id: MessageId,
         worker: u32,
     }
-    let Some(file) = LineFile::find(directory, NAME)? else { return Ok(0) };
-    // A worker goes on to its next message only after one is counted.
-    let mut last = std::collections::HashMap::new();
-    file.read(from, |_, letter: Result<Head, _>| {
+    let Some(file) = LineFile::find(directory, NAME)? else {
+        *place = Place::default();
+        return Ok(());
+    };
+    let newest = &mut place.newest;
+    place.from = file.read(place.from, |_, letter: Result<Head, _>| {
         if let Ok(Head { id, worker }) = letter
             && id.session == session
-            && last.insert(worker, id) != Some(id)
+            && newest.insert(worker, id) != Some(id)
         {
             each(id);
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }

@@ -134,7 +134,7 @@ impl Instance {
         let (log, log_id) = log_file::open(&self.directory)?;
         let _before = std::mem::replace(&mut self.log, log);
         self.log_id = log_id;
-        self.hold(role)
+        self.go_on_as(role)
     }
 
     /// The directory, as it was named.
@@ -276,7 +276,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A client that came just then said that no load balancer is running.
+    /// A client that came just then said that no load balancer is running; a second load balancer got the role, and the
+    /// first one ended.
     #[test]
     fn a_balancer_on_its_way_to_another_log_was_missed() {
         let (_dir, mut balancer) = instance();
@@ -285,6 +286,7 @@ pub(crate) mod tests {
         log_file::set_aside(balancer.directory()).unwrap();
         let client = Instance::open(balancer.path()).unwrap();
         assert_eq!(client.balancer_workers().unwrap(), Some(workers));
+        assert!(matches!(client.hold(Role::Balancer(workers)), Err(Error::RoleTaken(_))));
         balancer.reopen_as(Role::Balancer(workers)).unwrap();
         assert_eq!(client.balancer_workers().unwrap(), Some(workers));
         drop(balancer);

@@ -186,7 +186,8 @@ fn last_number(directory: &Directory) -> Result<u32, Errno> {
 }
 
 /// The log that was set aside last, to be looked at.
-pub(crate) fn last_set_aside(directory: &Directory) -> Option<File> {
+#[must_use]
+pub fn last_set_aside(directory: &Directory) -> Option<File> {
     let name = format!("{LOG_NAME}.{}", last_number(directory).ok()?);
     let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     openat(directory.file(), name, OFlags::RDONLY | wary, Mode::empty()).ok().map(File::from)

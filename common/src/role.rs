@@ -77,7 +77,28 @@ impl Role {
 impl Instance {
     /// Takes a role, until it is given back or this process ends. Refused where somebody uses the log from
     /// another IPC namespace or directory, whose objects cannot be found from here.
+    ///
+    /// A load balancer that has just renamed the log has its role there until it has it here, where it is about to go
+    /// on. So that log is looked at, too.
     pub fn hold(&self, role: Role) -> Result<(), Error> {
+        let before = log_file::last_set_aside(self.directory());
+        if let Some(before) = &before {
+            places(self.directory().id())?.iter().try_for_each(|it| it.refuse_others(before))?;
+        }
+        let start = Instant::now();
+        while matches!(role, Role::Balancer(_))
+            && before.as_ref().map_or(Ok(None), |log| held(log, (BALANCER, 1)))?.is_some()
+        {
+            if start.elapsed() > ROLE_PATIENCE {
+                return Err(Error::RoleTaken(role.name()));
+            }
+            pause(Duration::from_millis(20));
+        }
+        self.go_on_as(role)
+    }
+
+    /// Takes a role that this process has in the log before.
+    pub(crate) fn go_on_as(&self, role: Role) -> Result<(), Error> {
         be_here(self.log(), self.directory().id())?;
         let start = Instant::now();
         let kind = if role == Role::Client { libc::F_RDLCK } else { libc::F_WRLCK };
@@ -143,16 +164,20 @@ impl Instance {
 
     /// N of the load balancer that is running, if another process is one.
     pub fn balancer_workers(&self) -> Result<Option<Workers>, Error> {
-        let of = |log: &File| Ok::<_, Error>(held(log, (BALANCER, 1))?.map(Workers::new));
-        let mut found = of(self.log())?;
-        if found.is_none() {
-            // One that has just renamed the log has its role there, until it has it here.
-            let before = log_file::last_set_aside(self.directory());
-            found = before.map(|log| of(&log)).transpose()?.flatten();
-            found = found.map_or_else(|| of(self.log()), |found| Ok(Some(found)))?;
-        }
-        Ok(found.and_then(Result::ok))
+        let here = || balancer_in(self.log());
+        let before =
+            || log_file::last_set_aside(self.directory()).map_or(Ok(None), |log| balancer_in(&log));
+        // One that has just renamed the log has its role there, until it has it here.
+        Ok(match here()? {
+            None => before()?.map_or_else(here, |found| Ok(Some(found)))?,
+            found => found,
+        })
     }
+}
+
+/// N of the load balancer that has its role in this log.
+pub fn balancer_in(log: &File) -> Result<Option<Workers>, Error> {
+    Ok(held(log, (BALANCER, 1))?.and_then(|len| Workers::new(len).ok()))
 }
 
 /// Who is there, as anyone sees who has the log open, if only to read.
@@ -172,7 +197,7 @@ impl Present {
     pub fn of(log: &File, directory: [u64; 3], workers: u32) -> Result<Self, Error> {
         places(directory)?.iter().try_for_each(|place| place.refuse_others(log))?;
         let is_held = |role: Role| Ok::<_, Error>(held(log, (role.bytes().0, 1))?.is_some());
-        let balancer = held(log, (BALANCER, 1))?.and_then(|len| Workers::new(len).ok());
+        let balancer = balancer_in(log)?;
         let most = workers.max(balancer.map_or(0, Workers::get));
         let mut present = Self { balancer, is_fed: is_held(Role::Client)?, workers: Vec::new() };
         for worker in WorkerId::all().take_while(|worker| worker.get() <= most) {

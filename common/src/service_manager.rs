@@ -19,7 +19,7 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
 /// Sockets that the manager opened for this process: it wants none of them.
 const SOCKETS: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
-/// While it comes to its end it asks for more time so often, and for so much.
+/// While it begins, or comes to its end, it asks for more time so often, and for so much.
 const EXTEND_EVERY: Duration = Duration::from_secs(1);
 const EXTEND_BY: Duration = Duration::from_secs(30);
 /// What says more often what the status is, is not read by people any more.
@@ -100,7 +100,8 @@ pub fn beat() {
         manager.beaten_at = Instant::now();
         manager.send("WATCHDOG=1\n");
     }
-    if manager.is_stopping && manager.extended_at.elapsed() >= EXTEND_EVERY {
+    let takes_long = manager.is_stopping || !manager.is_ready;
+    if takes_long && manager.extended_at.elapsed() >= EXTEND_EVERY {
         manager.extend();
     }
     if !manager.unsent.is_empty() {

@@ -23,8 +23,10 @@ use crate::terminal::print;
 
 /// How often it looks whether the log has been renamed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What takes longer is told.
+/// What takes longer is told, and asked for again.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So often: a request may be lost between two logs, but not each one.
+const TIMES_MAX: u32 = 4;
 
 /// Have the log renamed to sistem.log.1 (or the next number), and another one begun.
 ///
@@ -69,6 +71,8 @@ struct Asked {
     /// Tells whether it lives.
     handle: OwnedFd,
     when: Instant,
+    /// By so many signals.
+    times: u32,
 }
 
 fn rotate(dir: &Path) -> Result<(), Error> {
@@ -88,7 +92,14 @@ fn rotate(dir: &Path) -> Result<(), Error> {
                 return Err(refused("its load balancer has ended meanwhile"));
             }
             Some(asked) if asked.when.elapsed() < PATIENCE => {}
-            _ => asked = ask(&mut onlooker)?.or(asked),
+            Some(asked) if asked.times >= TIMES_MAX => {
+                return Err(refused("its load balancer does not rename it: see what that says"));
+            }
+            _ => {
+                let times = asked.as_ref().map_or(0, |asked| asked.times);
+                let again = ask(&mut onlooker)?.map(|it| Asked { times: it.times + times, ..it });
+                asked = again.or(asked);
+            }
         }
         if asked.is_none() && rotate_here(dir, inode)? {
             break;
@@ -130,16 +141,19 @@ fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
     if now.is_none_or(|now| now.pid != process.pid) {
         return Ok(None);
     }
-    if !arguments.split(|&byte| byte == 0).any(|argument| argument == b"--serve") {
+    // What follows `--` is COMMAND's.
+    let mut own = arguments.split(|&byte| byte == 0).take_while(|argument| *argument != b"--");
+    if !own.any(|argument| argument == b"--serve") {
         return Err(refused(
             "its load balancer runs without --serve: the log is whole when it ends",
         ));
     }
     // Once it is about to, it need not be asked again.
-    if !seen.session.is_some_and(|session| session.state == SessionState::Closing) {
+    let is_due = !seen.session.is_some_and(|session| session.state == SessionState::Closing);
+    if is_due {
         pidfd_send_signal(&handle, Signal::USR1).map_err(failed)?;
     }
-    Ok(Some(Asked { handle, when: Instant::now() }))
+    Ok(Some(Asked { handle, when: Instant::now(), times: u32::from(is_due) }))
 }
 
 /// Rotates it itself, where no load balancer is running. Returns false if one comes, or goes on with another log.

@@ -129,9 +129,17 @@ impl<'a> Balancer<'a> {
                 }
                 self.journal.sync_if_durable()?;
                 // A log that cannot be renamed is no reason to end.
-                if let Some(error) = self.journal.remove_objects()? {
-                    common::tell!("loadbalancer: the log is not rotated: {error}");
-                    self.rotation.fail(at.log_len);
+                match self.journal.remove_objects()? {
+                    Some(error) => {
+                        common::tell!("loadbalancer: the log is not rotated: {error}");
+                        self.rotation.fail(at.log_len);
+                    }
+                    // Somebody else was quicker, and could not rename it either.
+                    None if at.rotates() && !self.journal.instance().is_log_replaced() => {
+                        common::tell!("loadbalancer: the log is not rotated: it cannot be renamed");
+                        self.rotation.fail(at.log_len);
+                    }
+                    None => {}
                 }
                 self.bar.clear();
                 return self.sum_up(at.messages);
@@ -271,7 +279,8 @@ pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> 
 
 fn dead_in(instance: &Instance, session: u64) -> Result<u64, Error> {
     let mut dead = 0;
-    dead::of_session(instance.directory(), session, 0, |_| dead += 1)?;
+    let mut place = dead::Place::default();
+    dead::of_session(instance.directory(), session, &mut place, |_| dead += 1)?;
     Ok(dead)
 }
 

@@ -78,8 +78,12 @@ fn by_hand_in_two_terminals() {
     sandbox.assert_code(&first, 0);
     assert!(first.stderr.contains("10 messages by 3 workers in "), "{first:#?}");
     // What it shows of the log is there, in that order.
-    let shown = block(README, "Terminal 2 submits", "text");
+    let look = sandbox.end(&mut terminal("Then look at the log"));
+    sandbox.assert_code(&look, 0);
+    assert!(look.stdout.contains("every message exactly once"), "{look:#?}");
+    let shown = block(README, "Then look at the log", "text");
     let log = sandbox.log();
+    assert!(look.stdout.starts_with(&log), "{look:#?}");
     let mut lines = log.lines();
     for line in shown.lines().filter(|line| *line != "...") {
         assert!(lines.any(|found| found == line), "{line}: {log}");

@@ -279,6 +279,10 @@ fn a_log_that_cannot_be_renamed_goes_on() {
         // Not twice as long, so it is not tried again.
         sandbox.ok("client", &["--wait", "client 0 y;9"]);
         assert_eq!(balancer.stderr().matches("is not rotated").count(), 1);
+        // Who asks for it waited for ever.
+        let ended = sandbox.run("lbctl", &["rotate"]);
+        sandbox.assert_code(&ended, 3);
+        assert!(ended.stderr.contains("does not rename it"), "{ended:#?}");
         umount2(&sandbox.log_path(), MntFlags::MNT_DETACH).unwrap();
         // Now it is, and it can be.
         sandbox.ok("client", &["--wait", "client 0 z;10"]);

@@ -18,7 +18,7 @@ use common::ledger::Ledger;
 use common::line::Line;
 use common::log_file;
 use common::naming::MessageId;
-use common::role::Present;
+use common::role::{self, Present};
 use common::rotation::{WorkerId, Workers};
 use common::session;
 use nix::fcntl::OFlag;
@@ -38,10 +38,12 @@ const TOTAL_LEN_MAX: u64 = 64;
 pub struct Onlooker {
     directory: Directory,
     log: Option<File>,
+    /// The log before, where a load balancer that has just renamed it has its role until it has it in the other one.
+    before: Option<File>,
     ledger: Option<Ledger>,
     processes: Processes,
-    /// The session whose letters were counted, how many, and from where in the file on to look for more.
-    letters: (u64, u64, u64),
+    /// The session whose letters were counted, how many, and how far.
+    letters: (u64, u64, dead::Place),
 }
 
 impl Onlooker {
@@ -49,7 +51,14 @@ impl Onlooker {
     pub fn new(path: &Path) -> Result<Self, Error> {
         let directory = Directory::open(path)?;
         let processes = Processes::default();
-        Ok(Self { directory, log: None, ledger: None, processes, letters: (0, 0, 0) })
+        Ok(Self {
+            directory,
+            log: None,
+            before: None,
+            ledger: None,
+            processes,
+            letters: Default::default(),
+        })
     }
 
     /// The log, if there is one, as it was opened for the last look.
@@ -68,9 +77,8 @@ impl Onlooker {
         }
         let at = self.ledger.as_ref().map(Ledger::cursors).transpose()?;
         let present = self.present(at.and_then(|at| at.workers()))?;
-        if let Some(log) = &self.log {
-            self.processes.find(log, &present);
-        }
+        let logs = [&self.log, &self.before].map(Option::as_ref);
+        self.processes.find(&logs.into_iter().flatten().collect::<Vec<_>>(), &present);
         let session = match (&self.ledger, &at) {
             (Some(ledger), Some(at)) => Some((ledger.session(), Session::of(ledger, at)?)),
             _ => None,
@@ -100,27 +108,40 @@ impl Onlooker {
 
     fn open_log(&mut self) -> Result<(), Error> {
         let path = self.directory.path().join(LOG_NAME);
-        let now = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            found => Some(found.map_err(Error::Log)?),
-        };
-        if now.as_ref().is_some_and(|now| !now.is_file()) {
-            let why = "is not a regular file; the log must be one".to_owned();
-            return Err(Error::LogRefused { path, why });
-        }
         let id = |log: &fs::Metadata| (log.dev(), log.ino());
-        let open = self.log.as_ref().and_then(|log| log.metadata().ok());
-        if open.as_ref().map(id) != now.as_ref().map(id) {
+        let open_id = self.log.as_ref().and_then(|log| log.metadata().ok()).as_ref().map(id);
+        loop {
+            let now = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                found => Some(found.map_err(Error::Log)?),
+            };
+            if now.as_ref().is_some_and(|now| !now.is_file()) {
+                let why = "is not a regular file; the log must be one".to_owned();
+                return Err(Error::LogRefused { path, why });
+            }
+            if open_id == now.as_ref().map(id) {
+                return Ok(());
+            }
+            if now.is_none() {
+                self.log = None;
+                return Ok(());
+            }
             // It may be another one by now: one that makes who opens it wait, for example.
             let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-            let open = || OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path);
-            let refused = |error: io::Error| match Errno::from_io_error(&error) {
-                Some(error) => log_file::not_opened(&self.directory, error),
-                None => Error::Log(error),
-            };
-            self.log = now.map(|_| open()).transpose().map_err(refused)?;
+            match OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // just renamed
+                Err(error) => {
+                    return Err(match Errno::from_io_error(&error) {
+                        Some(error) => log_file::not_opened(&self.directory, error),
+                        None => Error::Log(error),
+                    });
+                }
+                Ok(log) => {
+                    self.log = Some(log);
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     /// Keeps the ledger that is attached, as long as there is no other one.
@@ -147,9 +168,22 @@ impl Onlooker {
         Ok(!matches!(Line::parse_bytes(last), Some(Line::Total { .. })))
     }
 
-    fn present(&self, workers: Option<Workers>) -> Result<Present, Error> {
-        let of = |log| Present::of(log, self.directory.id(), workers.map_or(0, Workers::get));
-        self.log.as_ref().map_or_else(|| Ok(Present::default()), of)
+    fn present(&mut self, workers: Option<Workers>) -> Result<Present, Error> {
+        let of =
+            |log: &File| Present::of(log, self.directory.id(), workers.map_or(0, Workers::get));
+        let look = || self.log.as_ref().map_or_else(|| Ok(Present::default()), of);
+        let mut present = look()?;
+        self.before = None;
+        if present.balancer.is_none()
+            && let Some(before) = log_file::last_set_aside(&self.directory)
+        {
+            present.balancer = role::balancer_in(&before)?;
+            match present.balancer {
+                Some(_) => self.before = Some(before),
+                None => present = look()?, // it may have gone on between the two looks
+            }
+        }
+        Ok(present)
     }
 
     fn process(&self, is_there: bool, role: u32) -> Process {
@@ -158,13 +192,12 @@ impl Onlooker {
 
     /// Adds the session's dead messages.
     fn count_letters(&mut self, id: u64, mut session: Session) -> Result<Session, Error> {
-        let (mut dead, from) = match self.letters {
-            (of, dead, from) if of == id => (dead, from),
-            _ => (0, 0),
-        };
-        let end = dead::of_session(&self.directory, id, from, |_| dead += 1)?;
-        self.letters = (id, dead, end);
-        session.dead = dead;
+        if self.letters.0 != id {
+            self.letters = (id, 0, dead::Place::default());
+        }
+        let (_, dead, place) = &mut self.letters;
+        dead::of_session(&self.directory, id, place, |_| *dead += 1)?;
+        session.dead = *dead;
         Ok(session)
     }
 

@@ -23,26 +23,27 @@ const TRUSTED_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Processes {
     /// Who has the roles, and when each was started: a number alone may be another process's by now.
     by_role: HashMap<u32, (Pid, u64)>,
-    /// When all were asked, and for which roles in the log of which inode.
-    asked: Option<(Instant, u64, Vec<u32>)>,
+    /// When all were asked, and for which roles in the logs of which inodes.
+    asked: Option<(Instant, Vec<u64>, Vec<u32>)>,
 }
 
 impl Processes {
     /// Finds out who has the roles that somebody has.
-    pub(super) fn find(&mut self, log: &File, present: &Present) {
-        let Ok(log) = log.metadata() else { return };
+    pub(super) fn find(&mut self, logs: &[&File], present: &Present) {
+        let inodes = logs.iter().filter_map(|log| Some(log.metadata().ok()?.ino()));
+        let inodes: Vec<u64> = inodes.collect();
         let balancer = present.balancer.map(|_| BALANCER);
         let roles: Vec<u32> =
             balancer.into_iter().chain(present.workers.iter().map(|worker| worker.get())).collect();
-        let is_known = self.asked.as_ref().is_some_and(|(at, inode, of)| {
-            (*inode, of) == (log.ino(), &roles) && at.elapsed() < TRUSTED_FOR
+        let is_known = self.asked.as_ref().is_some_and(|(at, logs, of)| {
+            (logs, of) == (&inodes, &roles) && at.elapsed() < TRUSTED_FOR
         });
         let is_gone = |it: &(Pid, u64)| stat_of(it).is_none();
         if is_known && !self.by_role.values().any(is_gone) {
             return;
         }
-        self.by_role = if roles.is_empty() { HashMap::new() } else { ask_all(log.ino()) };
-        self.asked = Some((Instant::now(), log.ino(), roles));
+        self.by_role = if roles.is_empty() { HashMap::new() } else { ask_all(&inodes) };
+        self.asked = Some((Instant::now(), inodes, roles));
     }
 
     /// Who has a role that somebody has.
@@ -57,14 +58,14 @@ impl Processes {
     }
 }
 
-/// Who has which role in the log with this inode.
-fn ask_all(inode: u64) -> HashMap<u32, (Pid, u64)> {
+/// Who has which role in the logs with these inodes.
+fn ask_all(inodes: &[u64]) -> HashMap<u32, (Pid, u64)> {
     let pids = fs::read_dir("/proc").into_iter().flatten();
     let pids = pids.filter_map(|pid| pid.ok()?.file_name().to_str()?.parse().ok());
     let mut by_role: HashMap<u32, (Pid, u64)> = HashMap::new();
     for pid in pids.map(Pid::from_raw) {
         let Some(stat) = ProcessStat::of(pid) else { continue };
-        for role in roles_of(pid, inode) {
+        for role in roles_of(pid, inodes) {
             // A child that is being started has its parent's files for a moment.
             let is_childs = by_role.get(&role).is_some_and(|(other, _)| *other == stat.parent);
             if !is_childs {
@@ -92,12 +93,13 @@ fn seen(pid: Pid, stat: &ProcessStat) -> Option<Seen> {
     Some(Seen { pid: pid.as_raw(), since, seconds })
 }
 
-/// The roles that a process has in the log with this inode.
-fn roles_of(pid: Pid, inode: u64) -> Vec<u32> {
+/// The roles that a process has in the logs with these inodes.
+fn roles_of(pid: Pid, inodes: &[u64]) -> Vec<u32> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
     let texts = infos.filter_map(|info| fs::read_to_string(info.path()).ok());
     let roles = |text: String| {
-        text.lines().filter_map(|line| role::of_lock(line, inode)).collect::<Vec<_>>()
+        let of = |line| inodes.iter().find_map(|&inode| role::of_lock(line, inode));
+        text.lines().filter_map(of).collect::<Vec<_>>()
     };
     texts.flat_map(roles).collect()
 }

@@ -56,7 +56,8 @@ impl Model {
             self.step = Some((now, 0));
             return;
         };
-        *executed += executed_between(before.session.as_ref(), snapshot.session.as_ref());
+        let more = executed_between(before.session.as_ref(), snapshot.session.as_ref());
+        *executed = executed.saturating_add(more);
         let span = now - *since;
         if span >= STEP {
             let rate = u128::from(*executed) * 1000 / span.as_millis();
@@ -86,7 +87,10 @@ fn executed_between(before: Option<&Session>, after: Option<&Session>) -> u64 {
         (Some(before), Some(after)) if before.id == after.id => {
             after.executed.saturating_sub(before.executed)
         }
-        _ => before.map_or(0, |before| before.backlog) + after.map_or(0, |after| after.executed),
+        _ => {
+            let rest = before.map_or(0, |before| before.backlog);
+            rest.saturating_add(after.map_or(0, |after| after.executed))
+        }
     }
 }
 

@@ -146,11 +146,18 @@ impl Output {
 
 /// Copies so many bytes to where people may watch, if there are any.
 fn print(from: &File, what: Range<u64>, to: impl AsFd + IsTerminal) -> Result<(), Error> {
-    if !what.is_empty() {
-        // If that cannot be written, neither can what follows, which says so.
-        let _ = write_all(say::before_output(&to).as_bytes(), &to)?;
+    let clear = say::before_output(&to);
+    if what.is_empty() || clear.is_empty() {
+        return copy(from, what, to);
     }
-    copy(from, what, to)
+    let mut last = [b'\n'];
+    from.read_at(&mut last, what.end - 1).map_err(Error::system("read"))?;
+    // If that cannot be written, neither can what follows, which says so.
+    let _ = write_all(clear.as_bytes(), &to)?;
+    copy(from, what, &to)?;
+    // The bar comes below it, and must not take it off.
+    let end: &[u8] = if last == [b'\n'] { b"" } else { b"\n" };
+    write_all(end, to).map(drop)
 }
 
 /// Copies so many bytes. A reader who has gone is told of, and does not stop the work: it was done.

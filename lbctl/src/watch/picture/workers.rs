@@ -102,7 +102,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model
     });
     let dead = snapshot.session.as_ref().map_or(0, |session| session.dead);
     if dead > 0 {
-        let dead = format!(" {} dead: lbctl dead list ", fitted(dead, 7));
+        let list = advice::command("lbctl dead list", "");
+        let dead = format!(" {} dead: {list} ", fitted(dead, 7));
         block = block.title(Line::from(dead.red()).right_aligned());
     }
     if all == 0 {
