@@ -4,17 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
-use escargot::CargoBuild;
 
-use crate::temp_dir::unless_ending;
+use crate::cargo::{Profile, Progress, build};
 
-/// Which build.
+/// Which of the product's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// `cargo build`.
-    Dev,
-    /// `cargo build --release`.
-    Release,
+pub enum Programs {
+    /// What takes part in a run: `client`, `loadbalancer`, `worker`.
+    System,
+    /// `lbctl`, too. With all that it needs, its build takes longer than that of the others together.
+    All,
+}
+
+impl Programs {
+    fn packages(self) -> &'static [&'static str] {
+        let all = &["-p", "client", "-p", "loadbalancer", "-p", "worker", "-p", "lbctl"];
+        if self == Self::All { all } else { &all[..6] }
+    }
 }
 
 /// The programs.
@@ -24,41 +30,45 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Builds them, once a process, if they are not up to date.
+    /// For tests: builds them, once a process, if they are not up to date.
     #[must_use]
     pub fn build(profile: Profile) -> &'static Self {
         static DEV: OnceLock<Binaries> = OnceLock::new();
         static RELEASE: OnceLock<Binaries> = OnceLock::new();
-        match profile {
-            Profile::Dev => DEV.get_or_init(|| Self::build_now(profile)),
-            Profile::Release => RELEASE.get_or_init(|| Self::build_now(profile)),
-        }
+        let built = match profile {
+            Profile::Dev => &DEV,
+            Profile::Release => &RELEASE,
+        };
+        built.get_or_init(|| {
+            let program = build(Programs::All.packages(), profile, Progress::Quiet);
+            Self::beside(&program.unwrap_or_else(|why| panic!("{why}")))
+        })
+    }
+
+    /// For tools: what `--programs` named, or without it this workspace's, built once a process.
+    pub fn or_built(
+        named: Option<&Self>,
+        profile: Profile,
+        wanted: Programs,
+    ) -> Result<&Self, String> {
+        static BUILT: OnceLock<Result<Binaries, String>> = OnceLock::new();
+        let built = || {
+            let program = build(wanted.packages(), profile, Progress::Shown);
+            program.map(|program| Self::beside(&program))
+        };
+        named.map_or_else(|| BUILT.get_or_init(built).as_ref().map_err(String::clone), Ok)
+    }
+
+    /// For tools: builds the example of a package.
+    pub fn build_example(package: &str, name: &str, profile: Profile) -> Result<PathBuf, String> {
+        build(&["-p", package, "--example", name], profile, Progress::Shown)
     }
 
     /// The handler of `tests/src/bin/unruly.rs`. It is none of the product's, so the profile is always the tests'.
     #[must_use]
     pub fn unruly() -> &'static Path {
         static UNRULY: OnceLock<PathBuf> = OnceLock::new();
-        UNRULY.get_or_init(|| {
-            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-            let build = escargot::CargoBuild::new().manifest_path(manifest).bin("unruly").run();
-            build.unwrap_or_else(|error| panic!("building unruly: {error}")).path().to_owned()
-        })
-    }
-
-    fn build_now(profile: Profile) -> Self {
-        let mut directory = PathBuf::new();
-        for package in ["client", "worker", "loadbalancer", "lbctl"] {
-            let program = built(package, profile, |build| build.bin(package));
-            program.parent().expect("a program is in a directory").clone_into(&mut directory);
-        }
-        Self { directory }
-    }
-
-    /// Builds an example of a package, and returns where it is.
-    #[must_use]
-    pub fn build_example(package: &str, name: &str, profile: Profile) -> PathBuf {
-        built(package, profile, |build| build.example(name))
+        UNRULY.get_or_init(|| built(&["-p", "tests", "--bin", "unruly"]))
     }
 
     /// Programs that were built elsewhere (all in one directory). Older builds have no `lbctl`: who needs it
@@ -75,16 +85,14 @@ impl Binaries {
         Ok(binaries)
     }
 
-    /// For an option of a tool, `--programs DIR`: those of [`Self::at`].
+    /// For the option of a tool, `--programs DIR`: those of [`Self::at`].
     #[must_use]
     pub fn parser() -> impl TypedValueParser<Value = Self> {
         PathBufValueParser::new().try_map(|directory| Self::at(&directory))
     }
 
-    /// What that option named, or without it this workspace's, built now.
-    #[must_use]
-    pub fn or_built(named: Option<&Self>, profile: Profile) -> &Self {
-        named.unwrap_or_else(|| Self::build(profile))
+    fn beside(program: &Path) -> Self {
+        Self { directory: program.parent().expect("a program is in a directory").to_owned() }
     }
 
     /// Where they are.
@@ -100,13 +108,8 @@ impl Binaries {
     }
 }
 
-fn built(package: &str, profile: Profile, what: impl Fn(CargoBuild) -> CargoBuild) -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let build = what(CargoBuild::new().manifest_path(manifest).package(package));
-    let build = if profile == Profile::Release { build.release() } else { build };
-    let program = build.run().unwrap_or_else(|error| {
-        drop(unless_ending());
-        panic!("building {package}: {error}")
-    });
-    program.path().to_owned()
+/// For tests: builds what these arguments of `cargo build` name, and returns the program.
+#[must_use]
+pub fn built(what: &[&str]) -> PathBuf {
+    build(what, Profile::Dev, Progress::Quiet).unwrap_or_else(|why| panic!("{why}"))
 }

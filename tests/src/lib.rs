@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod cargo;
 mod interrupt;
 mod ipc;
 mod killed_at;
@@ -14,7 +15,8 @@ mod sandbox;
 mod temp_dir;
 mod work;
 
-pub use binaries::{Binaries, Profile};
+pub use binaries::{Binaries, Programs, built};
+pub use cargo::Profile;
 pub use interrupt::end_with_signals;
 pub use ipc::{objects, objects_that_stay};
 pub use killed_at::killed_at;

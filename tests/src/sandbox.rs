@@ -16,7 +16,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::binaries::{Binaries, Profile};
+use crate::binaries::Binaries;
+use crate::cargo::Profile;
 use crate::ipc::{objects, objects_that_stay};
 use crate::oracle;
 use crate::process::{Ended, Process};

@@ -2,17 +2,14 @@
 //! figure is judged: those depend on the machine.
 #![forbid(unsafe_code)]
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 /// Runs what `cargo xtask bench` becomes in a directory of its own.
 fn bench(args: &[&str]) -> (Value, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temp directory");
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let bench = escargot::CargoBuild::new().manifest_path(manifest).package("bench");
-    let bench = bench.run().expect("building bench");
-    let mut command = bench.command();
+    let mut command = Command::new(tests::built(&["-p", "bench"]));
     command.args(args).arg("--dir").arg(dir.path()).stdin(Stdio::null());
     let output = command.output().expect("starting bench");
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 //! end to end. Where a state is too short to be met by a kill, it is made through the product's own code.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,16 +20,11 @@ use tests::{Binaries, Profile, Sandbox, oracle::canonical_log};
 
 /// Runs what `cargo xtask crash` becomes, with the programs that the other tests use.
 fn crash(arguments: &[&str]) -> Output {
-    static CRASH: OnceLock<std::path::PathBuf> = OnceLock::new();
-    let crash = CRASH.get_or_init(|| {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let build = escargot::CargoBuild::new().manifest_path(manifest).package("crash");
-        build.run().expect("building crash").path().to_owned()
-    });
-    let programs = Binaries::build(Profile::Dev).path("client");
+    static CRASH: OnceLock<PathBuf> = OnceLock::new();
+    let crash = CRASH.get_or_init(|| tests::built(&["-p", "crash"]));
     Command::new(crash)
         .arg("--programs")
-        .arg(programs.parent().expect("a program is in a directory"))
+        .arg(Binaries::build(Profile::Dev).directory())
         .args(arguments)
         .output()
         .expect("running crash")

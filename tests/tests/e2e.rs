@@ -31,8 +31,7 @@ const CHECKS: [&str; 10] = [
 
 /// The directory with the programs, built.
 fn programs() -> String {
-    let client = Binaries::build(Profile::Dev).path("client");
-    client.parent().unwrap().to_str().unwrap().to_owned()
+    Binaries::build(Profile::Dev).directory().to_str().unwrap().to_owned()
 }
 
 /// Runs it with the programs of a directory.

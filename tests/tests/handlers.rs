@@ -29,9 +29,7 @@ fn handler(name: &str, interpreter: &[&str]) -> Option<Vec<String>> {
 }
 
 fn rust_example() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let build = escargot::CargoBuild::new().manifest_path(manifest);
-    build.package("worker").example("answer").run().expect("the example").path().to_owned()
+    tests::built(&["-p", "worker", "--example", "answer"])
 }
 
 #[rstest]

@@ -19,7 +19,7 @@ pub(crate) fn run(package: &str, args: &Args) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--manifest-path", manifest, "--package", package, "--"]);
+    command.args(["run", "--manifest-path", manifest, "--package", package, "--"]);
     let error = command.args(&args.options).exec();
     eprintln!("cargo: {error}");
     ExitCode::from(exit::TROUBLE)

@@ -1,6 +1,6 @@
 //! `cargo xtask` as a process. Built here, since `cargo test` builds only the tests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
@@ -9,13 +9,7 @@ use serde_json::Value;
 /// A command for it.
 pub(crate) fn xtask(args: &[&str]) -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let build =
-            escargot::CargoBuild::new().manifest_path(manifest).package("xtask").bin("xtask");
-        build.run().expect("building xtask").path().to_owned()
-    });
-    let mut command = Command::new(program);
+    let mut command = Command::new(PROGRAM.get_or_init(|| tests::built(&["-p", "xtask"])));
     command.args(args);
     command
 }

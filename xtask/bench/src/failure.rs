@@ -18,6 +18,8 @@ pub(super) enum Failure {
     TooLate { what: &'static str, seconds: u64 },
     #[error("{case}: its log is wrong: {why}")]
     Wrong { case: String, why: String },
+    #[error("{0}")]
+    Build(String),
     #[error("interrupted")]
     Interrupted(Signal),
 }
@@ -27,6 +29,11 @@ impl Failure {
     pub(super) fn system<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |error| Self::System { what, source: error.into() }
+    }
+
+    /// For `map_err`: what we measure could not be built.
+    pub(super) fn build(why: String) -> Self {
+        signals::aborted_by().map_or(Self::Build(why), Self::Interrupted)
     }
 
     /// Ends the measurement if Ctrl-C asked for it. A program that ended oddly may have got the same

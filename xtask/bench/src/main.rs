@@ -49,7 +49,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use common::fence::signals;
-use tests::{Binaries, Profile};
+use tests::{Binaries, Profile, Programs};
 
 use case::{Case, Shape};
 use failure::Failure;
@@ -147,7 +147,8 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let rounds = usize::from(args.rounds);
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
-    let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release);
+    let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All)
+        .map_err(Failure::build)?;
     let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 6);
     let mut report = Report::new(rounds);
     report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());

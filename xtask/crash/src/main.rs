@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::error::{exit, signal_exit_code};
 use common::fence::signals;
-use tests::{Binaries, Profile};
+use tests::{Binaries, Profile, Programs};
 
 /// Kill processes wherever they can be killed, and compare the log with an undisturbed one's.
 ///
@@ -56,30 +56,55 @@ fn main() -> ExitCode {
         return ExitCode::from(code);
     }
     tests::end_with_signals();
-    let programs = || Binaries::or_built(args.programs.as_ref(), Profile::Release);
-    let kills = || heeds_ctrl_c() && exhaustive::run(&args.exhaustive, programs());
-    let errors = |what| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs());
-    let runs = [
-        args.errors.errors.then(|| errors(&args.errors)),
-        args.random.random.then(|| heeds_ctrl_c() && random::run(&args.rounds, programs())),
-        args.flips.flips.then(|| heeds_ctrl_c() && flips::run(&args.rounds, programs())),
-        args.limits.limits.then(|| limits::run(&args.limits, programs())),
-        args.mutants.mutants.then(|| mutants::run(&args.mutants)),
-        args.removed.removed.then(|| removed::run(programs())),
-    ];
-    let mut asked = runs.into_iter().flatten().peekable();
-    let passed = if asked.peek().is_some() {
-        asked.all(|passed| passed)
-    } else if args.exhaustive.is_alone() {
-        kills()
-    } else {
-        kills() & errors(&errors::Args::sample()) & removed::run(programs())
-    };
-    match signals::aborted_by() {
-        Some(signal) => ExitCode::from(signal_exit_code(signal)),
-        None if passed => ExitCode::SUCCESS,
-        None => ExitCode::from(exit::VERIFY),
+    let passed = run(&args);
+    if let Some(signal) = signals::aborted_by() {
+        return ExitCode::from(signal_exit_code(signal));
     }
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(exit::VERIFY),
+        Err(why) => {
+            eprintln!("crash: {why}");
+            ExitCode::from(exit::TROUBLE)
+        }
+    }
+}
+
+/// Whether all that was asked for has passed; an error if the programs cannot be built.
+fn run(args: &Args) -> Result<bool, String> {
+    // The sabotaged ones are built elsewhere.
+    let programs = || Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All);
+    let kills = |programs| heeds_ctrl_c() && exhaustive::run(&args.exhaustive, programs);
+    let errors = |what, programs| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs);
+    let mut passed = Vec::new();
+    if args.errors.errors {
+        passed.push(errors(&args.errors, programs()?));
+    }
+    if args.random.random {
+        let programs = programs()?;
+        passed.push(heeds_ctrl_c() && random::run(&args.rounds, programs));
+    }
+    if args.flips.flips {
+        let programs = programs()?;
+        passed.push(heeds_ctrl_c() && flips::run(&args.rounds, programs));
+    }
+    if args.limits.limits {
+        passed.push(limits::run(&args.limits, programs()?));
+    }
+    if args.mutants.mutants {
+        passed.push(mutants::run(&args.mutants));
+    }
+    if args.removed.removed {
+        passed.push(removed::run(programs()?));
+    }
+    if passed.is_empty() {
+        passed.push(kills(programs()?));
+        if !args.exhaustive.is_alone() {
+            passed.push(errors(&errors::Args::sample(), programs()?));
+            passed.push(removed::run(programs()?));
+        }
+    }
+    Ok(passed.into_iter().all(|passed| passed))
 }
 
 /// From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left behind.

@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Missing { program: String, source: io::Error },
     #[error("{program} failed: {why}")]
     Failed { program: String, why: String },
-    #[error("{0}; give a directory with the programs")]
+    #[error("{0}")]
     Programs(String),
     #[error(
         "{program} needs {library}, and which Debian package has that is not known; name it in depends.rs"

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::error::exit;
-use tests::{Binaries, Profile};
+use tests::{Binaries, Profile, Programs};
 
 use external::{Failure, file_error};
 use workspace::Workspace;
@@ -61,8 +61,8 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Pack the programs of this directory instead of building them.
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", value_parser = Binaries::parser())]
+    programs: Option<Binaries>,
     /// Make no Debian package.
     #[arg(long)]
     no_deb: bool,
@@ -80,16 +80,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
-    let programs = match &args.programs {
-        Some(directory) => Binaries::at(directory).map_err(Failure::Programs)?,
-        None => Binaries::build(Profile::Release).clone(),
-    };
+    let named = args.programs.as_ref();
+    let programs = Binaries::or_built(named, Profile::Release, Programs::All);
+    let programs = programs.map_err(Failure::Programs)?;
     let output = args.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
     fs::create_dir_all(&output).map_err(file_error(&output))?;
     let stage = tempfile::tempdir_in(&output).map_err(file_error(&output))?;
-    announce(&archive::make(&workspace, &programs, &stage.path().join("archive"), &output)?);
+    announce(&archive::make(&workspace, programs, &stage.path().join("archive"), &output)?);
     if !args.no_deb {
-        announce(&debian::make(&workspace, &programs, &stage.path().join("debian"), &output)?);
+        announce(&debian::make(&workspace, programs, &stage.path().join("debian"), &output)?);
     }
     Ok(())
 }

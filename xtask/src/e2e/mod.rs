@@ -18,7 +18,7 @@ use common::error::{Error, exit};
 use common::rotation::Workers;
 use common::submission::Submission;
 use common::work::Work;
-use tests::{Binaries, Profile, Sandbox};
+use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};
 use scene::{Order, Plan, Scene};
@@ -111,7 +111,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = Plan {
-        binaries: Binaries::or_built(args.programs.as_ref(), profile),
+        binaries: Binaries::or_built(args.programs.as_ref(), profile, Programs::System)?,
         workers: args.workers,
         inputs: &args.inputs,
         clients: args.clients.into(),

@@ -154,7 +154,7 @@ pub(super) fn run(
     binaries: &Binaries,
     progress: &Progress,
 ) -> Result<Work, Failure> {
-    let handlers = Handlers::build();
+    let handlers = Handlers::build()?;
     let mut not_installed = vec![Contestant::Xargs, Contestant::Parallel];
     not_installed.retain(|&contestant| !others::is_installed(contestant));
     let mut results = Vec::new();

@@ -21,9 +21,11 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    pub(super) fn build() -> Self {
-        let example = |name| Binaries::build_example("worker", name, Profile::Release);
-        Self { answer: example("answer"), sleeper: example("sleeper") }
+    pub(super) fn build() -> Result<Self, Failure> {
+        let example = |name| {
+            Binaries::build_example("worker", name, Profile::Release).map_err(Failure::build)
+        };
+        Ok(Self { answer: example("answer")?, sleeper: example("sleeper")? })
     }
 }
 
