@@ -11,6 +11,7 @@
 //! lbctl dead show [--dir DIR] ID
 //! lbctl dead retry [--dir DIR] {ID... | --all}
 //! lbctl dead drop [--dir DIR] {ID... | --all}
+//! lbctl rotate [--dir DIR]
 //! ```
 //!
 //! # Description
@@ -27,6 +28,9 @@
 //! nothing was done yet, a line each, and with `--json` as JSON Lines; `show` prints all of one. `retry` submits the
 //! text again, as `client` does, and prints `accepted TEXT;1 (was ID)`; `drop` takes it off the list. A `retry` that was
 //! killed may be repeated: nothing is lost, and nothing submitted twice.
+//!
+//! `rotate` has the log renamed to `sistem.log.1`, or the next number, and prints that name. A load balancer that runs
+//! with `--serve` ends its session first, and begins another log.
 //!
 //! # Exit status
 //!

@@ -101,8 +101,12 @@ fn rotate(dir: &Path) -> Result<(), Error> {
                 asked = again.or(asked);
             }
         }
-        if asked.is_none() && rotate_here(dir, inode)? {
-            break;
+        // By its name: a log that was open to others has been replaced by a private copy, another file.
+        if asked.is_none()
+            && let Some(name) = rotate_here(dir, inode)?
+        {
+            let name = dir.join(name.file_name().unwrap_or_default());
+            return print(&format!("{}\n", name.display()));
         }
         if start.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
             common::note!("lbctl: waiting until what was accepted is executed");
@@ -156,21 +160,22 @@ fn ask(onlooker: &mut Onlooker) -> Result<Option<Asked>, Error> {
     Ok(Some(Asked { handle, when: Instant::now(), times: u32::from(is_due) }))
 }
 
-/// Rotates it itself, where no load balancer is running. Returns false if one comes, or goes on with another log.
-fn rotate_here(dir: &Path, inode: u64) -> Result<bool, Error> {
+/// Rotates it itself, where no load balancer is running. Returns its new name; nothing if one comes, or goes on with
+/// another log.
+fn rotate_here(dir: &Path, inode: u64) -> Result<Option<PathBuf>, Error> {
     let instance = Instance::open(dir)?;
     if instance.balancer_workers()?.is_some() {
-        return Ok(false);
+        return Ok(None);
     }
     // Refused where somebody uses the log from elsewhere: his session cannot be seen from here.
     instance.hold(Role::Client)?;
     match session::rotate(&instance, false) {
-        Ok(Some(_)) => Ok(true),
+        Ok(Some(name)) => Ok(Some(name)),
         Ok(None) if is_named(dir, inode)? && instance.balancer_workers()?.is_none() => {
             Err(refused("its session is unfinished: start a load balancer"))
         }
         Err(Error::LogReplaced) if !instance.is_log_replaced() => Err(Error::LogReplaced),
-        Ok(None) | Err(Error::LogReplaced) => Ok(false),
+        Ok(None) | Err(Error::LogReplaced) => Ok(None),
         Err(error) => Err(error),
     }
 }

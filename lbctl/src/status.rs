@@ -23,7 +23,7 @@ Examples:
   What is going on in this directory:
       lbctl status
   For a script, whether a load balancer is running:
-      lbctl status --json | jq '.balancer != null'",
+      lbctl status --json | jq -e '.state == \"running\"'",
     after_long_help = "\
 Exit status:
   0  done

@@ -2,7 +2,7 @@
 //!
 //! # Synopsis
 //! ```text
-//! loadbalancer [--dir DIR] [--serve | --no-wait] [--no-spawn] [--durable] [--fresh] [--quiet]
+//! loadbalancer [--dir DIR] [--serve [--rotate SIZE] | --no-wait] [--no-spawn] [--durable] [--fresh] [--quiet]
 //!              [--worker-program FILE] N
 //! loadbalancer … [--lines] [--retries R] [--backoff TIME] [--timeout TIME] [--grace TIME] [--joblog FILE]
 //!              N -- COMMAND [ARG]...
@@ -17,6 +17,8 @@
 //!
 //! SIGINT, SIGTERM or SIGHUP drain: what was accepted is still processed. A second one aborts: what is
 //! unfinished stays for the next start. Those that come within half a second are one.
+//!
+//! With `--serve`, SIGUSR1 and `--rotate SIZE` end the session with its totals, rename the log and begin another one.
 //!
 //! # Exit status
 //!

@@ -82,7 +82,7 @@ pub(crate) fn end_everything(code: u8) -> ! {
         // Whatever cannot be looked at must not keep the rest.
         IpcObject::of(&path.join(RUN)).into_iter().flatten().for_each(IpcObject::remove);
         if *is_kept {
-            eprintln!("kept: {}", path.display());
+            common::tell!("kept: {}", path.display());
         } else {
             let _ = std::fs::remove_dir_all(path);
         }

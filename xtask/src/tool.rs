@@ -21,6 +21,6 @@ pub(crate) fn run(package: &str, args: &Args) -> ExitCode {
     let mut command = Command::new(cargo);
     command.args(["run", "--manifest-path", manifest, "--package", package, "--"]);
     let error = command.args(&args.options).exec();
-    eprintln!("cargo: {error}");
+    common::tell!("cargo: {error}");
     ExitCode::from(exit::TROUBLE)
 }

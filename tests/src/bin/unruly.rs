@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         _ => Err(io::Error::other("unruly DIR MOOD")),
     };
     if let Err(error) = ended {
-        eprintln!("unruly: {error}");
+        common::tell!("unruly: {error}");
         return ExitCode::from(70); // EX_SOFTWARE: no whim explains it
     }
     ExitCode::SUCCESS

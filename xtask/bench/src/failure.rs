@@ -20,6 +20,9 @@ pub(super) enum Failure {
     Wrong { case: String, why: String },
     #[error("{0}")]
     Build(String),
+    /// The report cannot be written.
+    #[error("{0}")]
+    Report(common::error::Error),
     #[error("interrupted")]
     Interrupted(Signal),
 }

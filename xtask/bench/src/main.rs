@@ -43,7 +43,6 @@ mod tracer;
 mod watched;
 mod work;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -118,7 +117,7 @@ fn main() -> ExitCode {
     match measure(&args).and_then(|report| publish(&args, &report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("bench: {failure}");
+            common::tell!("bench: {failure}");
             ExitCode::from(failure.exit_code())
         }
     }
@@ -210,5 +209,5 @@ fn publish(args: &Args, report: &Report) -> Result<(), Failure> {
         std::fs::write(file, plot::draw(results)).map_err(Failure::system(what))?;
     }
     let text = if to_stdout { json + "\n" } else { tables::render(report) };
-    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::system("standard output"))
+    lbctl::terminal::print(&text).map_err(Failure::Report)
 }

@@ -63,7 +63,7 @@ impl Role {
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{self:?}: {error}");
+                common::tell!("{self:?}: {error}");
                 ExitCode::from(exit::TROUBLE)
             }
         }

@@ -45,7 +45,7 @@ impl Args {
 }
 
 /// Runs them. Returns whether no contract was broken.
-pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> bool {
+pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> Result<bool, String> {
     let scenarios = of.scenarios();
     let mut report = Report::default();
     let oracles = task::oracles(&scenarios, programs, |scenario, what| {
@@ -88,8 +88,8 @@ pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> bo
         false
     });
     if crate::is_interrupted() {
-        return false;
+        return Ok(false);
     }
-    report.print(of.json);
-    report.passed()
+    report.print(of.json)?;
+    Ok(report.passed())
 }

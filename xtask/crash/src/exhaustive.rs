@@ -74,7 +74,7 @@ fn known_scenario(name: &str) -> Result<String, String> {
 /// When this process is only to become a traced program: does it, or returns the exit code.
 pub(crate) fn become_traced(args: &Args) -> Option<u8> {
     args.traced.then(|| {
-        eprintln!("crash: cannot be traced: {}", stepper::become_traced(&args.program));
+        common::tell!("crash: cannot be traced: {}", stepper::become_traced(&args.program));
         exit::TROUBLE
     })
 }
@@ -100,7 +100,7 @@ impl Args {
 }
 
 /// Runs them. Returns whether no contract was broken.
-pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
+pub(crate) fn run(args: &Args, programs: &Binaries) -> Result<bool, String> {
     if let Some(point) = &args.replay {
         return replay::replay(point, programs);
     }
@@ -112,14 +112,12 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
     }
     .run(programs);
     if crate::is_interrupted() {
-        return false;
+        return Ok(false);
     }
-    if args.json {
-        println!("{}", serde_json::json!(report));
-    } else {
-        print!("{report}");
-    }
-    report.passed()
+    let text =
+        if args.json { format!("{}\n", serde_json::json!(report)) } else { report.to_string() };
+    crate::print(&text)?;
+    Ok(report.passed())
 }
 
 /// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.

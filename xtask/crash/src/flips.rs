@@ -35,7 +35,7 @@ pub(crate) struct Args {
     pub(crate) flips: bool,
 }
 
-pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> bool {
+pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
     let rounds = rounds.begin(ROUNDS);
     let report = Mutex::new(Report::default());
     thread::scope(|scope| {
@@ -55,9 +55,9 @@ pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> bool {
         }
     });
     if is_interrupted() {
-        return false;
+        return Ok(false);
     }
     let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    println!("{report}");
-    report.passed()
+    crate::print(&format!("{report}\n"))?;
+    Ok(report.passed())
 }

@@ -95,7 +95,7 @@ pub(crate) fn be_command() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     (args.next()? == NAME).then(|| {
         run(args).unwrap_or_else(|error| {
-            eprintln!("{NAME}: {error}");
+            common::tell!("{NAME}: {error}");
             ExitCode::FAILURE
         })
     })
@@ -135,8 +135,9 @@ impl Handler {
         io::stdin().read_line(&mut text)?;
         let outcome = self.attempt(&Attempt { id, number, index })?;
         // It is printed whole, whatever becomes of it.
-        println!("{}: {outcome:?}", text.trim_end());
-        eprintln!("attempt {number} of message {index}");
+        let printed = format!("{}: {outcome:?}\n", text.trim_end());
+        io::stdout().write_all(printed.as_bytes())?;
+        common::tell!("attempt {number} of message {index}");
         Ok(match outcome {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::Dead => DEAD.into(),

@@ -64,57 +64,62 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(exit::VERIFY),
         Err(why) => {
-            eprintln!("crash: {why}");
+            common::tell!("crash: {why}");
             ExitCode::from(exit::TROUBLE)
         }
     }
 }
 
-/// Whether all that was asked for has passed; an error if the programs cannot be built.
+/// Whether all that was asked for has passed; an error if the programs cannot be built, or a report cannot be written.
 fn run(args: &Args) -> Result<bool, String> {
     // The sabotaged ones are built elsewhere.
     let programs = || Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All);
-    let kills = |programs| heeds_ctrl_c() && exhaustive::run(&args.exhaustive, programs);
-    let errors = |what, programs| heeds_ctrl_c() && errors::run(what, &args.exhaustive, programs);
+    let kills = |programs| heeding_ctrl_c(|| exhaustive::run(&args.exhaustive, programs));
+    let errors = |what, programs| heeding_ctrl_c(|| errors::run(what, &args.exhaustive, programs));
     let mut passed = Vec::new();
     if args.errors.errors {
-        passed.push(errors(&args.errors, programs()?));
+        passed.push(errors(&args.errors, programs()?)?);
     }
     if args.random.random {
         let programs = programs()?;
-        passed.push(heeds_ctrl_c() && random::run(&args.rounds, programs));
+        passed.push(heeding_ctrl_c(|| random::run(&args.rounds, programs))?);
     }
     if args.flips.flips {
         let programs = programs()?;
-        passed.push(heeds_ctrl_c() && flips::run(&args.rounds, programs));
+        passed.push(heeding_ctrl_c(|| flips::run(&args.rounds, programs))?);
     }
     if args.limits.limits {
-        passed.push(limits::run(&args.limits, programs()?));
+        passed.push(limits::run(&args.limits, programs()?)?);
     }
     if args.mutants.mutants {
-        passed.push(mutants::run(&args.mutants));
+        passed.push(mutants::run(&args.mutants)?);
     }
     if args.removed.removed {
-        passed.push(removed::run(programs()?));
+        passed.push(removed::run(programs()?)?);
     }
     if passed.is_empty() {
-        passed.push(kills(programs()?));
+        passed.push(kills(programs()?)?);
         if !args.exhaustive.is_alone() {
-            passed.push(errors(&errors::Args::sample(), programs()?));
-            passed.push(removed::run(programs()?));
+            passed.push(errors(&errors::Args::sample(), programs()?)?);
+            passed.push(removed::run(programs()?)?);
         }
     }
     Ok(passed.into_iter().all(|passed| passed))
 }
 
-/// From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left behind.
-/// Returns false once it has come.
-fn heeds_ctrl_c() -> bool {
+/// Plays something. From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left behind.
+/// Once it has come, nothing is played any more.
+fn heeding_ctrl_c(play: impl FnOnce() -> Result<bool, String>) -> Result<bool, String> {
     // Then as before for a child's end, which is to interrupt nothing here.
     if let Err(error) = signals::watch(1).and_then(|()| signals::start_clean()) {
-        eprintln!("crash: cannot watch for Ctrl-C: {error}");
+        common::tell!("crash: cannot watch for Ctrl-C: {error}");
     }
-    !is_interrupted()
+    if is_interrupted() { Ok(false) } else { play() }
+}
+
+/// Prints a report, or a part of one. A closed pipe is no error, a full disk is.
+fn print(text: &str) -> Result<(), String> {
+    lbctl::terminal::print(text).map_err(|error| error.to_string())
 }
 
 /// Whether Ctrl-C has come: then nobody is to blame for anything.

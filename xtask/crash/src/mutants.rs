@@ -35,17 +35,17 @@ struct Verdict {
     seconds: u64,
 }
 
-pub(crate) fn run(args: &Args) -> bool {
+pub(crate) fn run(args: &Args) -> Result<bool, String> {
     let mut workshop = match Workshop::open() {
         Ok(workshop) => workshop,
         Err(why) => {
-            eprintln!("{why}");
-            return false;
+            common::tell!("{why}");
+            return Ok(false);
         }
     };
     if let Err(why) = workshop.judge_the_product() {
-        eprintln!("{why}");
-        return false;
+        common::tell!("{why}");
+        return Ok(false);
     }
     let wanted = |sabotage: &&Sabotage| {
         args.only.as_ref().is_none_or(|part| sabotage.name.contains(part.as_str()))
@@ -56,26 +56,27 @@ pub(crate) fn run(args: &Args) -> bool {
         let start = Instant::now();
         match workshop.judge(sabotage) {
             Err(why) => {
-                eprintln!("{}: {why}", sabotage.name);
+                common::tell!("{}: {why}", sabotage.name);
                 broken = true;
             }
             Ok(caught) => {
                 let seconds = start.elapsed().as_secs();
                 let by = caught.as_ref().map_or("SURVIVED", |(run, _)| run);
-                eprintln!("{}: {by} ({seconds} s)", sabotage.name);
+                common::tell!("{}: {by} ({seconds} s)", sabotage.name);
                 verdicts.push(Verdict { sabotage, caught, seconds });
             }
         }
     }
     let table = table(&verdicts);
-    print!("{table}");
     if let Some(path) = &args.table
         && let Err(error) = std::fs::write(path, &table)
     {
-        eprintln!("{}: {error}", path.display());
+        common::tell!("{}: {error}", path.display());
         broken = true;
     }
-    !broken && !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.caught.is_some())
+    crate::print(&table)?;
+    let all_caught = verdicts.iter().all(|verdict| verdict.caught.is_some());
+    Ok(!broken && !verdicts.is_empty() && all_caught)
 }
 
 fn table(verdicts: &[Verdict]) -> String {

@@ -39,7 +39,7 @@ struct Broken {
     kept: PathBuf,
 }
 
-pub(crate) fn run(programs: &Binaries) -> bool {
+pub(crate) fn run(programs: &Binaries) -> Result<bool, String> {
     let cases = cases();
     let broken = play_all(programs, &cases, false);
     let mut report = String::new();
@@ -64,9 +64,10 @@ pub(crate) fn run(programs: &Binaries) -> bool {
             broken.kept.display()
         );
     }
-    print!("{report}");
-    println!("{} of {} cases as promised", cases.len() - broken.len(), cases.len());
-    broken.is_empty()
+    let kept = cases.len() - broken.len();
+    let _ = writeln!(report, "{kept} of {} cases as promised", cases.len());
+    crate::print(&report)?;
+    Ok(broken.is_empty())
 }
 
 /// What a sabotaged build must not survive.

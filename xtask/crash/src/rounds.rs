@@ -45,7 +45,7 @@ impl Args {
             (None, None, Some(_)) => u64::MAX - first,
             (None, None, None) => number,
         };
-        eprintln!("seed {seed}");
+        common::tell!("seed {seed}");
         Rounds {
             seed,
             number,

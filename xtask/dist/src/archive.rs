@@ -20,9 +20,7 @@ pub(crate) fn make(
     let name = format!("{NAME}-{}-{}-linux", workspace.version, std::env::consts::ARCH);
     let tree = Tree::at(&stage.join(&name));
     tree.lay_out(workspace, binaries, "share/zsh/site-functions")?;
-    for document in ["CHANGELOG.md", "LICENSE"] {
-        tree.copy(&workspace.root.join(document), &format!("{DOCUMENTS}/{document}"))?;
-    }
+    tree.copy(&workspace.root.join("LICENSE"), &format!("{DOCUMENTS}/LICENSE"))?;
     let archive = output.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     // Else it holds the order of a directory, the time of the day and who made it.

@@ -17,6 +17,9 @@ pub(crate) enum Failure {
     Failed { program: String, why: String },
     #[error("{0}")]
     Programs(String),
+    /// What was made cannot be told.
+    #[error("{0}")]
+    Report(common::error::Error),
     #[error(
         "{program} needs {library}, and which Debian package has that is not known; name it in depends.rs"
     )]

@@ -86,14 +86,14 @@ fn run(args: &Args) -> Result<(), Failure> {
     let output = args.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
     fs::create_dir_all(&output).map_err(file_error(&output))?;
     let stage = tempfile::tempdir_in(&output).map_err(file_error(&output))?;
-    announce(&archive::make(&workspace, programs, &stage.path().join("archive"), &output)?);
+    announce(&archive::make(&workspace, programs, &stage.path().join("archive"), &output)?)?;
     if !args.no_deb {
-        announce(&debian::make(&workspace, programs, &stage.path().join("debian"), &output)?);
+        announce(&debian::make(&workspace, programs, &stage.path().join("debian"), &output)?)?;
     }
     Ok(())
 }
 
-fn announce(made: &Path) {
-    // Who closed standard output finds the file all the same.
-    let _ = lbctl::terminal::print(&format!("{}\n", made.display()));
+/// Who closed standard output finds the file all the same.
+fn announce(made: &Path) -> Result<(), Failure> {
+    lbctl::terminal::print(&format!("{}\n", made.display())).map_err(Failure::Report)
 }

@@ -13,6 +13,20 @@ use crate::{PREFIX, command_lines, completions, pages, third_party};
 
 /// Where the package's documents are, below the prefix.
 pub(crate) const DOCUMENTS: &str = "share/doc/pipip";
+const DOCUMENT_FILES: [&str; 6] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "Containerfile",
+    "compose.yaml",
+    "worker/examples/answer.rs",
+];
+/// Files of directories whose names end so.
+const DOCUMENT_DIRECTORIES: [(&str, &[&str]); 3] = [
+    ("docs", &["md", "svg"]),
+    ("dist/systemd", &["service", "conf"]),
+    ("worker/examples/handlers", &["awk", "js", "py", "sh"]),
+];
 /// Where its man pages are.
 pub(crate) const PAGES: &str = "share/man/man1";
 
@@ -46,14 +60,26 @@ impl Tree {
                 self.write(&format!("{PAGES}/{file}"), &page)?;
             }
         }
-        let documents = workspace.root.join("docs");
-        self.copy_all(&documents, "md", &format!("{DOCUMENTS}/docs"))?;
+        self.copy_documents(workspace)?;
         let units = workspace.root.join("dist/systemd");
         self.copy_all(&units, "service", "lib/systemd/system")?;
         self.copy(&units.join("pipip.sysusers.conf"), "lib/sysusers.d/pipip.conf")?;
-        self.copy(&workspace.root.join("README.md"), &format!("{DOCUMENTS}/README.md"))?;
         let licences = third_party::licences(workspace)?;
         self.write(&format!("{DOCUMENTS}/THIRD-PARTY.txt"), licences.as_bytes())
+    }
+
+    /// Where they are in the repository, so that their links lead somewhere.
+    fn copy_documents(&self, workspace: &Workspace) -> Result<(), Failure> {
+        for file in DOCUMENT_FILES {
+            self.copy(&workspace.root.join(file), &format!("{DOCUMENTS}/{file}"))?;
+        }
+        for (directory, extensions) in DOCUMENT_DIRECTORIES {
+            for extension in extensions {
+                let to = format!("{DOCUMENTS}/{directory}");
+                self.copy_all(&workspace.root.join(directory), extension, &to)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file, and the directories above it.

@@ -132,12 +132,33 @@ fn the_archive_is_unpacked_anywhere() {
             assert!(text.contains(section), "{}: {section}\n{text}", page.display());
         }
     }
+    assert_links_lead_somewhere(&root.join("share/doc/pipip"));
     let licences = fs::read_to_string(root.join("share/doc/pipip/THIRD-PARTY.txt")).unwrap();
     assert!(licences.contains("\nclap 4.") && licences.contains("Apache License"), "{licences}");
     assert!(!licences.contains("\nclap_derive "), "it is not linked");
     for file in ["systemd/system/pipip-loadbalancer@.service", "sysusers.d/pipip.conf"] {
         assert!(root.join("lib").join(file).exists(), "{file}");
     }
+}
+
+/// Relative links of each Markdown file. Those to sources are for readers of the repository: no package has them.
+fn assert_links_lead_somewhere(documents: &Path) {
+    let is_markdown = |path: &PathBuf| path.extension().is_some_and(|found| found == "md");
+    let mut followed = 0;
+    for document in files(documents).into_iter().filter(is_markdown) {
+        let markdown = fs::read_to_string(&document).unwrap();
+        for behind in markdown.split("](").skip(1) {
+            let link = behind.split([')', '#']).next().unwrap();
+            let is_source = document.ends_with("ARCHITECTURE.md") && link.contains("/src/");
+            if link.is_empty() || link.contains("://") || is_source {
+                continue;
+            }
+            let target = document.parent().unwrap().join(link);
+            assert!(target.exists(), "{} links to {link}", document.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 20, "{followed}");
 }
 
 /// dpkg as root, or as one who is root in a user namespace.
@@ -158,6 +179,18 @@ fn the_debian_package_is_installed_and_removed() {
         assert!(std::env::var_os("CI").is_none(), "CI needs dpkg");
         // Past the capture of the output: a test that did not run must be seen.
         let _ = writeln!(std::io::stderr(), "the Debian package: not run: there is no dpkg here");
+        return;
+    }
+    if !is_root()
+        && !Command::new("unshare")
+            .args(["--map-root-user", "true"])
+            .status()
+            .is_ok_and(|ended| ended.success())
+    {
+        let _ = writeln!(
+            std::io::stderr(),
+            "the Debian package: not run: no user namespace can be made here (`unshare --map-root-user true`)"
+        );
         return;
     }
     let directory = packed(&[]);

@@ -80,14 +80,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let work = match work(&args.work) {
         Ok(work) => work,
         Err(error) => {
-            eprintln!("e2e: {error}");
+            common::tell!("e2e: {error}");
             return ExitCode::from(error.exit_code());
         }
     };
     match run_all(args, work) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("e2e: {error}");
+            common::tell!("e2e: {error}");
             ExitCode::from(exit::TROUBLE)
         }
     }
@@ -122,7 +122,7 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     };
     let mut report = Report::new(&plan);
     if !args.json {
-        anstream::println!("{}", report.title());
+        print(&format!("{}\n", report.title()))?;
     }
     for number in 1..=args.runs {
         let run = run_once(&plan, number, args.keep);
@@ -130,7 +130,7 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
             // Of many good runs, the last one is shown in full.
             let short = run.findings.passed && number < args.runs;
             let text = if short { run.short_text(args.runs) } else { run.text(args.runs) };
-            anstream::print!("{text}");
+            print(&text)?;
         }
         report.push(run);
     }
@@ -147,6 +147,11 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
         true if report.dead > 0 => exit::PARTLY,
         true => 0,
     })
+}
+
+/// An error only where nobody has closed standard output: a full disk.
+fn print(text: &str) -> Result<(), String> {
+    lbctl::terminal::print(text).map_err(|error| error.to_string())
 }
 
 fn limit(args: &Args) -> Duration {
@@ -166,7 +171,7 @@ fn run_once(plan: &Plan<'_>, number: u32, keep: bool) -> Run {
     let start = Instant::now();
     let findings = findings::examine(plan, &scene);
     if !findings.passed {
-        eprintln!("{}", everything_known(&scene));
+        common::tell!("{}", everything_known(&scene));
     }
     Run {
         number,

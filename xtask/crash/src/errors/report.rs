@@ -114,12 +114,9 @@ impl Report {
         self.broken.is_empty() && self.blind().is_empty()
     }
 
-    pub(crate) fn print(&self, json: bool) {
-        if json {
-            println!("{}", serde_json::json!(self));
-        } else {
-            print!("{self}");
-        }
+    pub(crate) fn print(&self, json: bool) -> Result<(), String> {
+        let text = if json { format!("{}\n", serde_json::json!(self)) } else { self.to_string() };
+        crate::print(&text)
     }
 
     /// The findings by what went wrong and which call had failed; numbers in what went wrong, as of

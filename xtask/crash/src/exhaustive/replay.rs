@@ -11,33 +11,37 @@ use super::task::{self, Task};
 const TRIES: u32 = 50;
 
 /// Plays one point until its strikes were reached. Returns whether no contract was broken.
-pub(crate) fn replay(point: &Point, programs: &Binaries) -> bool {
+pub(crate) fn replay(point: &Point, programs: &Binaries) -> Result<bool, String> {
     let Some(scenario) = Scenario::named(&point.scenario) else {
-        eprintln!("there is no scenario `{}`", point.scenario);
-        return false;
+        common::tell!("there is no scenario `{}`", point.scenario);
+        return Ok(false);
     };
     let played = task::undisturbed(scenario, programs).map(|oracle| {
         let task = Task { scenario, oracle: &oracle, strikes: point.strikes.clone() };
         task.play(programs, TRIES).map(|played| (task.is_reached(&played), played))
     });
     match played {
-        Err(what) => eprintln!("{what}"),
+        Err(what) => common::tell!("{what}"),
         Ok(Err(violation)) => task::tell(point, &violation),
-        Ok(Ok((false, _))) => eprintln!("{point} was never reached: the process ended before"),
+        Ok(Ok((false, _))) => {
+            common::tell!("{point} was never reached: the process ended before");
+        }
         Ok(Ok((true, played))) => {
+            let mut lines: Vec<String> = Vec::new();
             for (strike, steps) in point.strikes.iter().zip(&played.steps) {
-                println!("{}", what_was_done(strike, steps));
+                lines.push(what_was_done(strike, steps));
             }
             for role in &played.failed {
-                println!(
+                lines.push(format!(
                     "{role} ended with an error, and what it had left was done by the same command"
-                );
+                ));
             }
-            println!("the log is that of an undisturbed run, and nothing is left");
-            return true;
+            lines.push("the log is that of an undisturbed run, and nothing is left\n".to_owned());
+            crate::print(&lines.join("\n"))?;
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }
 
 fn what_was_done(strike: &Strike, steps: &Steps) -> String {

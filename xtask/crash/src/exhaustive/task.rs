@@ -111,7 +111,7 @@ fn progress_bar(len: usize) -> ProgressBar {
 
 /// Names a violation, and how to have it again.
 pub(crate) fn tell(point: &Point, violation: &Violation) {
-    eprintln!(
+    common::tell!(
         "VIOLATION at {point}\n  {}\n  again: cargo xtask crash --replay {point}\n  everything about it: {}",
         violation.what,
         violation.kept.display()

@@ -55,7 +55,7 @@ impl Report {
             what: broken.what.clone(),
             kept: broken.kept.display().to_string(),
         };
-        eprintln!("{finding}");
+        common::tell!("{finding}");
         self.findings.push(finding);
     }
 

@@ -74,13 +74,13 @@ const CHECKS: [(&str, Check); 16] = [
     ("durable: cost", durable::cost),
 ];
 
-pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
+pub(crate) fn run(args: &Args, programs: &Binaries) -> Result<bool, String> {
     let setting = Setting { binaries: programs, storm_for: args.storm_for };
     let mut passed = true;
     let checks: Vec<_> = CHECKS.iter().filter(|(name, _)| name.contains(&args.check)).collect();
     if checks.is_empty() {
-        eprintln!("no check has `{}` in its name", args.check);
-        return false;
+        common::tell!("no check has `{}` in its name", args.check);
+        return Ok(false);
     }
     for (name, check) in checks {
         let start = Instant::now();
@@ -93,7 +93,8 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> bool {
             Err(_) => ("FAILED", "the check panicked, see above".to_owned()),
         };
         passed &= word != "FAILED";
-        println!("{word:<8}{name}: {text} ({:.1} s)", start.elapsed().as_secs_f64());
+        let seconds = start.elapsed().as_secs_f64();
+        crate::print(&format!("{word:<8}{name}: {text} ({seconds:.1} s)\n"))?;
     }
-    passed
+    Ok(passed)
 }

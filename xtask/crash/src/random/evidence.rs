@@ -20,7 +20,7 @@ pub(crate) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
     ];
     for (name, text) in files {
         if let Err(error) = std::fs::write(root.join(name), text) {
-            eprintln!("{name}: {error}");
+            common::tell!("{name}: {error}");
         }
     }
     root

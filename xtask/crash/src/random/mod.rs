@@ -35,7 +35,7 @@ pub(crate) struct Args {
     pub(crate) random: bool,
 }
 
-pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> bool {
+pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
     // Built now, and not in a round that is to be over soon.
     let _ = Binaries::unruly();
     let run =
@@ -46,16 +46,16 @@ pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> bool {
         }
     });
     let (tally, _) = run.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    println!("{tally}");
+    crate::print(&format!("{tally}\n"))?;
     let failed = run.rounds.is_stopped();
     if !failed && tally.rounds == 0 {
-        eprintln!("no round was run");
-        return false;
+        common::tell!("no round was run");
+        return Ok(false);
     }
     if !failed {
-        println!("no violation; seed {}", run.rounds.seed);
+        crate::print(&format!("no violation; seed {}\n", run.rounds.seed))?;
     }
-    !failed
+    Ok(!failed)
 }
 
 struct Run {
@@ -72,10 +72,13 @@ impl Run {
                 Ok(tally) => self.count(&tally),
                 Err(violation) => {
                     self.rounds.stop();
-                    println!(
+                    let told = crate::print(&format!(
                         "VIOLATION in round {round} of seed {seed}: {violation}\n\
-                         the same decisions again: cargo xtask crash --random --seed {seed} --round {round}"
-                    );
+                         the same decisions again: cargo xtask crash --random --seed {seed} --round {round}\n"
+                    ));
+                    if let Err(why) = told {
+                        common::tell!("crash: {why}");
+                    }
                 }
             }
         }
@@ -86,7 +89,7 @@ impl Run {
         total.0.add(tally);
         if total.1.elapsed() > Duration::from_secs(10) {
             total.1 = Instant::now();
-            eprintln!("{} rounds", total.0.rounds);
+            common::tell!("{} rounds", total.0.rounds);
         }
     }
 }
