@@ -137,7 +137,7 @@ fn clients_wait_while_the_ledger_is_full(#[case] len: usize, #[case] count: usiz
     });
     let mut clients = lines
         .each_ref()
-        .map(|lines| sandbox.start_with_input("client", &["--quiet"], lines.join("\n").as_bytes()));
+        .map(|lines| sandbox.start_with_input("client", &[], lines.join("\n").as_bytes()));
     for client in &clients {
         sandbox.wait_until("it waits, and says so", || !client.stderr().is_empty());
     }
@@ -150,7 +150,8 @@ fn clients_wait_while_the_ledger_is_full(#[case] len: usize, #[case] count: usiz
     for client in &mut clients {
         let ended = sandbox.end(client);
         sandbox.assert_code(&ended, 0);
-        let told = "client: waiting: the ledger is full; no load balancer is running: start one\n";
+        let told = "client: waiting: the ledger is full; no load balancer is running in this directory: start one \
+                    there: `loadbalancer 3`\n";
         // Beside it, perhaps, who has the lock for so long on a busy machine.
         let others = ended.stderr.replacen(told, "", 1);
         assert!(ended.stderr.contains(told), "{ended:#?}");
@@ -182,7 +183,7 @@ fn a_lock_that_is_taken_under_a_balancer_is_told() {
     drop(log);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 0);
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    assert_eq!(ended.stderr.matches(&told).count(), 1, "{ended:#?}");
     sandbox.assert_log(&canonical_log(&[("Halo A", 10)], 1));
     sandbox.assert_clean();
 }
