@@ -68,9 +68,9 @@ impl Plan<'_> {
                 clients = self.start_clients(&sandbox);
                 // A full ledger makes clients wait for the load balancer, and say so.
                 poll(deadline, || {
-                    clients
-                        .iter_mut()
-                        .all(|(_, client)| !client.is_running() || !client.stderr().is_empty())
+                    clients.iter_mut().all(|(_, client)| {
+                        !client.is_running() || client.stderr().contains("waiting: ")
+                    })
                 });
                 clients_first = clients.iter_mut().all(|(_, client)| !client.is_running());
                 others = self.start_others(&sandbox);
