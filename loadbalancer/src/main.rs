@@ -223,14 +223,16 @@ fn next_session(
     }
 }
 
-/// How far the session is that is found, unless it has just begun.
+/// How far the session is that is found, unless it has just begun: to be said once it is taken over.
 fn earlier(journal: &Journal<'_>, rebuilt: bool) -> Result<Option<String>, Error> {
     let at = journal.cursors()?;
     let (done, all) = (at.base, at.messages);
     if rebuilt {
-        return Ok(Some(format!(
-            "resuming the session in {LOG}: {done} of {all} messages are logged to their last line"
-        )));
+        // It is read back already, whoever finishes it.
+        common::note!(
+            "loadbalancer: resuming the session in {LOG}: {done} of {all} messages are logged to their last line"
+        );
+        return Ok(None);
     }
     let Some(workers) = at.workers() else { return Ok(None) };
     let done = balance::executed(journal.ledger(), workers);
