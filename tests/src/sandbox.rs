@@ -375,8 +375,11 @@ impl Drop for Sandbox {
         for pid in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        for object in self.ipc_objects() {
-            object.remove();
+        // A test may have used directories in it as instances of their own, and have failed in the middle.
+        let within = std::fs::read_dir(self.dir()).into_iter().flatten().flatten();
+        let within = within.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir()));
+        for directory in within.map(|entry| entry.path()).chain([self.dir()]) {
+            objects(&directory).into_iter().for_each(IpcObject::remove);
         }
         if let Some(at) = &self.mounted {
             // A directory under a mount cannot be removed.
