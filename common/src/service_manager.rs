@@ -53,6 +53,12 @@ pub fn begin() {
     }
 }
 
+/// Whether there is one.
+#[must_use]
+pub fn is_there() -> bool {
+    MANAGER.get().is_some()
+}
+
 /// Keeps what is meant for this process from one that it starts.
 pub fn keep_from(command: &mut Command) -> &mut Command {
     let all = [SOCKET].into_iter().chain(WATCHDOG).chain(SOCKETS);

@@ -100,10 +100,9 @@ impl<'a> Balancer<'a> {
                 tell_draining(self.journal.messages_left()?);
             }
             self.rotation.heed();
-            let at = self.journal.cursors()?;
-            let rotates = self.rotation.is_due(at.log_len);
+            let rotates = self.serve && self.rotation.is_due(self.journal.cursors()?.log_len);
             // An earlier load balancer may have been asked to drain.
-            let ending = draining || rotates || !self.serve || at.is_closing();
+            let ending = draining || rotates || !self.serve || self.journal.cursors()?.is_closing();
             // Set before the look at the cursors: whoever logs the last line after it rings.
             self.journal.ledger().set_watched(ending);
 
@@ -193,16 +192,24 @@ impl<'a> Balancer<'a> {
         let session = Some((self.journal.ledger(), &self.dispatch));
         self.look_again = self.crew.tend(self.journal.instance(), session)?;
         service_manager::ready();
-        if !self.told_draining {
-            let (executed, n) = (executed(self.journal.ledger(), self.workers), self.workers.get());
-            let messages = self.journal.cursors()?.messages;
+        self.show_progress()
+    }
+
+    /// Tells whoever watches how far the session is. Where nobody does, nothing is counted.
+    fn show_progress(&mut self) -> Result<(), Error> {
+        let is_told = service_manager::is_there() && !self.told_draining;
+        if !is_told && !self.bar.is_seen() {
+            return Ok(());
+        }
+        let (executed, messages) =
+            (executed(self.journal.ledger(), self.workers), self.journal.cursors()?.messages);
+        if is_told {
+            let n = self.workers;
             service_manager::status(|| format!("{executed} of {messages} messages by {n} workers"));
         }
         if self.bar.is_seen() {
-            let at = self.journal.cursors()?;
-            let executed = executed(self.journal.ledger(), self.workers);
-            self.bar.show(executed, at.messages);
-            if executed < at.messages {
+            self.bar.show(executed, messages);
+            if executed < messages {
                 self.look_again = self.look_again.min(self.tended + REFRESH);
             }
         }
@@ -230,8 +237,8 @@ impl<'a> Balancer<'a> {
         Ok(exit::PARTLY)
     }
 
-    /// Closes the session: at once when asked to drain, or the log is to be renamed; else, once no client feeds any more. Returns false
-    /// if it must be tried again.
+    /// Closes the session: at once when asked to drain, or the log is to be renamed; else, once no client feeds any
+    /// more. Returns false if it must be tried again.
     fn close(&mut self, draining: bool, rotates: bool) -> Result<bool, Error> {
         let mut is_fed = false;
         let at_once = draining || rotates;

@@ -162,9 +162,8 @@ fn next_session(
             };
             match opened {
                 Opened::Session(journal, rebuilt) => {
-                    let earlier = earlier(&journal, rebuilt)?;
                     drop(watch); // else every write to the log takes longer
-                    return balance(args, *journal, earlier, crew, rotation);
+                    return balance(args, *journal, rebuilt, crew, rotation);
                 }
                 Opened::Remains => {
                     common::note!(
@@ -223,32 +222,23 @@ fn next_session(
     }
 }
 
-/// How far the session is that is found, unless it has just begun: to be said once it is taken over.
-fn earlier(journal: &Journal<'_>, rebuilt: bool) -> Result<Option<String>, Error> {
-    let at = journal.cursors()?;
-    let (done, all) = (at.base, at.messages);
-    if rebuilt {
-        // It is read back already, whoever finishes it.
-        common::note!(
-            "loadbalancer: resuming the session in {LOG}: {done} of {all} messages are logged to their last line"
-        );
-        return Ok(None);
-    }
-    let Some(workers) = at.workers() else { return Ok(None) };
-    let done = balance::executed(journal.ledger(), workers);
-    Ok(Some(format!(
-        "taking over the session in {LOG} from a load balancer that ended: {done} of {all} messages are executed"
-    )))
-}
-
 /// Brings a session to its end. Nothing: look for another one.
 fn balance(
     args: &Args,
     mut journal: Journal<'_>,
-    earlier: Option<String>,
+    rebuilt: bool,
     crew: &mut Crew,
     rotation: &mut Rotation,
 ) -> Result<Option<u8>, Error> {
+    let at = journal.cursors()?;
+    if rebuilt {
+        // It is read back already, whoever finishes it.
+        common::note!(
+            "loadbalancer: resuming the session in {LOG}: {} of {} messages are logged to their last line",
+            at.base,
+            at.messages
+        );
+    }
     match journal.set_workers(args.workers) {
         // Its first submission was taken back.
         Err(Error::SessionEnded) if journal.cursors()?.submissions == 0 => return Ok(None),
@@ -262,8 +252,13 @@ fn balance(
         }
         set => set?,
     }
-    if let Some(earlier) = earlier {
-        common::note!("loadbalancer: {earlier}");
+    if let Some(workers) = at.workers().filter(|_| !rebuilt) {
+        common::note!(
+            "loadbalancer: taking over the session in {LOG} from a load balancer that ended: {} of {} messages are \
+             executed",
+            balance::executed(journal.ledger(), workers),
+            at.messages
+        );
     }
     session::remove_queues(journal.instance(), |k| k.get() > args.workers.get())?;
     crew.begin_session(journal.ledger());
