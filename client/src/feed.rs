@@ -55,8 +55,7 @@ impl<'a, 'w> Feed<'a, 'w> {
                     if let (Some(awaited), Some(journal)) = (&mut self.awaited, &self.journal) {
                         awaited.add(journal, journal.accepted())?;
                     }
-                    let accepted: Vec<Submission> = left.drain(..count).collect();
-                    self.confirm(&accepted)?;
+                    self.confirm(left.drain(..count))?;
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,
@@ -86,18 +85,22 @@ impl<'a, 'w> Feed<'a, 'w> {
         journal.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))
     }
 
-    fn confirm(&mut self, accepted: &[Submission]) -> Result<(), Error> {
+    fn confirm(
+        &mut self,
+        mut accepted: impl ExactSizeIterator<Item = Submission>,
+    ) -> Result<(), Error> {
         if self.quiet {
             return Ok(());
         }
-        let lines: String =
-            accepted.iter().map(|submission| format!("accepted {submission}\n")).collect();
-        let mut stdout = io::stdout().lock();
-        let printed = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        let (count, mut lines, mut stdout) = (accepted.len(), Vec::new(), io::stdout().lock());
+        let printed = accepted
+            .try_for_each(|submission| writeln!(lines, "accepted {submission}"))
+            .and_then(|()| stdout.write_all(&lines))
+            .and_then(|()| stdout.flush());
         match printed {
             // As head(1) does, once it has its lines.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                *self.unread += accepted.len() as u64;
+                *self.unread += count as u64;
                 Ok(())
             }
             printed => printed.map_err(Error::system("accepted, but standard output")),
