@@ -85,24 +85,21 @@ impl Instance {
         if let Some(before) = &before {
             places(self.directory().id())?.iter().try_for_each(|it| it.refuse_others(before))?;
         }
-        let start = Instant::now();
-        while matches!(role, Role::Balancer(_))
-            && before.as_ref().map_or(Ok(None), |log| held(log, (BALANCER, 1)))?.is_some()
-        {
-            if start.elapsed() > ROLE_PATIENCE {
-                return Err(Error::RoleTaken(role.name()));
-            }
-            pause(Duration::from_millis(20));
-        }
-        self.go_on_as(role)
+        self.take(role, before.filter(|_| matches!(role, Role::Balancer(_))).as_ref())
     }
 
     /// Takes a role that this process has in the log before.
     pub(crate) fn go_on_as(&self, role: Role) -> Result<(), Error> {
+        self.take(role, None)
+    }
+
+    /// Takes a role once nobody has it, nor in the log before.
+    fn take(&self, role: Role, before: Option<&File>) -> Result<(), Error> {
         be_here(self.log(), self.directory().id())?;
         let start = Instant::now();
         let kind = if role == Role::Client { libc::F_RDLCK } else { libc::F_WRLCK };
-        while !set(self.log(), kind, role.bytes())? {
+        let is_free = || Ok::<_, Error>(before.map_or(Ok(None), balancer_in)?.is_none());
+        while !(is_free()? && set(self.log(), kind, role.bytes())?) {
             if start.elapsed() > ROLE_PATIENCE {
                 return Err(Error::RoleTaken(role.name()));
             }
