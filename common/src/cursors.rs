@@ -46,19 +46,19 @@ pub enum Closing {
 
 impl Cursors {
     pub(crate) fn numbers(self) -> State {
-        let Self {
-            log_len,
-            tail,
-            submissions,
-            messages,
-            head,
-            base,
-            line,
-            totals,
-            workers,
-            closing,
-        } = self;
-        [log_len, tail, submissions, messages, head, base, line, totals, workers, closing]
+        let it = self;
+        [
+            it.log_len,
+            it.tail,
+            it.submissions,
+            it.messages,
+            it.head,
+            it.base,
+            it.line,
+            it.totals,
+            it.workers,
+            it.closing,
+        ]
     }
 
     /// The numbers are allegations: what contradicts itself is refused.

@@ -358,8 +358,10 @@ pub fn set_aside(
             && !ledger.committed().is_ok_and(|at| at.submissions == 0)
     });
     let to_keep = unfinished || !complete;
-    settled::resolve(instance)?;
     let name = to_keep.then(|| rename_log(instance, durable)).transpose()?;
+    if name.is_none() {
+        settled::resolve(instance)?;
+    }
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
         // This session has not ended, so its workers may have made others meanwhile.
