@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-use crate::cargo::{Profile, Progress, build};
+use crate::cargo::{Profile, Progress, build, build_in};
 
 /// Which of the product's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,12 @@ impl Binaries {
     /// For tools: builds the example of a package.
     pub fn build_example(package: &str, name: &str, profile: Profile) -> Result<PathBuf, String> {
         build(&["-p", package, "--example", name], profile, Progress::Shown)
+    }
+
+    /// For tools: builds the program of a package that is no member of the workspace, with these of its features.
+    pub fn build_apart(directory: &str, features: &str) -> Result<PathBuf, String> {
+        let what = ["--locked", "--features", features];
+        build_in(directory, &what, Profile::Release, Progress::Shown)
     }
 
     /// The handler of `tests/src/bin/unruly.rs`. It is none of the product's, so the profile is always the tests'.

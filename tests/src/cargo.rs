@@ -39,9 +39,20 @@ pub(crate) fn build(
     profile: Profile,
     progress: Progress,
 ) -> Result<PathBuf, String> {
+    build_in("", what, profile, progress)
+}
+
+/// The same in a directory of this repository that has a workspace of its own.
+pub(crate) fn build_in(
+    directory: &str,
+    what: &[&str],
+    profile: Profile,
+    progress: Progress,
+) -> Result<PathBuf, String> {
     let failed = |why: &dyn std::fmt::Display| format!("cargo build {}: {why}", what.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let manifest = root.join(directory).join("Cargo.toml");
     let mut command = Command::new(cargo);
     command.args([OsStr::new("build"), OsStr::new("--manifest-path"), manifest.as_os_str()]);
     command.arg("--message-format=json-render-diagnostics").args(what);
