@@ -32,27 +32,31 @@ fn assert_spread(spread: &Value, samples: u64, report: &Value) {
 #[test]
 fn the_quick_set_reports_every_section_and_verifies_every_log() {
     let (report, dir) = bench(&["--quick", "--json", "-"]);
-    assert_eq!(report["version"], 1, "{report:#}");
-    let cases = report["throughput"].as_array().expect("cases");
-    for case in cases {
+    assert_eq!(report["version"], 2, "{report:#}");
+    let cases = |section: &str| report[section].as_array().expect("cases").iter();
+    let mut clients = Vec::new();
+    for case in cases("throughput").chain(cases("lines")) {
         assert_eq!(case["verified"], true, "{case:#}");
         assert_spread(&case["of_limit"], 5, case);
         assert_spread(&case["limit_cpu_share"], 5, case);
         let contestants: Vec<_> = case["scores"].as_array().expect("scores").iter().collect();
-        let expected: &[&str] = match case["shape"].as_str() {
-            Some("many") => &["limit", "ours", "raw_queue", "line_at_a_time"],
-            _ => &["limit", "ours"],
+        let mut names: Vec<_> = contestants.iter().map(|score| &score["contestant"]).collect();
+        let expected: &[&str] = if case["shape"] == "many" {
+            &["limit", "ours", "raw_queue", "line_at_a_time"]
+        } else {
+            clients.push(case["clients"].as_u64());
+            assert_spread(&case["times_pipes"], 5, case);
+            // Each only where it is installed.
+            names.retain(|name| *name != "zeromq" && *name != "redis");
+            &["limit", "ours", "pipes"]
         };
-        let names: Vec<_> = contestants.iter().map(|score| &score["contestant"]).collect();
         assert_eq!(names, expected, "{case:#}");
         for score in contestants {
             assert_spread(&score["ns_per_message"], 5, case);
             assert_spread(&score["messages_per_second"], 5, case);
         }
     }
-    for shape in ["many", "singles"] {
-        assert!(cases.iter().any(|case| case["shape"] == shape), "no {shape} in {report:#}");
-    }
+    assert_eq!(clients, [Some(1), Some(8)], "{report:#}");
     assert_eq!(report["latency"]["verified"], true, "{report:#}");
     assert_eq!(report["startup"]["verified"], true, "{report:#}");
     assert_eq!(report["watched"]["verified"], true, "{report:#}");
@@ -86,7 +90,7 @@ fn the_quick_set_reports_every_section_and_verifies_every_log() {
     }
     // xargs and GNU parallel, each only where it is installed.
     let missing = report["work"]["not_installed"].as_array().map_or(0, Vec::len);
-    assert_eq!(report["goals"].as_array().map(Vec::len), Some(12 - missing), "{report:#}");
+    assert_eq!(report["goals"].as_array().map(Vec::len), Some(14 - missing), "{report:#}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("the directory").collect();
     assert!(left.is_empty(), "files are left: {left:?}");
 }

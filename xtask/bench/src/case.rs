@@ -4,26 +4,28 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use common::line::Line;
 use common::rotation::Workers;
 use serde::Serialize;
 
+use super::texts::{Lens, repeated};
+
 /// How the messages are submitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "shape", rename_all = "lowercase")]
 pub(super) enum Shape {
     /// One submission of many messages, as the client's argument.
     Many,
-    /// Submissions of one message each, on one client's standard input.
-    Singles,
+    /// A file of lines, each with a text of its own and a submission of one message. So many clients read it on
+    /// standard input at once, each its part of the lines.
+    Lines { clients: u32 },
 }
 
 /// One combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {
     pub(super) messages: u32,
-    pub(super) text_len: usize,
+    pub(super) lens: Lens,
     pub(super) workers: Workers,
     pub(super) shape: Shape,
 }
@@ -31,31 +33,37 @@ pub(super) struct Case {
 impl Case {
     /// One submission of many.
     pub(super) fn many(messages: u32, text_len: usize, workers: Workers) -> Self {
-        Self { messages, text_len, workers, shape: Shape::Many }
+        Self { messages, lens: Lens::exactly(text_len), workers, shape: Shape::Many }
     }
 
-    /// What each message carries: `Halo A`, and so on to the length.
+    /// A file of lines, and one client that reads it.
+    pub(super) fn lines(messages: u32, lens: Lens, workers: Workers) -> Self {
+        Self { messages, lens, workers, shape: Shape::Lines { clients: 1 } }
+    }
+
+    /// What each message carries, if all carry the same.
     pub(super) fn text(&self) -> String {
-        "Halo A, Halo B, Halo C; ".chars().cycle().take(self.text_len).collect()
+        repeated(self.lens.max)
+    }
+
+    pub(super) fn submissions(&self) -> u32 {
+        if self.shape == Shape::Many { 1 } else { self.messages }
     }
 
     /// Exact length of the log of its session, and so of any rearrangement of the log's lines.
     pub(super) fn log_len(&self) -> u64 {
-        let text = self.text();
-        let (submissions, count) = match self.shape {
-            Shape::Many => (1, self.messages),
-            Shape::Singles => (u64::from(self.messages), 1),
-        };
-        let client = len(Line::Client { text: &text }) + len(Line::Count { count });
-        let count = u64::from(count);
+        let (submissions, count) = (self.submissions(), self.messages / self.submissions());
+        let texts = self.lens.sum(submissions) * u64::from(1 + count);
+        let client = len(Line::Client { text: "" }) + len(Line::Count { count });
+        let (submissions, count) = (u64::from(submissions), u64::from(count));
         let received =
-            count * (len(Line::Received { text: &text, index: 1 }) - 1) + digits_up_to(count);
+            count * (len(Line::Received { text: "", index: 1 }) - 1) + digits_up_to(count);
         let messages = u64::from(self.messages);
         let by_worker = |worker| {
             let share = self.workers.share(worker, messages);
             share * len(Line::Executed { worker }) + len(Line::Total { worker, messages: share })
         };
-        submissions * (client + received) + self.workers.ids().map(by_worker).sum::<u64>()
+        texts + submissions * (client + received) + self.workers.ids().map(by_worker).sum::<u64>()
     }
 }
 
@@ -72,9 +80,13 @@ fn digits_up_to(last: u64) -> u64 {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let singles = if self.shape == Shape::Singles { ", singles" } else { "" };
-        let (count, len, n) = (count(self.messages), self.text_len, self.workers.get());
-        write!(f, "{count} × {len} B, N = {n}{singles}")
+        let (count, lens, n) = (count(self.messages), self.lens, self.workers.get());
+        write!(f, "{count} × {lens} B, N = {n}")?;
+        match self.shape {
+            Shape::Many => Ok(()),
+            Shape::Lines { clients: 1 } => f.write_str(", lines"),
+            Shape::Lines { clients } => write!(f, ", lines by {clients} clients"),
+        }
     }
 }
 
@@ -89,25 +101,43 @@ pub(super) fn count(messages: u32) -> String {
     }
 }
 
-/// `MESSAGESxBYTESxN`, as in `10000000x6x3`; with `xsingles` behind it: submissions of one.
+/// `MESSAGESxBYTESxN`, as in `10000000x6x3`; with `xlines` behind it it is a file of lines, with `xlines8` one that
+/// 8 clients read.
 impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (numbers, shape) = match text.strip_suffix("xsingles") {
-            Some(numbers) => (numbers, Shape::Singles),
+        let usage = || {
+            "write MESSAGESxBYTESxN, like 1000000x6x3, 1000000x6-12x3xlines or 1000000x6-12x3xlines8"
+                .to_owned()
+        };
+        let (numbers, shape) = match text.split_once("xlines") {
+            Some((numbers, "")) => (numbers, Shape::Lines { clients: 1 }),
+            Some((numbers, clients)) => {
+                (numbers, Shape::Lines { clients: clients.parse().map_err(|_| usage())? })
+            }
             None => (text, Shape::Many),
         };
-        let usage = || "write MESSAGESxBYTESxN, like 1000000x6x3 or 100000x6x3xsingles".to_owned();
-        let [messages, text_len, workers] =
+        let [messages, lens, workers] =
             <[&str; 3]>::try_from(numbers.split('x').collect::<Vec<_>>()).map_err(|_| usage())?;
         let case = Self {
             messages: messages.parse().map_err(|_| usage())?,
-            text_len: text_len.parse().map_err(|_| usage())?,
+            lens: lens.parse().map_err(|()| usage())?,
             workers: workers.parse().map_err(|_| usage())?,
             shape,
         };
-        let submission = common::submission::Submission::new(case.text().as_bytes(), case.messages);
+        match shape {
+            Shape::Many if case.lens.min < case.lens.max => return Err(usage()),
+            Shape::Lines { .. } if !case.lens.have_numbers() => {
+                return Err("texts of lines differ by a number of 6 bytes in them".to_owned());
+            }
+            Shape::Lines { clients } if !(1..=case.messages).contains(&clients) => {
+                return Err("each client needs a line".to_owned());
+            }
+            _ => {}
+        }
+        let text = case.text();
+        let submission = common::submission::Submission::new(text.as_bytes(), case.messages);
         submission.map(|_| case).map_err(|error| error.to_string())
     }
 }
@@ -134,9 +164,17 @@ mod tests {
 
     #[test]
     fn a_case_is_read_as_it_is_documented() {
-        let case: Case = "1000x64x16xsingles".parse().unwrap();
-        assert_eq!(case.to_string(), "10³ × 64 B, N = 16, singles");
-        assert!("10x6".parse::<Case>().is_err());
+        for (text, shown) in [
+            ("1000x64x16", "10³ × 64 B, N = 16"),
+            ("1000x6-12x3xlines", "10³ × 6-12 B, N = 3, lines"),
+            ("1000x64x3xlines8", "10³ × 64 B, N = 3, lines by 8 clients"),
+        ] {
+            assert_eq!(text.parse::<Case>().unwrap().to_string(), shown);
+        }
+        for text in ["10x6", "10x6-12x3", "10x12-6x3xlines", "10x5x3xlines", "10x6x3xlines0"] {
+            assert!(text.parse::<Case>().is_err(), "{text}");
+        }
         assert!("0x6x3".parse::<Case>().is_err(), "a submission has at least one message");
+        assert!("7x6x3xlines8".parse::<Case>().is_err(), "a client has at least one line");
     }
 }

@@ -12,7 +12,9 @@ use super::case::{Case, Shape};
 use super::failure::Failure;
 use super::job::Job;
 use super::progress::Progress;
+use super::rivals::Rivals;
 use super::spread::Spread;
+use super::texts::Lens;
 use super::{baseline, judge, limit, page_cache};
 
 /// Who is measured.
@@ -27,11 +29,22 @@ pub(super) enum Contestant {
     RawQueue,
     /// The original's design: each line opens, locks, writes and closes the log.
     LineAtATime,
+    /// Buffered pipes with the same log, and no promises.
+    Pipes,
+    /// The same by ZeroMQ.
+    #[serde(rename = "zeromq")]
+    ZeroMq,
+    /// The same by lists of Redis.
+    Redis,
 }
 
 impl Contestant {
-    /// In the order in which they are shown.
-    pub(super) const ALL: [Self; 4] = [Self::Limit, Self::Ours, Self::RawQueue, Self::LineAtATime];
+    /// Those at one submission of many messages, in the order in which they are shown.
+    pub(super) const AT_MANY: [Self; 4] =
+        [Self::Limit, Self::Ours, Self::RawQueue, Self::LineAtATime];
+    /// Those at a file of lines.
+    pub(super) const AT_LINES: [Self; 5] =
+        [Self::Limit, Self::Ours, Self::Pipes, Self::ZeroMq, Self::Redis];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -39,13 +52,17 @@ impl Contestant {
             Self::Ours => "ours",
             Self::RawQueue => "raw queue",
             Self::LineAtATime => "line at a time",
+            Self::Pipes => "pipes",
+            Self::ZeroMq => "ZeroMQ",
+            Self::Redis => "Redis",
         }
     }
 
     /// Most messages that it gets: more would only take longer.
     fn messages_max(self) -> u32 {
         match self {
-            Self::Limit | Self::Ours => u32::MAX,
+            Self::Limit | Self::Ours | Self::Pipes => u32::MAX,
+            Self::ZeroMq | Self::Redis => 1_000_000,
             Self::RawQueue => 200_000,
             Self::LineAtATime => 20_000,
         }
@@ -67,12 +84,14 @@ pub(super) struct Score {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct CaseResult {
     pub(super) messages: u32,
-    pub(super) text_bytes: usize,
+    pub(super) text_bytes: Lens,
     pub(super) workers: u32,
+    #[serde(flatten)]
     pub(super) shape: Shape,
     pub(super) log_bytes: u64,
     /// Every log of every round was judged, and right.
     pub(super) verified: bool,
+    /// Of those who are installed.
     pub(super) scores: Vec<Score>,
     /// The limit's time by ours, round by round.
     pub(super) of_limit: Spread,
@@ -81,6 +100,8 @@ pub(super) struct CaseResult {
     pub(super) limit_cpu_share: Spread,
     /// Line at a time's time per message by ours, round by round.
     pub(super) times_line_at_a_time: Option<Spread>,
+    /// The pipes' time per message by ours, round by round.
+    pub(super) times_pipes: Option<Spread>,
     #[serde(skip)]
     pub(super) case: Case,
 }
@@ -103,10 +124,18 @@ const CPU_SHARE_MIN: f64 = 0.9;
 const BASELINE_WORKERS_MAX: u32 = 16;
 
 /// Who takes part in a case.
-fn contestants(case: &Case) -> Vec<Contestant> {
-    let baselines = case.shape == Shape::Many && case.workers.get() <= BASELINE_WORKERS_MAX;
-    let all = Contestant::ALL.into_iter();
-    all.filter(|c| baselines || matches!(c, Contestant::Limit | Contestant::Ours)).collect()
+fn contestants(case: &Case, rivals: &Rivals) -> Vec<Contestant> {
+    let baselines = case.workers.get() <= BASELINE_WORKERS_MAX;
+    let takes_part = |contestant: &Contestant| match contestant {
+        Contestant::Limit | Contestant::Ours => true,
+        Contestant::RawQueue | Contestant::LineAtATime => baselines,
+        rival => rivals.has(*rival),
+    };
+    let all = match case.shape {
+        Shape::Many => Contestant::AT_MANY.to_vec(),
+        Shape::Lines { .. } => Contestant::AT_LINES.to_vec(),
+    };
+    all.into_iter().filter(takes_part).collect()
 }
 
 /// Runs a case so many times and once more before.
@@ -114,9 +143,10 @@ pub(super) fn run(
     case: Case,
     rounds: usize,
     binaries: &Binaries,
+    rivals: &Rivals,
     progress: &Progress,
 ) -> Result<CaseResult, Failure> {
-    let contestants = contestants(&case);
+    let contestants = contestants(&case, rivals);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     let mut cpu_shares = Vec::new();
     for round in 0..=rounds {
@@ -140,6 +170,9 @@ pub(super) fn run(
                 }
                 Contestant::RawQueue => baseline::run(&part, None)?,
                 Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
+                Contestant::Pipes | Contestant::ZeroMq | Contestant::Redis => {
+                    rivals.run(*contestant, &part, &sandbox)?
+                }
             };
             if round > 0 {
                 times.push(took.as_secs_f64() / f64::from(part.messages));
@@ -186,7 +219,7 @@ fn result(
     });
     CaseResult {
         messages: case.messages,
-        text_bytes: case.text_len,
+        text_bytes: case.lens,
         workers: case.workers.get(),
         shape: case.shape,
         log_bytes: case.log_len(),
@@ -195,6 +228,7 @@ fn result(
         of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of(&[])),
         limit_cpu_share: Spread::of(cpu_shares),
         times_line_at_a_time: by_ours(Contestant::LineAtATime),
+        times_pipes: by_ours(Contestant::Pipes),
         case,
     }
 }

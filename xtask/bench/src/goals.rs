@@ -3,9 +3,12 @@
 
 use serde::Serialize;
 
-use super::case::Shape;
+use super::case::{Shape, count};
+use super::contest::{CaseResult, Contestant, Score};
 use super::report::Report;
-use super::work::{Contestant, RaceResult, Task};
+use super::spread::Spread;
+use super::texts::Lens;
+use super::work::{Contestant as Way, RaceResult, Task};
 
 /// Most memory that a process may have resident.
 const MEMORY_MAX_MB: f64 = 8.0;
@@ -41,15 +44,11 @@ impl Goal {
 /// Those about which the report tells something.
 pub(super) fn goals(report: &Report) -> Vec<Goal> {
     let mut goals = Vec::new();
-    let cases = report.throughput.iter().flatten();
-    let usual = |shape| {
-        let usual = cases.clone().filter(move |result| {
-            (result.text_bytes, result.workers, result.shape) == (6, 3, shape)
-        });
-        // The largest up to 10^7 that was measured.
-        usual.filter(|result| result.messages <= 10_000_000).max_by_key(|result| result.messages)
-    };
-    if let Some(result) = usual(Shape::Many) {
+    let usual = report.throughput.iter().flatten();
+    let usual = usual.filter(|result| (result.text_bytes, result.workers) == (Lens::exactly(6), 3));
+    // The largest up to 10^7 that was measured.
+    let usual = usual.filter(|result| result.messages <= 10_000_000);
+    if let Some(result) = usual.max_by_key(|result| result.messages) {
         let of_limit = result.of_limit.median;
         let case = &result.case;
         goals.push(
@@ -63,15 +62,10 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
             );
         }
     }
-    if let Some(result) = usual(Shape::Singles)
-        && let Some(ours) = result.score(super::contest::Contestant::Ours)
-    {
-        let rate = ours.messages_per_second.median / 1e6;
-        goals.push(Goal::at_least(format!("{}", result.case), 1.0, " M messages/s", rate));
-    }
+    goals.extend(report.lines.iter().flat_map(|results| lines(results)));
     if let Some(latency) = &report.latency {
         let what = "latency p50, by the raw ping-pong's".to_owned();
-        goals.push(Goal::at_most(what, 2.0, " ×", latency.ours.p50 / latency.ping_pong.p50));
+        goals.push(Goal::at_most(what, 1.9, " ×", latency.ours.p50 / latency.ping_pong.p50));
     }
     if let Some(peak) = report.memory.iter().flatten().map(|peak| peak.bytes).max() {
         // Below 2^32: a process of 4 GB would not be told from a greater one.
@@ -87,26 +81,64 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
     }
     if let Some(startup) = &report.startup {
         let what = "Halo A;10, by five processes that do nothing".to_owned();
-        goals.push(Goal::at_most(what, 2.0, " ×", startup.times_nothing.median));
+        goals.push(Goal::at_most(what, 1.4, " ×", startup.times_nothing.median));
     }
     goals.extend(report.work.iter().flat_map(|work| &work.races).flat_map(work));
     goals
 }
 
+/// For files of lines.
+fn lines(results: &[CaseResult]) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    let is_usual = |result: &&CaseResult| result.workers == 3 && result.text_bytes.max == 12;
+    let (mut by_one, by_many): (Vec<_>, Vec<_>) = results
+        .iter()
+        .filter(is_usual)
+        .partition(|result| result.shape == Shape::Lines { clients: 1 });
+    by_one.sort_by_key(|result| result.messages);
+    if let Some(result) = by_one.iter().rfind(|result| result.messages <= 1_000_000) {
+        let (case, of_limit) = (&result.case, result.of_limit.median);
+        let goal = Goal::at_least(format!("{case}: of the limit"), 0.2, "", of_limit);
+        goals.push(goal.unless(result.is_disturbed()));
+        let millions = ours(result, |score| score.messages_per_second) / 1e6;
+        goals.push(Goal::at_least(case.to_string(), 1.0, " M messages/s", millions));
+    }
+    // What each further one costs, so the start of processes does not count.
+    if let [few, more, .., most] = by_one.as_slice() {
+        let seconds = |result: &CaseResult| ours(result, |score| score.seconds);
+        let further = |few: &CaseResult, many: &CaseResult| {
+            (seconds(many) - seconds(few)) / f64::from(many.messages - few.messages)
+        };
+        let what = format!("{}: a message, by one of {}", most.case, count(more.messages));
+        let goal = Goal::at_most(what, 1.25, " ×", further(more, most) / further(few, more));
+        goals.push(goal.unless([few, more, most].iter().any(|result| result.is_disturbed())));
+    }
+    for many in by_many {
+        let Some(one) = by_one.iter().find(|one| one.messages == many.messages) else { continue };
+        let rate = |result| ours(result, |score| score.messages_per_second);
+        let what = format!("{}: speed by that of one client", many.case);
+        let goal = Goal::at_least(what, 0.95, " ×", rate(many) / rate(one));
+        goals.push(goal.unless(one.is_disturbed() || many.is_disturbed()));
+    }
+    goals
+}
+
+/// The median of something of ours.
+fn ours(result: &CaseResult, of: impl Fn(&Score) -> Spread) -> f64 {
+    result.score(Contestant::Ours).map_or(f64::NAN, |score| of(score).median)
+}
+
 fn work(race: &RaceResult) -> Vec<Goal> {
     let name = format!("{}, N = {}", race.task.name(), race.workers);
-    let ours = race.score(Contestant::Ours);
+    let ours = race.score(Way::Ours);
     match race.task {
         Task::True => {
             let by = |(contestant, least)| {
-                let what = format!("{name}: speed by that of {}", Contestant::name(contestant));
+                let what = format!("{name}: speed by that of {}", Way::name(contestant));
                 let times = race.score(contestant)?.ours_by_this?.median;
                 Some(Goal::at_least(what, least, " ×", times))
             };
-            [(Contestant::Xargs, 0.8), (Contestant::Parallel, 4.0)]
-                .into_iter()
-                .filter_map(by)
-                .collect()
+            [(Way::Xargs, 0.8), (Way::Parallel, 4.0)].into_iter().filter_map(by).collect()
         }
         Task::Answer => {
             let millions = ours.map(|score| score.messages_per_second.median / 1e6);

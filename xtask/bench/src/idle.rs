@@ -7,7 +7,7 @@ use common::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
-use super::case::{Case, Shape};
+use super::case::Case;
 use super::failure::Failure;
 use super::launch::launch;
 
@@ -33,7 +33,7 @@ pub(super) fn run(
     let sandbox = Sandbox::new(binaries);
     let balancer =
         launch(sandbox.command("loadbalancer", &["--serve", &workers.get().to_string()]))?;
-    let case = Case { messages: 1, text_len: 6, workers, shape: Shape::Singles };
+    let case = Case::many(1, 6, workers);
     launch(sandbox.command("client", &["--quiet", &format!("{};1", case.text())]))?.finish()?;
     let totals: u64 = workers.ids().map(|k| total_len(k, &case)).sum();
     let start = Instant::now();

@@ -1,8 +1,6 @@
 //! Our whole job: `client` and `loadbalancer N`, which starts its workers, from the client's start to
-//! the totals.
+//! the totals. With a file of lines there may be several clients.
 
-use std::fs::File;
-use std::io::{Seek, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,11 +8,12 @@ use tests::Sandbox;
 
 use super::case::{Case, Shape};
 use super::failure::Failure;
-use super::launch::launch;
+use super::launch::{Launched, launch};
+use super::texts::{Texts, parts};
 
-/// The two commands of a job, ready to be started in the sandbox.
+/// The commands of a job, ready to be started in the sandbox.
 pub(super) struct Job {
-    pub(super) client: Command,
+    pub(super) clients: Vec<Command>,
     pub(super) balancer: Command,
 }
 
@@ -30,38 +29,36 @@ impl Job {
         case: &Case,
         wrap: impl Fn(Command) -> Command,
     ) -> Result<Self, Failure> {
-        let (text, messages) = (case.text(), case.messages);
-        let mut client = match case.shape {
-            Shape::Many => wrap(sandbox.command("client", &[&format!("{text};{messages}")])),
-            Shape::Singles => {
-                let input = lines(&format!("{text};1\n"), messages)
-                    .map_err(Failure::system("a temp file"))?;
-                let mut client = wrap(sandbox.command("client", &[]));
-                client.stdin(input);
-                client
+        let client = |args: &[&str]| {
+            let mut client = wrap(sandbox.command("client", args));
+            client.stdout(Stdio::null());
+            client
+        };
+        let clients = match case.shape {
+            Shape::Many => vec![client(&[&format!("{};{}", case.text(), case.messages)])],
+            Shape::Lines { clients } => {
+                let texts = Texts::new(case.lens);
+                let reading = |part| {
+                    let mut client = client(&[]);
+                    client.stdin(texts.file(part).map_err(Failure::system("a temp file"))?);
+                    Ok(client)
+                };
+                parts(case.messages, clients).map(reading).collect::<Result<_, _>>()?
             }
         };
-        client.stdout(Stdio::null());
         let balancer = wrap(sandbox.command("loadbalancer", &[&case.workers.get().to_string()]));
-        Ok(Self { client, balancer })
+        Ok(Self { clients, balancer })
     }
 
-    /// Starts both at once; the time until the balancer, which waits for its workers, has ended.
+    /// Starts all at once; the time until the balancer, which waits for its workers, has ended. It does not end
+    /// while a client has lines: by the time that it has started its workers, all clients are there.
     pub(super) fn run(self) -> Result<Duration, Failure> {
         let start = Instant::now();
-        let client = launch(self.client)?;
+        let clients = self.clients.into_iter().map(launch).collect::<Result<Vec<_>, _>>()?;
         let balancer = launch(self.balancer)?;
         balancer.finish()?;
         let took = start.elapsed();
-        client.finish()?;
+        clients.into_iter().try_for_each(Launched::finish)?;
         Ok(took)
     }
-}
-
-/// A file with the same line so many times, to be read from the start.
-pub(super) fn lines(line: &str, times: u32) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(line.repeat(times as usize).as_bytes())?;
-    file.rewind()?;
-    Ok(file)
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 
 use common::line::Line;
@@ -9,17 +10,48 @@ use common::replay::{Replay, Summary};
 
 use super::case::{Case, Shape};
 use super::failure::Failure;
+use super::texts::{Texts, parts};
+
+/// Texts that are to come.
+enum Due {
+    /// The same each time.
+    Same(Vec<u8>),
+    /// Those of a file, each once; of each client the lines that are left of its part, in their order.
+    Lines(Texts, Vec<Range<u32>>),
+}
+
+impl Due {
+    fn of(case: &Case) -> Self {
+        match case.shape {
+            Shape::Many => Self::Same(case.text().into_bytes()),
+            Shape::Lines { clients } => {
+                Self::Lines(Texts::new(case.lens), parts(case.messages, clients).collect())
+            }
+        }
+    }
+
+    /// Whether this one may come now.
+    fn take(&mut self, text: &[u8]) -> bool {
+        match self {
+            Self::Same(same) => text == same,
+            Self::Lines(texts, left) => {
+                let Some(line) = texts.line(text) else { return false };
+                let its = left.iter_mut().find(|left| left.start == line && line < left.end);
+                its.is_some_and(|left| left.next().is_some())
+            }
+        }
+    }
+}
 
 /// The log must be one session, complete and in canonical order, with this case's messages in it.
 pub(super) fn canonical(log: &Path, case: &Case) -> Result<(), Failure> {
     let mut replay = Replay::new(Some(case.workers));
     let mut summary = None;
-    let text = case.text();
-    let client = Line::Client { text: &text }.to_string().into_bytes();
-    let begins_client = &client[..client.len() - text.len()];
+    let client = Line::Client { text: "" }.to_string().into_bytes();
+    let mut submitted = Due::of(case);
     each_line(log, case, |line| {
-        if line.starts_with(begins_client) && line != client {
-            return Err("this is not the text that was submitted".to_owned());
+        if line.strip_prefix(&*client).is_some_and(|text| !submitted.take(text)) {
+            return Err("this is not a text that is to come".to_owned());
         }
         if summary.is_some() {
             return Err("the session has ended".to_owned());
@@ -30,7 +62,7 @@ pub(super) fn canonical(log: &Path, case: &Case) -> Result<(), Failure> {
     replay.finish().map_err(|fault| wrong(case, fault.to_string()))?;
     let messages = u64::from(case.messages);
     let due = Summary {
-        submissions: if case.shape == Shape::Many { 1 } else { messages },
+        submissions: case.submissions().into(),
         messages,
         shares: case.workers.ids().map(|k| case.workers.share(k, messages)).collect(),
     };
@@ -40,22 +72,25 @@ pub(super) fn canonical(log: &Path, case: &Case) -> Result<(), Failure> {
     }
 }
 
-/// For a program that keeps no order between workers: every line once, `Received` in order.
+/// For a program that keeps no order between workers: every line once, client lines and `Received` in order.
 pub(super) fn complete(log: &Path, case: &Case) -> Result<(), Failure> {
-    let text = case.text();
-    let mut received = 0;
+    let (mut to_submit, mut to_receive) = (Due::of(case), Due::of(case));
+    let count_due = case.messages / case.submissions();
+    let (mut submitted, mut received) = (0, 0);
     let mut executed = vec![0u64; case.workers.get() as usize];
     each_line(log, case, |line| {
         let line = std::str::from_utf8(line).map_err(|error| error.to_string())?;
         match Line::parse(line).ok_or("none of the five kinds of line")? {
-            Line::Received { text: found, index } if found == text && index == received + 1 => {
-                received = index;
+            Line::Received { text, index }
+                if index == received % count_due + 1 && to_receive.take(text.as_bytes()) =>
+            {
+                received += 1;
             }
             Line::Executed { worker } if worker.index() < executed.len() => {
                 executed[worker.index()] += 1;
             }
-            Line::Client { text: found } if found == text => {}
-            Line::Count { count } if count == case.messages => {}
+            Line::Client { text } if to_submit.take(text.as_bytes()) => submitted += 1,
+            Line::Count { count } if count == count_due => {}
             Line::Total { worker, messages }
                 if messages == case.workers.share(worker, u64::from(case.messages)) => {}
             _ => return Err("unexpected".to_owned()),
@@ -64,10 +99,11 @@ pub(super) fn complete(log: &Path, case: &Case) -> Result<(), Failure> {
     })?;
     let due: Vec<u64> =
         case.workers.ids().map(|k| case.workers.share(k, u64::from(case.messages))).collect();
-    if received == case.messages && executed == due {
+    if (submitted, received) == (case.submissions(), case.messages) && executed == due {
         return Ok(());
     }
-    Err(wrong(case, format!("{received} received, {executed:?} executed")))
+    let why = format!("{submitted} submitted, {received} received, {executed:?} executed");
+    Err(wrong(case, why))
 }
 
 /// Hands over each line, given without its `\n`; all of them together must have the right length.

@@ -24,12 +24,13 @@ use common::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
-use super::case::{Case, Shape, len};
+use super::case::{Case, len};
 use super::failure::Failure;
 use super::launch::{Launched, launch};
 use super::ping_pong::{DoorbellSegment, written_len};
 use super::queues::Queues;
 use super::spread::{Spread, quantile, sorted};
+use super::texts::{Lens, Texts};
 use super::{judge, role};
 
 /// Messages before the others take their turn.
@@ -38,8 +39,8 @@ const BLOCK: u32 = 100;
 const BLOCK_WARM_UP: u32 = 10;
 const PAUSE: Duration = Duration::from_micros(100);
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What the client is given for each message.
-const INPUT: &[u8] = b"Halo A;1\n";
+/// All of the same length: so the log grows by the same for each message.
+const LENS: Lens = Lens::exactly(6);
 
 /// How long a message takes, in microseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -83,7 +84,7 @@ pub(super) fn run(
         launch(ours_box.command("loadbalancer", &["--serve", &workers.get().to_string()]))?;
     let mut client = ours_box.command("client", &["--quiet"]);
     client.stdin(Stdio::piped());
-    let case = Case { messages: blocks * BLOCK, text_len: 6, workers, shape: Shape::Singles };
+    let case = Case::lines(blocks * BLOCK, LENS, workers);
     let mut ours = Way::open(launch(client)?, &ours_box.log_path(), case_growth(&case))?;
 
     // The ping-pong.
@@ -94,7 +95,7 @@ pub(super) fn run(
     let mut ping_worker = role::command("ping-worker");
     ping_worker.arg(queue_id).arg(&raw_log);
     let mut ping_balancer = role::command("ping-balancer");
-    ping_balancer.args([&segment_id, queue_id, &case.text_len.to_string()]);
+    ping_balancer.args([&segment_id, queue_id, &LENS.max.to_string()]);
     let mut ping_client = role::command("ping-client");
     ping_client.arg(&segment_id).stdin(Stdio::piped());
     let _killed_at_the_end = [launch(ping_worker)?, launch(ping_balancer)?];
@@ -139,6 +140,8 @@ struct Way {
     log: File,
     log_len: u64,
     growth: u64,
+    texts: Texts,
+    sent: u32,
 }
 
 impl Way {
@@ -149,7 +152,10 @@ impl Way {
         let start = Instant::now();
         loop {
             match File::open(log) {
-                Ok(log) => return Ok(Self { process, pipe, log, log_len: 0, growth }),
+                Ok(log) => {
+                    let texts = Texts::new(LENS);
+                    return Ok(Self { process, pipe, log, log_len: 0, growth, texts, sent: 0 });
+                }
                 Err(_) if start.elapsed() < PATIENCE => thread::yield_now(),
                 Err(error) => return Err(Failure::system("the log")(error)),
             }
@@ -174,8 +180,11 @@ impl Way {
 
     fn message(&mut self) -> Result<Duration, Failure> {
         self.log_len += self.growth;
+        let mut input = Vec::new();
+        self.texts.append_submission(&mut input, self.sent);
+        self.sent += 1;
         let start = Instant::now();
-        self.pipe.write_all(INPUT).map_err(Failure::system("the client's pipe"))?;
+        self.pipe.write_all(&input).map_err(Failure::system("the client's pipe"))?;
         while self.log.seek(SeekFrom::End(0)).map_err(Failure::system("the log"))? < self.log_len {
             if start.elapsed() > PATIENCE {
                 let seconds = PATIENCE.as_secs();

@@ -2,8 +2,8 @@
 //!
 //! Where the figures come from, and what makes them fair, is said where each is made:
 //!
-//! - [`contest`]: throughput against the limit and two baselines, interleaved;
-//! - [`limit`], [`baseline`] and [`page_cache`]: what we are compared with, on what ground;
+//! - [`contest`]: throughput against the limit and others, interleaved: of one submission, and of a file of lines;
+//! - [`limit`], [`baseline`], [`rivals`] and [`page_cache`]: what we are compared with, on what ground;
 //! - [`latency`] and [`ping_pong`]: one message at a time;
 //! - [`resources`] and [`tracer`]: memory and system calls;
 //! - [`idle`] and [`startup`];
@@ -35,10 +35,12 @@ mod progress;
 mod queues;
 mod report;
 mod resources;
+mod rivals;
 mod role;
 mod spread;
 mod startup;
 mod tables;
+mod texts;
 mod tracer;
 mod watched;
 mod work;
@@ -55,6 +57,7 @@ use failure::Failure;
 use plan::Plan;
 use progress::Progress;
 use report::Report;
+use rivals::Rivals;
 
 /// Measure speed, as ratios within one run.
 #[derive(Debug, Parser)]
@@ -73,11 +76,8 @@ struct Args {
     /// Only these sections.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SECTION")]
     only: Vec<Section>,
-    /// Only one way of submitting.
-    #[arg(long, value_enum)]
-    shape: Option<Shape>,
-    /// Only these cases instead of the set: `1000000x6x3` is messages x bytes x N; a further `xsingles`
-    /// submits them one by one.
+    /// Only these cases instead of the set: `1000000x6x3` is messages x bytes x N, with one text. A further `xlines` makes it
+    /// a file of lines with a text each, as `1000000x6-12x3xlines`; `xlines8` one that 8 clients read.
     #[arg(long = "case", value_name = "CASE")]
     cases: Vec<Case>,
     /// Measure programs that were built elsewhere, as to compare two builds.
@@ -100,6 +100,7 @@ struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Section {
     Throughput,
+    Lines,
     Latency,
     Memory,
     SystemCalls,
@@ -140,21 +141,27 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let mut plan =
         plan.map_err(|error| Failure::system("the plan")(std::io::Error::other(error)))?;
     if !args.cases.is_empty() {
-        plan.cases.clone_from(&args.cases);
+        (plan.cases, plan.lines) = args.cases.iter().partition(|case| case.shape == Shape::Many);
     }
-    plan.cases.retain(|case| args.shape.is_none_or(|shape| case.shape == shape));
     let rounds = usize::from(args.rounds);
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
 
     let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All)
         .map_err(Failure::build)?;
-    let progress = Progress::new((plan.cases.len() + plan.work.len()) * (rounds + 1) + 6);
+    let contests = plan.cases.len() + plan.lines.len() + plan.work.len();
+    let progress = Progress::new(contests * (rounds + 1) + 6);
     let mut report = Report::new(rounds);
     report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
+    let contests = |cases: &[Case], rivals: &Rivals| {
+        let results =
+            cases.iter().map(|&case| contest::run(case, rounds, binaries, rivals, &progress));
+        results.collect::<Result<Vec<_>, _>>()
+    };
     if wanted(Section::Throughput) {
-        let cases = plan.cases.iter();
-        let results = cases.map(|&case| contest::run(case, rounds, binaries, &progress));
-        report.throughput = Some(results.collect::<Result<_, _>>()?);
+        report.throughput = Some(contests(&plan.cases, &Rivals::default())?);
+    }
+    if wanted(Section::Lines) && !plan.lines.is_empty() {
+        report.lines = Some(contests(&plan.lines, &Rivals::build()?)?);
     }
     progress.show("latency");
     if wanted(Section::Latency) {

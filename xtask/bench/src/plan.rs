@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::rotation::{WorkerNumberError, Workers};
 
 use super::case::{Case, Shape};
+use super::texts::Lens;
 use super::work::{Contestant, Race, Task};
 
 /// Logs above this are left out of the cross product.
@@ -14,7 +15,10 @@ const LOG_LEN_MAX: u64 = 2_000_000_000;
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// One submission of many messages.
     pub(super) cases: Vec<Case>,
+    /// Files of lines.
+    pub(super) lines: Vec<Case>,
     pub(super) latency_messages: u32,
     pub(super) memory: Vec<Case>,
     pub(super) system_calls: Case,
@@ -35,10 +39,13 @@ struct Dimensions<'a> {
     usual_messages: u32,
     /// How many where N is varied: of two, the difference is what a message costs without start-up.
     messages_by_workers: &'a [u32],
-    singles: u32,
 }
 
 const TEXT_LEN: usize = 6;
+/// Where each message has a text of its own.
+const LENS: Lens = Lens { min: 6, max: 12 };
+/// So many where several clients submit at once.
+const CLIENTS: u32 = 8;
 const WORKERS: u32 = 3;
 
 impl Dimensions<'_> {
@@ -50,9 +57,25 @@ impl Dimensions<'_> {
             let case = move |&n| Ok(Case::many(messages, TEXT_LEN, Workers::new(n)?));
             self.workers.iter().map(case)
         });
-        let singles = Case { shape: Shape::Singles, ..Case::many(self.singles, TEXT_LEN, n) };
-        by_count.chain(by_len).chain(by_workers).chain([Ok(singles)]).collect()
+        by_count.chain(by_len).chain(by_workers).collect()
     }
+}
+
+/// Files of lines, likewise: so many messages, those with longer texts, and in the usual file for N workers and by
+/// [`CLIENTS`].
+fn lines(
+    messages: &[u32],
+    usual: u32,
+    longer: &[(u32, usize)],
+    workers: &[u32],
+) -> Result<Vec<Case>, WorkerNumberError> {
+    let n = Workers::new(WORKERS)?;
+    let by_count = messages.iter().map(|&messages| Ok(Case::lines(messages, LENS, n)));
+    let by_len =
+        longer.iter().map(|&(messages, len)| Ok(Case::lines(messages, Lens::exactly(len), n)));
+    let by_workers = workers.iter().map(|&n| Ok(Case::lines(usual, LENS, Workers::new(n)?)));
+    let at_once = Case { shape: Shape::Lines { clients: CLIENTS }, ..Case::lines(usual, LENS, n) };
+    by_count.chain(by_len).chain(by_workers).chain([Ok(at_once)]).collect()
 }
 
 /// How many messages there are where a COMMAND works.
@@ -91,11 +114,11 @@ impl Plan {
             workers: &[1],
             usual_messages: 10_000,
             messages_by_workers: &[1_000, 10_000],
-            singles: 1_000,
         };
         let workers = Workers::new(WORKERS)?;
         Ok(Self {
             cases: dimensions.one_at_a_time()?,
+            lines: lines(&[10_000], 10_000, &[], &[])?,
             latency_messages: 180,
             memory: vec![Case::many(10_000, TEXT_LEN, workers)],
             system_calls: Case::many(10_000, TEXT_LEN, workers),
@@ -115,17 +138,23 @@ impl Plan {
             workers: &[1, 2, 16, 64, 256],
             usual_messages: 1_000_000,
             messages_by_workers: &[1_000_000, 10_000_000],
-            singles: 100_000,
         };
         let workers = Workers::new(WORKERS)?;
         let many = |messages| Case::many(messages, TEXT_LEN, workers);
         Ok(Self {
             cases: dimensions.one_at_a_time()?,
+            lines: lines(
+                &[100_000, 1_000_000, 10_000_000],
+                1_000_000,
+                // 10^6 with 1024 bytes would be a log of 2.1 GB.
+                &[(1_000_000, 64), (100_000, 1024)],
+                &[1, 16],
+            )?,
             latency_messages: 2_700,
             memory: vec![
                 many(10_000),
                 many(10_000_000),
-                Case { shape: Shape::Singles, ..many(100_000) },
+                Case::lines(100_000, LENS, workers),
                 Case::many(1_000_000, TEXT_LEN, Workers::new(256)?),
             ],
             system_calls: many(1_000_000),
@@ -154,13 +183,29 @@ impl Plan {
             for text_len in [6, 64, 1024] {
                 for n in [1, 3, 16] {
                     let case = Case::many(messages, text_len, Workers::new(n)?);
-                    if case.log_len() <= LOG_LEN_MAX && !plan.cases.contains(&case) {
-                        plan.cases.push(case);
+                    push_unless_too_long(&mut plan.cases, case);
+                }
+            }
+        }
+        for messages in [100_000, 1_000_000, 10_000_000] {
+            for lens in [LENS, Lens::exactly(64), Lens::exactly(1024)] {
+                for n in [1, 3, 16] {
+                    for clients in [1, CLIENTS] {
+                        let case = Case::lines(messages, lens, Workers::new(n)?);
+                        let case = Case { shape: Shape::Lines { clients }, ..case };
+                        push_unless_too_long(&mut plan.lines, case);
                     }
                 }
             }
         }
         Ok(plan)
+    }
+}
+
+/// Neither twice.
+fn push_unless_too_long(cases: &mut Vec<Case>, case: Case) {
+    if case.log_len() <= LOG_LEN_MAX && !cases.contains(&case) {
+        cases.push(case);
     }
 }
 
@@ -175,13 +220,19 @@ mod tests {
             |messages, len, n| Case::many(messages, len, Workers::new(n).unwrap()).log_len();
         for (messages, len) in [(10_000, 1024), (1_000_000, 1024), (10_000_000, 64)] {
             for n in [1, 3, 16] {
-                let found = cases.iter().filter(|case| {
-                    (case.messages, case.text_len, case.workers.get()) == (messages, len, n)
-                        && case.shape == Shape::Many
-                });
+                let found = cases
+                    .iter()
+                    .filter(|case| **case == Case::many(messages, len, Workers::new(n).unwrap()));
                 assert_eq!(found.count(), 1, "{messages} {len} {n}: {}", log_len(messages, len, n));
             }
         }
-        assert!(!cases.contains(&Case::many(10_000_000, 1024, Workers::new(3).unwrap())));
+        let three = Workers::new(3).unwrap();
+        assert!(!cases.contains(&Case::many(10_000_000, 1024, three)));
+        let lines = Plan::full().unwrap().lines;
+        let once = |messages, len| {
+            let case = Case::lines(messages, Lens::exactly(len), three);
+            lines.iter().filter(|other| **other == case).count()
+        };
+        assert_eq!([once(100_000, 1024), once(1_000_000, 1024), once(1_000_000, 64)], [1, 0, 1]);
     }
 }

@@ -111,12 +111,13 @@ impl Scale {
 fn legend() -> Group {
     let mut x = 20.0;
     let mut legend = Group::new();
-    for contestant in Contestant::ALL {
+    for contestant in Contestant::AT_MANY {
         let label = match contestant {
             Contestant::Limit => "limit: the same bytes, one process",
             Contestant::Ours => "ours",
             Contestant::RawQueue => "raw queue, no log",
             Contestant::LineAtATime => "line at a time (the original)",
+            other => other.name(),
         };
         legend = legend.add(mark(contestant, x + MARK, 64.0)).add(text(label, x + 18.0, 68.5));
         let letters = u32::try_from(label.len()).unwrap_or(0);
@@ -152,7 +153,7 @@ fn mark(contestant: Contestant, x: f64, y: f64) -> Path {
             format!("M{} {y}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0z", x - r, d = 2.0 * r)
         }
         Contestant::RawQueue => format!("M{x} {}l{r} {r}l-{r} {r}l-{r} -{r}z", y - r),
-        Contestant::LineAtATime => format!("M{} {}h{d}v{d}h-{d}z", x - 4.0, y - 4.0, d = 8),
+        _ => format!("M{} {}h{d}v{d}h-{d}z", x - 4.0, y - 4.0, d = 8),
     };
     Path::new().set("d", form).set("class", class(contestant)).set("stroke-width", 0)
 }

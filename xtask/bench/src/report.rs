@@ -14,7 +14,7 @@ use super::watched::Watched;
 use super::work::Work;
 
 /// Of the JSON; raised when a field changes its meaning or goes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A section that was not asked for is left out.
 #[derive(Debug, Serialize)]
@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub(super) rounds: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) throughput: Option<Vec<CaseResult>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lines: Option<Vec<CaseResult>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) latency: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +68,7 @@ impl Report {
             programs: None,
             rounds,
             throughput: None,
+            lines: None,
             latency: None,
             memory: None,
             system_calls: None,

@@ -14,6 +14,7 @@ const PROGRAMS: [&str; 3] = ["client", "loadbalancer", "worker"];
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct PeakMemory {
     pub(super) messages: u32,
+    #[serde(flatten)]
     pub(super) shape: Shape,
     pub(super) workers: u32,
     pub(super) program: String,

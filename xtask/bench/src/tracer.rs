@@ -67,13 +67,13 @@ pub(super) fn run_job(
 ) -> Result<Vec<Seen>, Failure> {
     let sandbox = Sandbox::new(binaries);
     let job = Job::wrapped(&sandbox, case, |command| traceable(&command))?;
-    let seen = run(vec![job.client, job.balancer], count_calls)?;
+    let seen = run(job.clients.into_iter().chain([job.balancer]), count_calls)?;
     judge::canonical(&sandbox.log_path(), case)?;
     Ok(seen)
 }
 
 /// Runs commands, all at once, to the end of all processes that come of them.
-fn run(commands: Vec<Command>, count_calls: bool) -> Result<Vec<Seen>, Failure> {
+fn run(commands: impl Iterator<Item = Command>, count_calls: bool) -> Result<Vec<Seen>, Failure> {
     let mut tracees = Tracees { living: HashMap::new(), ended: Vec::new(), count_calls };
     for command in commands {
         tracees.start(command)?;

@@ -1,12 +1,13 @@
 //! Programs that people use to start a process for each line. They log nothing.
 
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Contestant, NAP_SECONDS, Task};
 use crate::case::Case;
 use crate::failure::Failure;
-use crate::job::lines;
 use crate::launch::launch;
 
 /// Whether it is there, and GNU's: others of the same name know other options.
@@ -44,4 +45,12 @@ fn run(mut command: Command, task: Task, case: &Case) -> Result<Duration, Failur
     let start = Instant::now();
     launch(command)?.finish()?;
     Ok(start.elapsed())
+}
+
+/// A file with the same line so many times, to be read from the start.
+fn lines(line: &str, times: u32) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(line.repeat(times as usize).as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }

@@ -1,14 +1,15 @@
 //! The report for people.
 
-use std::collections::BTreeSet;
+mod contests;
+
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
 use super::case::{Shape, count};
-use super::contest::{CaseResult, Contestant};
 use super::report::Report;
 use super::spread::Spread;
+use super::texts::Lens;
 use super::work::{Contestant as Way, Work};
 
 /// All sections that were measured.
@@ -26,14 +27,21 @@ pub(super) fn render(report: &Report) -> String {
         let _ = write!(out, "\n{title}\n{table}\n");
     };
     if let Some(results) = &report.throughput {
-        section("Throughput, in million messages per second", throughput(results));
-        let many = || results.iter().filter(|r| r.shape == Shape::Many && r.text_bytes == 6);
-        let mut by_count: Vec<_> = many().filter(|r| r.workers == 3).collect();
+        section("Throughput, in million messages per second", contests::throughput(results));
+        let usual = || results.iter().filter(|r| r.text_bytes == Lens::exactly(6));
+        let mut by_count: Vec<_> = usual().filter(|r| r.workers == 3).collect();
         by_count.sort_by_key(|r| r.messages);
-        section("Cost by number of messages, N = 3", by_messages(&by_count));
-        if many().any(|r| r.workers != 3) {
-            section("Cost by number of workers", by_workers(&many().collect::<Vec<_>>()));
+        section("Cost by number of messages, N = 3", contests::by_messages(&by_count));
+        if usual().any(|r| r.workers != 3) {
+            let by_workers = contests::by_workers(&usual().collect::<Vec<_>>());
+            section("Cost by number of workers", by_workers);
         }
+    }
+    if let Some(results) = &report.lines {
+        section(
+            "A file of lines, a text each, in million messages per second",
+            contests::lines(results),
+        );
     }
     if let Some(latency) = &report.latency {
         let mut table =
@@ -47,8 +55,8 @@ pub(super) fn render(report: &Report) -> String {
     if let Some(peaks) = &report.memory {
         let mut table = table(&["messages", "N", "program", "resident at most, KiB"]);
         for peak in peaks {
-            let singles = if peak.shape == Shape::Singles { " × 1" } else { "" };
-            let messages = format!("{}{singles}", count(peak.messages));
+            let lines = if peak.shape == Shape::Many { "" } else { " lines" };
+            let messages = format!("{}{lines}", count(peak.messages));
             let kib = (peak.bytes / 1024).to_string();
             table.add_row([messages, peak.workers.to_string(), peak.program.clone(), kib]);
         }
@@ -101,84 +109,6 @@ pub(super) fn render(report: &Report) -> String {
     }
     section("Goals", goals);
     out
-}
-
-fn throughput(results: &[CaseResult]) -> Table {
-    let mut table =
-        table(&["", "limit", "ours", "of limit", "limit's core", "raw queue", "line at a time"]);
-    for result in results {
-        let rate = |contestant, digits| {
-            let rate = |score: &super::contest::Score| {
-                let rate = score.messages_per_second;
-                let millions = |per_second: f64| per_second / 1e6;
-                let rate = Spread {
-                    median: millions(rate.median),
-                    min: millions(rate.min),
-                    max: millions(rate.max),
-                    ..rate
-                };
-                spread(&rate, digits)
-            };
-            result.score(contestant).map_or_else(|| "-".to_owned(), rate)
-        };
-        table.add_row([
-            result.case.to_string(),
-            rate(Contestant::Limit, 1),
-            rate(Contestant::Ours, 2),
-            format!(
-                "{:.3}{}",
-                result.of_limit.median,
-                if result.is_disturbed() { " void" } else { "" }
-            ),
-            format!("{:.0}%", 100.0 * result.limit_cpu_share.median),
-            rate(Contestant::RawQueue, 3),
-            rate(Contestant::LineAtATime, 3),
-        ]);
-    }
-    right(table)
-}
-
-fn by_messages(results: &[&CaseResult]) -> Table {
-    let mut table = table(&["ns per message", "ours", "limit"]);
-    for result in results {
-        let cost = |contestant| {
-            result.score(contestant).map_or_else(String::new, |s| spread(&s.ns_per_message, 1))
-        };
-        table.add_row([count(result.messages), cost(Contestant::Ours), cost(Contestant::Limit)]);
-    }
-    right(table)
-}
-
-/// A line for each N, a column for each number of messages for which N was varied; and from the first
-/// and the last of them, what one more message costs.
-fn by_workers(results: &[&CaseResult]) -> Table {
-    let varied = results.iter().filter(|r| r.workers != 3);
-    let (messages, workers): (BTreeSet<u32>, BTreeSet<u32>) =
-        varied.map(|r| (r.messages, r.workers)).unzip();
-    let mut header = vec!["ns per message".to_owned()];
-    header.extend(messages.iter().map(|&messages| format!("of {}", count(messages))));
-    header.push("each further one".to_owned());
-    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-    for n in workers.into_iter().chain([3]).collect::<BTreeSet<_>>() {
-        let costs: Vec<_> = messages
-            .iter()
-            .map(|&messages| {
-                let result = results.iter().find(|r| (r.messages, r.workers) == (messages, n));
-                let score = result.and_then(|result| result.score(Contestant::Ours));
-                score.map(|score| (f64::from(messages), &score.ns_per_message))
-            })
-            .collect();
-        let further = match costs.iter().flatten().collect::<Vec<_>>().as_slice() {
-            [(few, of_few), .., (many, of_many)] => {
-                format!("{:.1}", (of_many.median * many - of_few.median * few) / (many - few))
-            }
-            _ => "-".to_owned(),
-        };
-        let cells =
-            costs.iter().map(|cost| cost.map_or_else(|| "-".into(), |(_, ns)| spread(ns, 1)));
-        table.add_row([format!("N = {n}")].into_iter().chain(cells).chain([further]));
-    }
-    right(table)
 }
 
 fn work(results: &Work) -> Table {
