@@ -159,9 +159,9 @@ fn a_log_is_renamed_once_it_is_long_enough() {
     assert_eq!(sandbox.logs(), [sandbox.log_path()]);
     sandbox.ok("client", &["--wait", "client 0 y;10"]);
     let aside = sandbox.dir().join("sistem.log.1");
-    sandbox.wait_until("it is renamed", || aside.exists());
-    let ended = drain(&sandbox, &mut balancer);
-    assert!(ended.stderr.contains("the log was renamed; serving on"), "{ended:#?}");
+    let told = || balancer.stderr().contains("the log was renamed; serving on");
+    sandbox.wait_until("it is renamed, and said", || aside.exists() && told());
+    drain(&sandbox, &mut balancer);
     assert_eq!(all_submissions(&sandbox), ["client 0 x;10", "client 0 y;10"]);
     sandbox.assert_clean();
 }
