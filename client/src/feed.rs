@@ -1,8 +1,7 @@
 //! Hands submissions over, waits where it must, and confirms them.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::advice;
 use common::error::Error;
@@ -24,6 +23,8 @@ pub(crate) struct Feed<'a, 'w> {
     told_waiting: bool,
     /// Submissions that were accepted, but not confirmed: nobody reads any more what is printed.
     unread: &'w mut u64,
+    /// What is printed: kept for its room only. Made anew for each batch, it had the heap grow and shrink with each.
+    lines: Vec<u8>,
     /// What is waited for in the end.
     awaited: Option<&'w mut Awaited>,
 }
@@ -36,7 +37,8 @@ impl<'a, 'w> Feed<'a, 'w> {
         unread: &'w mut u64,
         awaited: Option<&'w mut Awaited>,
     ) -> Self {
-        Self { instance, journal: None, quiet, durable, told_waiting: false, unread, awaited }
+        let (journal, told_waiting, lines) = (None, false, Vec::new());
+        Self { instance, journal, quiet, durable, told_waiting, unread, lines, awaited }
     }
 
     /// Nothing follows. Hands out the session that was submitted to last.
@@ -45,17 +47,19 @@ impl<'a, 'w> Feed<'a, 'w> {
     }
 
     /// Returns once all of them are accepted and confirmed. With an error those stay that are not accepted.
-    pub(crate) fn submit(&mut self, left: &mut VecDeque<Submission>) -> Result<(), Error> {
+    pub(crate) fn submit(&mut self, left: &mut &[Submission<&str>]) -> Result<(), Error> {
         while !left.is_empty() {
             // Looked at before the attempt: space that comes after it changes the word.
             let seen = self.journal.as_ref().map(|journal| journal.ledger().space().look());
-            match self.try_submit(left.make_contiguous()) {
+            match self.try_submit(left) {
                 Ok(Accept::Accepted(0)) => self.wait(seen, "the ledger is full")?,
                 Ok(Accept::Accepted(count)) => {
                     if let (Some(awaited), Some(journal)) = (&mut self.awaited, &self.journal) {
                         awaited.add(journal, journal.accepted())?;
                     }
-                    self.confirm(left.drain(..count))?;
+                    let (accepted, rest) = left.split_at(count);
+                    *left = rest;
+                    self.confirm(accepted)?;
                 }
                 Ok(Accept::Closing) => self.wait(seen, "the session before is ending")?,
                 Err(Error::SessionEnded) => self.journal = None,
@@ -65,7 +69,7 @@ impl<'a, 'w> Feed<'a, 'w> {
         Ok(())
     }
 
-    fn try_submit(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {
+    fn try_submit(&mut self, submissions: &[Submission<&str>]) -> Result<Accept, Error> {
         if let Some(journal) = &mut self.journal {
             return journal.accept(submissions);
         }
@@ -82,25 +86,35 @@ impl<'a, 'w> Feed<'a, 'w> {
             let hint = advice::no_balancer(self.instance, journal.cursors()?.workers())?;
             common::note!("client: waiting: {why}{hint}");
         }
-        journal.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))
+        let (space, start, mut seen) = (journal.ledger().space(), Instant::now(), seen);
+        // Many may be woken for the same room: who comes too late sees that without the lock. Now and then all the
+        // rest is looked at, too.
+        while let Some(left) = TICK.checked_sub(start.elapsed()) {
+            space.sleep(seen, left).map_err(Error::system("futex"))?;
+            seen = space.look();
+            if journal.may_accept()? {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    fn confirm(
-        &mut self,
-        mut accepted: impl ExactSizeIterator<Item = Submission>,
-    ) -> Result<(), Error> {
+    fn confirm(&mut self, accepted: &[Submission<&str>]) -> Result<(), Error> {
         if self.quiet {
             return Ok(());
         }
-        let (count, mut lines, mut stdout) = (accepted.len(), Vec::new(), io::stdout().lock());
-        let printed = accepted
-            .try_for_each(|submission| writeln!(lines, "accepted {submission}"))
-            .and_then(|()| stdout.write_all(&lines))
-            .and_then(|()| stdout.flush());
-        match printed {
+        let lines = &mut self.lines;
+        lines.clear();
+        for submission in accepted {
+            lines.extend_from_slice(b"accepted ");
+            submission.append_to(lines);
+            lines.push(b'\n');
+        }
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(lines).and_then(|()| stdout.flush()) {
             // As head(1) does, once it has its lines.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                *self.unread += count as u64;
+                *self.unread += accepted.len() as u64;
                 Ok(())
             }
             printed => printed.map_err(Error::system("accepted, but standard output")),

@@ -1,21 +1,35 @@
 //! Submissions from standard input, a line each, in batches of what is there.
 
-use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{ErrorKind, Read};
+use std::ops::Range;
 
 use common::error::{Error, exit};
-use common::submission::{SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError};
+use common::submission::{SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError, is_printable};
+
+/// As much as a pipe holds, and some thousand short lines.
+const BUFFER_LEN: usize = 64 << 10;
+
+const _: () = assert!(BUFFER_LEN > SUBMISSION_LINE_LEN_MAX);
+
+/// The byte order mark that PowerShell and Notepad put before the first line.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads lines; a bad one is reported with its number and left out.
 pub(crate) struct Input<R> {
-    reader: BufReader<R>,
+    reader: R,
+    buffer: Box<[u8]>,
+    /// What was read, and not handed out.
+    unread: Range<usize>,
+    /// The rest of a line that is too long comes next.
+    skips: bool,
     lines: u64,
     refused: u64,
 }
 
 impl<R: Read> Input<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader: BufReader::with_capacity(64 << 10, reader), lines: 0, refused: 0 }
+        let buffer = vec![0; BUFFER_LEN].into();
+        Self { reader, buffer, unread: 0..0, skips: false, lines: 0, refused: 0 }
     }
 
     /// What became of all lines.
@@ -27,46 +41,84 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Waits for a line, and appends the submissions of all lines that have come to `batch`.
-    /// Returns false at the end of the input.
-    pub(crate) fn read_batch(&mut self, batch: &mut VecDeque<Submission>) -> Result<bool, Error> {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            self.read_line(&mut line).map_err(Error::system("standard input"))?;
-            // The byte order mark that PowerShell and Notepad put before the first line.
-            let mark = if self.lines == 0 { "\u{feff}" } else { "" };
-            let text = line.strip_prefix(mark.as_bytes()).unwrap_or(&line);
-            if text.is_empty() {
-                return Ok(false);
+    /// Waits for a line, and returns the submissions of all whole lines that have come. Nothing at the end of the
+    /// input.
+    pub(crate) fn read_batch(&mut self) -> Result<Option<Vec<Submission<&str>>>, Error> {
+        let mut ended = false;
+        let end = loop {
+            let unread = &self.buffer[self.unread.clone()];
+            match memchr::memrchr(b'\n', unread) {
+                Some(at) => break self.unread.start + at + 1,
+                None if ended => break self.unread.end,
+                None if unread.len() > SUBMISSION_LINE_LEN_MAX => self.skip(),
+                None => {}
             }
-            let parsed = match line.len() {
-                ..=SUBMISSION_LINE_LEN_MAX => Submission::parse(text),
-                _ => Err(SubmissionError::LineTooLong),
-            };
+            ended = !self.read()?;
+        };
+        let (start, is_first) = (self.unread.start, self.lines == 0);
+        self.unread.start = end;
+        let mut bytes = &self.buffer[start..end];
+        if is_first {
+            bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
+        }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let printable = str::from_utf8(bytes).ok().filter(|_| is_printable(bytes));
+        let mut submissions = Vec::with_capacity(memchr::memchr_iter(b'\n', bytes).count() + 1);
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |len| start + len);
             self.lines += 1;
+            let parsed = match printable {
+                _ if end - start >= SUBMISSION_LINE_LEN_MAX => Err(SubmissionError::LineTooLong),
+                Some(text) => Submission::parse_printable(&text[start..end]),
+                // With its end, of which there are two kinds.
+                None => Submission::parse(&bytes[start..bytes.len().min(end + 1)]),
+            };
             match parsed {
-                Ok(submission) => batch.push_back(submission),
-                Err(error) => {
-                    self.refused += 1;
-                    common::tell!("client: line {}: {error}; left out", self.lines);
-                }
+                Ok(submission) => submissions.push(submission),
+                Err(error) => refuse(self.lines, &mut self.refused, &error),
             }
-            if !self.reader.buffer().contains(&b'\n') {
-                return Ok(true);
+            start = end + 1;
+        }
+        Ok(Some(submissions))
+    }
+
+    /// Reads on, behind what is there. Returns false at the end of the input.
+    fn read(&mut self) -> Result<bool, Error> {
+        let Range { start, end } = self.unread;
+        self.buffer.copy_within(start..end, 0);
+        self.unread = 0..end - start;
+        loop {
+            match self.reader.read(&mut self.buffer[self.unread.end..]) {
+                Ok(0) => return Ok(false),
+                Ok(len) => self.unread.end += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::system("standard input")(error)),
             }
+            if self.skips {
+                let read = &self.buffer[self.unread.clone()];
+                let line_end = memchr::memchr(b'\n', read);
+                self.skips = line_end.is_none();
+                self.unread.start = line_end.map_or(self.unread.end, |at| at + 1);
+            }
+            return Ok(true);
         }
     }
 
-    /// Reads a line with its end. Of one that is longer than any submission the rest is skipped.
-    fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
-        let most = SUBMISSION_LINE_LEN_MAX as u64 + 1;
-        self.reader.by_ref().take(most).read_until(b'\n', line)?;
-        if line.len() > SUBMISSION_LINE_LEN_MAX && !line.ends_with(b"\n") {
-            self.reader.skip_until(b'\n')?;
-        }
-        Ok(())
+    /// What is there begins a line that is longer than any submission.
+    fn skip(&mut self) {
+        self.lines += 1;
+        refuse(self.lines, &mut self.refused, &SubmissionError::LineTooLong);
+        self.unread = 0..0;
+        self.skips = true;
     }
+}
+
+fn refuse(line: u64, refused: &mut u64, error: &SubmissionError) {
+    *refused += 1;
+    common::tell!("client: line {line}: {error}; left out");
 }
 
 #[cfg(test)]
@@ -86,10 +138,9 @@ mod tests {
     }
 
     fn all(bytes: &[u8], step: usize) -> (Vec<String>, u64) {
-        let mut input = Input::new(Trickle(bytes, step));
-        let (mut batch, mut all) = (VecDeque::new(), Vec::new());
-        while input.read_batch(&mut batch).unwrap() {
-            all.extend(batch.drain(..).map(|submission| submission.to_string()));
+        let (mut input, mut all) = (Input::new(Trickle(bytes, step)), Vec::new());
+        while let Some(batch) = input.read_batch().unwrap() {
+            all.extend(batch.iter().map(ToString::to_string));
         }
         (all, input.refused)
     }

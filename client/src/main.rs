@@ -24,9 +24,8 @@ mod feed;
 mod input;
 mod mistake;
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, StdinLock};
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -49,14 +48,14 @@ fn main() -> ExitCode {
     report("client", run(&help::parse()))
 }
 
-fn run(args: &Args) -> Result<u8, Error> {
+fn run<'a>(args: &'a Args) -> Result<u8, Error> {
     advice::give(&args.dir, None);
     if args.quiet {
         say::be_quiet();
     }
     signals::start_clean().map_err(Error::system("sigaction"))?;
     // Arguments are judged before anything is touched; lines of standard input as they come.
-    let parse = |(number, argument): (usize, &OsString)| {
+    let parse = |(number, argument): (usize, &'a OsString)| {
         Submission::parse(argument.as_bytes()).inspect_err(|error| {
             let meant = mistake::meant(&args.submissions);
             let meant = meant.map_or_else(String::new, |meant| format!("; {meant}"));
@@ -66,7 +65,8 @@ fn run(args: &Args) -> Result<u8, Error> {
             );
         })
     };
-    let Ok(mut left) = (1..).zip(&args.submissions).map(parse).collect::<Result<_, _>>() else {
+    let Ok(mut batch) = (1..).zip(&args.submissions).map(parse).collect::<Result<Vec<_>, _>>()
+    else {
         return Ok(exit::USAGE);
     };
     let mut input = args.submissions.is_empty().then(|| Input::new(io::stdin().lock()));
@@ -78,12 +78,25 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let mut unread = 0;
     let mut awaited = args.wait.then(|| Awaited::new(&instance)).transpose()?;
+    let mut left = &batch[..];
     let (outcome, journal) = loop {
         // As long as this is held, a load balancer waits for more.
         instance.hold(Role::Client)?;
         let mut feed =
             Feed::new(&instance, args.quiet, args.durable, &mut unread, awaited.as_mut());
-        match submit(&mut left, input.as_mut(), &mut feed) {
+        let outcome = loop {
+            if let Err(error) = feed.submit(&mut left) {
+                break Err(error);
+            }
+            left = &[];
+            match input.as_mut().map_or(Ok(None), Input::read_batch) {
+                Ok(Some(next)) => batch = next,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            left = &batch;
+        };
+        match outcome {
             // There is no session, and the log is another one by now.
             Err(Error::LogReplaced) if session::is_log_left(&instance)? => {
                 drop(feed);
@@ -92,7 +105,7 @@ fn run(args: &Args) -> Result<u8, Error> {
             outcome => break (outcome, feed.finish()),
         }
     };
-    if let (Err(error), Some(first)) = (&outcome, left.front()) {
+    if let (Err(error), Some(first)) = (&outcome, left.first()) {
         let left = left.len();
         match error {
             Error::LogUnclear(_) => common::tell!(
@@ -108,7 +121,8 @@ fn run(args: &Args) -> Result<u8, Error> {
         ledger.doorbell().ring();
     }
     released?;
-    let code = outcome?;
+    outcome?;
+    let code = input.map_or(0, |input| input.exit_code());
     if unread > 0 {
         common::tell!("client: {unread} more were accepted after standard output was closed");
     }
@@ -123,18 +137,4 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let waited = awaited.map_or(Ok(0), |awaited| awaited.wait(&instance, journal));
     waited.map(|waited| code.max(waited))
-}
-
-/// Submits those, and then what is read. Returns the exit code.
-fn submit(
-    left: &mut VecDeque<Submission>,
-    input: Option<&mut Input<StdinLock<'_>>>,
-    feed: &mut Feed<'_, '_>,
-) -> Result<u8, Error> {
-    feed.submit(left)?;
-    let Some(input) = input else { return Ok(0) };
-    while input.read_batch(left)? {
-        feed.submit(left)?;
-    }
-    Ok(input.exit_code())
 }

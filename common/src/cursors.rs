@@ -3,26 +3,29 @@
 use serde::Serialize;
 
 use crate::layout::RING_LEN;
+use crate::record::RING_FILLED_MAX;
 use crate::rotation::{WORKERS_MAX, Workers};
 use crate::steps::State;
 
 /// Numbers that [`Cursors`] are.
-pub const NUMBERS: usize = 10;
+pub const NUMBERS: usize = 11;
 
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
-/// submissions; `head`, `base` and `line` say how many of them are written.
+/// submissions; `head`, `index`, `base` and `line` say how many of them are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cursors {
     /// Bytes of `sistem.log`.
     pub log_len: u64,
-    /// Where the next accepted submission goes in the ring (counted on, not wrapped).
+    /// Where the next record of accepted submissions goes in the ring (counted on, not wrapped).
     pub tail: u64,
     /// Submissions accepted.
     pub submissions: u64,
     /// Messages accepted: the sum of their counts.
     pub messages: u64,
-    /// Where in the ring the submission begins whose lines are being written.
+    /// Where in the ring the record begins that holds the submission whose lines are being written.
     pub head: u64,
+    /// Which one of that record's it is.
+    pub index: u64,
     /// Messages of all submissions before that one.
     pub base: u64,
     /// Lines of that submission already written, 0 to 2 × count: first `Received`, then `Executed`.
@@ -53,6 +56,7 @@ impl Cursors {
             it.submissions,
             it.messages,
             it.head,
+            it.index,
             it.base,
             it.line,
             it.totals,
@@ -63,14 +67,26 @@ impl Cursors {
 
     /// The numbers are allegations: what contradicts itself is refused.
     pub(crate) fn from_numbers(numbers: State) -> Result<Self, &'static str> {
-        let [log_len, tail, submissions, messages, head, base, line, totals, workers, closing] =
-            numbers;
+        let [
+            log_len,
+            tail,
+            submissions,
+            messages,
+            head,
+            index,
+            base,
+            line,
+            totals,
+            workers,
+            closing,
+        ] = numbers;
         let it = Self {
             log_len,
             tail,
             submissions,
             messages,
             head,
+            index,
             base,
             line,
             totals,
@@ -79,6 +95,7 @@ impl Cursors {
         };
         let sound = it.head <= it.tail
             && it.tail - it.head <= RING_LEN
+            && (it.index == 0 || it.head < it.tail)
             && it.head.is_multiple_of(8)
             && it.tail.is_multiple_of(8)
             && it.base <= it.messages
@@ -99,6 +116,12 @@ impl Cursors {
     #[must_use]
     pub fn all_logged(&self) -> bool {
         self.head == self.tail
+    }
+
+    /// The ring takes another record.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.tail - self.head <= RING_FILLED_MAX
     }
 
     /// No further submission is accepted.

@@ -10,11 +10,16 @@
 //!      +4      2  piece_len   bytes of this piece
 //!      +6      2  count       messages that carry this text; 0 unless the piece ends the text
 //!      +8         the piece, then the index of each message (4)
+//!
+//!                 or, for one message of index 1:
+//!      +0      2  text_len    and the highest bit
+//!      +2         the text
 //! ```
 //!
 //! Numbers are little-endian. A batch holds messages of one submission, which share their text: so it
 //! stands there once, followed by the index of every message that carries it. A text that does not fit
-//! into a frame (a queue may be as small as one small frame) comes in pieces.
+//! into a frame (a queue may be as small as one small frame) comes in pieces. Of a submission of one message nothing
+//! but the text is sent: so a frame holds twice as many of them.
 //!
 //! The type of the queue's message tells what it is: [`KIND_FRAME`], or [`KIND_FINISH`], which is a
 //! session nonce alone and asks the worker for its total.
@@ -29,12 +34,16 @@ pub const KIND_FINISH: i64 = 2;
 const HEAD_LEN: usize = 16;
 const BATCH_HEAD_LEN: usize = 8;
 const INDEX_LEN: usize = 4;
+/// Of a batch that is one message of index 1.
+const LONE_HEAD_LEN: usize = 2;
+const LONE: u16 = 1 << 15;
 /// The smallest frame that makes progress: one byte of a text, one index.
 pub const FRAME_LEN_MIN: usize = HEAD_LEN + BATCH_HEAD_LEN + 1 + INDEX_LEN;
 
 /// Why bytes from a queue are refused that belong to another session, or to nobody.
 pub const STRANGER: &str = "it does not belong to this session";
 const SHORT: &str = "it is cut short";
+const CONTRADICTION: &str = "its lengths contradict each other";
 
 /// Writes one frame.
 #[derive(Debug)]
@@ -71,7 +80,10 @@ impl<'a> FrameWriter<'a> {
         step: u32,
         count: u64,
     ) -> Option<Pushed> {
-        let room = self.bytes.len().checked_sub(self.len + BATCH_HEAD_LEN)?;
+        if (text_at, first, count) == (0, 1, 1) && self.push_lone(text) {
+            return Some(Pushed { text_at: text.len(), messages: 1 });
+        }
+        let room = self.room().checked_sub(BATCH_HEAD_LEN)?;
         let left = &text[text_at..];
         let (piece, messages) = if left.len() + INDEX_LEN <= room {
             let fitting = ((room - left.len()) / INDEX_LEN).min(u16::MAX.into());
@@ -86,10 +98,10 @@ impl<'a> FrameWriter<'a> {
         if piece.is_empty() {
             return None;
         }
-        for number in [text.len(), text_at, piece.len(), messages] {
-            // All are at most TEXT_LEN_MAX or u16::MAX.
-            self.put(&(number as u16).to_le_bytes());
-        }
+        // All are at most TEXT_LEN_MAX or u16::MAX.
+        let numbers =
+            [text.len(), text_at, piece.len(), messages].map(|n| (n as u16).to_le_bytes());
+        self.put(numbers.as_flattened());
         self.put(piece);
         let (places, _) = self.bytes[self.len..][..messages * INDEX_LEN].as_chunks_mut();
         for (i, place) in (0..).zip(places) {
@@ -97,6 +109,21 @@ impl<'a> FrameWriter<'a> {
         }
         self.len += messages * INDEX_LEN;
         Some(Pushed { text_at: text_at + piece.len(), messages })
+    }
+
+    /// Adds one message of index 1, all of it. Returns false if it does not fit.
+    pub fn push_lone(&mut self, text: &[u8]) -> bool {
+        let fits = LONE_HEAD_LEN + text.len() <= self.room();
+        if fits {
+            // At most TEXT_LEN_MAX.
+            self.put(&(text.len() as u16 | LONE).to_le_bytes());
+            self.put(text);
+        }
+        fits
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.len() - self.len
     }
 
     fn put(&mut self, part: &[u8]) {
@@ -133,6 +160,19 @@ impl FrameReader {
         let (first, mut rest) = rest.split_first_chunk().ok_or(SHORT)?;
         let mut own = u64::from_le_bytes(*first);
         while !rest.is_empty() {
+            if let Some((&lone, tail)) = rest.split_first_chunk::<LONE_HEAD_LEN>()
+                && u16::from_le_bytes(lone) & LONE != 0
+            {
+                let len = usize::from(u16::from_le_bytes(lone) & !LONE);
+                let (text, tail) = tail.split_at_checked(len).ok_or(SHORT)?;
+                if text.is_empty() || len > TEXT_LEN_MAX || !self.text.is_empty() {
+                    return Err(CONTRADICTION);
+                }
+                message(own, text, 1);
+                own = own.wrapping_add(1);
+                rest = tail;
+                continue;
+            }
             let (head, tail) = rest.split_at_checked(BATCH_HEAD_LEN).ok_or(SHORT)?;
             let half = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
             let (text_len, piece_at, piece_len, count) = (half(0), half(2), half(4), half(6));
@@ -145,7 +185,7 @@ impl FrameReader {
                 || piece_end > text_len
                 || ends_text != (count > 0)
             {
-                return Err("its lengths contradict each other");
+                return Err(CONTRADICTION);
             }
             if piece_at == 0 {
                 self.text.clear();

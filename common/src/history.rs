@@ -50,11 +50,9 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
         whole_len = begun;
         lines::forward(log, begun, lines_end, |at, line| {
             replay.push(line).map_err(|fault| unreadable(format!("at byte {at}: {fault}")))?;
-            let cursors = replay.cursors();
             // Before all of them were read: there may be any number.
-            if cursors.tail - cursors.head > RING_LEN {
-                let why = "it has more unfinished submissions than a ledger holds";
-                return Err(unreadable(why.to_owned()));
+            if replay.ring_len() > RING_LEN {
+                return Err(too_many());
             }
             if !replay.is_inside_submission() {
                 whole_len = at + line.len() as u64 + 1;
@@ -70,6 +68,11 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
     }
     let completion = replay.completion(&half);
     Ok(History { replay, begun, whole_len, completion })
+}
+
+/// It has more unfinished submissions than a ledger holds.
+pub(crate) fn too_many() -> Error {
+    unreadable("it has more unfinished submissions than a ledger holds".to_owned())
 }
 
 fn unreadable(why: String) -> Error {
@@ -120,7 +123,7 @@ fn session_start(log: &File, end: u64) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Ledger;
+    use crate::ring;
     use crate::submission::Submission;
     use std::io::Write;
 
@@ -138,7 +141,7 @@ mod tests {
         let workers = Workers::new(n).unwrap();
         let mut log = Vec::new();
         line::append_submission(&mut log, &Submission::new(b"a", count).unwrap());
-        line::append_received(&mut log, "a", 1, count, usize::MAX);
+        line::append_received(&mut log, b"a", 1, count, usize::MAX);
         for message in 0..u64::from(count) {
             line::append(&mut log, Line::Executed { worker: workers.worker_of(message) });
         }
@@ -206,7 +209,7 @@ mod tests {
     fn more_submissions_than_a_ledger_holds_are_refused_at_once() {
         let mut log = Vec::new();
         let submission = Submission::new(&[b'x'; 1000], 1).unwrap();
-        let fits = RING_LEN / Ledger::record_len(&submission);
+        let fits = (RING_LEN - ring::record_len(0, 0)) / (8 + 1000);
         (0..fits).for_each(|_| line::append_submission(&mut log, &submission));
         let full = String::from_utf8(log.clone()).unwrap();
         assert_eq!(history(&full).unwrap().replay.cursors().submissions, fits);

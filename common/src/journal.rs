@@ -7,13 +7,15 @@
 //! rings for the balancer, which tries again until it gets it.
 
 use std::ops::Range;
+use std::thread;
+use std::time::Instant;
 
 use crate::cursors::{Closing, Cursors};
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::ledger::Ledger;
 use crate::lock::{self, LEAVE_LOCK, LogLock};
-use crate::pause::pause;
+use crate::record::Record;
 use crate::render::Renderer;
 use crate::rotation::{WorkerId, Workers};
 use crate::session;
@@ -68,8 +70,8 @@ pub struct Journal<'a> {
     pub(crate) ledger: Ledger,
     pub(crate) renderer: Renderer,
     pub(crate) durable: bool,
-    /// The submission whose lines come next: where it begins in the ring, and its count.
-    head: Option<(u64, u64)>,
+    /// What is being accepted: kept for its room only.
+    pub(crate) record: Record,
     /// See [`Journal::accepted`].
     pub(crate) accepted: Range<u64>,
 }
@@ -110,7 +112,7 @@ impl<'a> Journal<'a> {
             ledger,
             renderer: Renderer::default(),
             durable,
-            head: None,
+            record: Record::default(),
             accepted: 0..0,
         }
     }
@@ -118,7 +120,7 @@ impl<'a> Journal<'a> {
     /// Submits to the directory's session, which begins with this if there is none.
     pub fn submit(
         instance: &'a Instance,
-        submissions: &[Submission],
+        submissions: &[Submission<&str>],
         durable: bool,
     ) -> Result<(Self, Accept), Error> {
         let lock = lock_session(instance, durable)?;
@@ -158,7 +160,8 @@ impl<'a> Journal<'a> {
 
     /// Waits for the log's lock.
     fn lock(&mut self) -> Result<Transaction<'_, 'a>, Error> {
-        let lock = LogLock::wait(self.instance.log(), || self.ledger.want_lock())?;
+        let lock = LogLock::wait(self.instance.log(), || self.ledger.ask_for_lock())?;
+        self.ledger.stop_asking();
         Transaction::begin(lock, self)
     }
 
@@ -174,7 +177,7 @@ impl<'a> Journal<'a> {
     pub fn check(&mut self) -> Result<(), Error> {
         self.ledger.identity()?;
         let at = self.cursors()?;
-        self.head = None; // what was right may be damaged since
+        self.renderer.forget();
         if !at.all_logged() {
             self.count_at(&at)?;
         }
@@ -193,12 +196,18 @@ impl<'a> Journal<'a> {
     }
 
     /// Accepts submissions: their lines are logged, and the balancer's doorbell rung.
-    pub fn accept(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {
+    pub fn accept(&mut self, submissions: &[Submission<&str>]) -> Result<Accept, Error> {
         let accepted = self.lock()?.accept(submissions)?;
         if matches!(accepted, Accept::Accepted(1..)) {
             self.ledger.doorbell().ring();
         }
         Ok(accepted)
+    }
+
+    /// Whether it is worth a try: there is room, as far as is seen without the lock, or another answer than that there is
+    /// none.
+    pub fn may_accept(&self) -> Result<bool, Error> {
+        self.cursors().map(|at| at.has_room() || at.is_closing())
     }
 
     /// The numbers, in the session, of the messages that were accepted last.
@@ -225,7 +234,7 @@ impl<'a> Journal<'a> {
             });
         }
         // Whoever writes the lines checks the submission; but it is checked before it is a reason to wait.
-        match self.ready_of(at, self.ledger.peek_count(at.head)) {
+        match self.ready_of(at, self.ledger.peek_count(at.head, at.index)) {
             // Pending if others have written on.
             Ready::Nothing => {
                 Ok(self.count_at(at)?.map_or(Ready::Pending, |count| self.ready_of(at, count)))
@@ -258,14 +267,11 @@ impl<'a> Journal<'a> {
 
     /// The count of the submission whose lines come next. Nothing if that is not where it was any more.
     fn count_at(&mut self, at: &Cursors) -> Result<Option<u64>, Error> {
-        if self.head.is_none_or(|(head, _)| head != at.head) {
-            self.head = match self.ledger.read_submission(at.head) {
-                Ok(submission) => Some((at.head, submission.count().into())),
-                Err(_) if self.cursors()?.head != at.head => None, // it was overwritten meanwhile
-                Err(error) => return Err(error),
-            };
+        match self.renderer.count(&self.ledger, at) {
+            Ok(count) => Ok(Some(count)),
+            Err(_) if self.cursors()?.head != at.head => Ok(None), // it was overwritten meanwhile
+            Err(error) => Err(error),
         }
-        Ok(self.head.map(|(_, count)| count))
     }
 
     /// Writes one transaction of lines that are ready, if the lock is free. Nothing, too, if others have
@@ -282,10 +288,8 @@ impl<'a> Journal<'a> {
         let wrote_received = transaction.append_ready()?;
         let after = transaction.at;
         drop(transaction);
-        if self.ledger.is_lock_wanted() {
-            pause(LEAVE_LOCK);
-        }
-        let is_submission_logged = after.head != before.head;
+        self.leave_lock();
+        let is_submission_logged = after.base != before.base;
         if is_submission_logged {
             self.ledger.space().ring();
         }
@@ -295,6 +299,18 @@ impl<'a> Journal<'a> {
         }
         // Nothing although lines looked ready: another holder was quicker.
         Ok(if after == before { Advance::Nothing } else { Advance::Wrote })
+    }
+
+    /// Lets a client have the lock that has asked for it. A dead one costs one moment, no more.
+    fn leave_lock(&self) {
+        if !self.ledger.is_lock_wanted() {
+            return;
+        }
+        let start = Instant::now();
+        while self.ledger.is_lock_wanted() && start.elapsed() < LEAVE_LOCK {
+            thread::yield_now();
+        }
+        self.ledger.stop_asking();
     }
 
     /// Records that N workers share the session; refused when it began with another N.
@@ -369,5 +385,5 @@ pub(crate) fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock
         // The log's name must survive a power loss, too.
         instance.directory().sync()?;
     }
-    LogLock::wait(instance.log(), || ())
+    LogLock::wait(instance.log(), || false)
 }

@@ -20,7 +20,7 @@
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
-//!    192    128  slots[0]      the state after each transaction of an even number: ten cursors, the
+//!    192    128  slots[0]      the state after each transaction of an even number: eleven cursors, the
 //!                              number, a sum
 //!    320    128  slots[1]      … and of an odd number
 //!    448     64  path          the end of the directory's path when this was made, for people
@@ -38,7 +38,7 @@
 //!                  +48   8  since_ms          when its last attempt began, in ms since 1970
 //!                  +56   4  attempt           the number of that
 //!                  +60   4  toll_again        the same as toll, stored after it
-//!  16896 2^20  ring           accepted submissions that are not logged to their last line yet
+//!  16896 2^20  ring           records of accepted submissions that are not logged to their last line yet
 //! ```
 //!
 //! All numbers are in the machine's own order: nobody else reads them. A bell is a word and a flag (4 + 4).
@@ -51,11 +51,11 @@ use crate::ring::Ring;
 use crate::steps::Steps;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 
-/// "PIPIPLB" and version 4.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x04");
+/// "PIPIPLB" and version 5.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x05");
 /// Cells for workers.
 pub const CELLS: usize = 256;
-/// Bytes of accepted submissions that the ledger holds.
+/// Bytes of the ring.
 pub const RING_LEN: u64 = 1 << 20;
 
 /// See the diagram.

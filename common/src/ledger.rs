@@ -18,10 +18,10 @@ use crate::checksum;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::fence::shared_memory;
-use crate::layout::{MAGIC, RING_LEN};
-use crate::ring;
+use crate::layout::MAGIC;
+use crate::record::Record;
 use crate::rotation::{WorkerId, Workers};
-use crate::submission::{Submission, TEXT_LEN_MAX};
+use crate::steps::State;
 use crate::sync::Ordering;
 
 /// Which directory and which log a ledger belongs to.
@@ -121,7 +121,7 @@ impl Ledger {
         String::from_utf8_lossy(&bytes).trim_matches(['\0', char::REPLACEMENT_CHARACTER]).to_owned()
     }
 
-    fn state(&self, state: Result<[u64; 10], &'static str>) -> Result<Cursors, Error> {
+    fn state(&self, state: Result<State, &'static str>) -> Result<Cursors, Error> {
         state.and_then(Cursors::from_numbers).map_err(|why| self.damaged(why))
     }
 
@@ -166,31 +166,22 @@ impl Ledger {
         self.layout().steps.withdraw();
     }
 
-    /// Bytes of ring that a submission takes.
+    /// Writes a record into the ring at `at`, where it is invisible until the tail moves over it. Under the log's
+    /// lock.
+    pub fn write_record(&self, at: u64, record: &mut Record) {
+        record.write(&self.layout().ring, at);
+    }
+
+    /// The count of one of the submissions of the record at `at`, unchecked: what follows from it must not be waited
+    /// for.
     #[must_use]
-    pub fn record_len(submission: &Submission) -> u64 {
-        ring::record_len(submission.text().len())
+    pub fn peek_count(&self, at: u64, index: u64) -> u64 {
+        self.layout().ring.peek_count(at, index).into()
     }
 
-    /// Writes a submission into the ring at `at`, where it is invisible until the tail moves over
-    /// it. Under the log's lock.
-    pub fn write_submission(&self, at: u64, submission: &Submission) {
-        self.layout().ring.write(at, submission.count(), submission.text().as_bytes());
-    }
-
-    /// The count of the submission at `at`, unchecked: what follows from it must not be waited for.
-    #[must_use]
-    pub fn peek_count(&self, at: u64) -> u64 {
-        self.layout().ring.peek_count(at).into()
-    }
-
-    /// Copies the submission at `at` out, and checks it like input.
-    pub fn read_submission(&self, at: u64) -> Result<Submission, Error> {
-        let Some((count, text)) = self.layout().ring.read(at, TEXT_LEN_MAX) else {
-            return Err(self.damaged("a submission in it is not what was accepted"));
-        };
-        Submission::new(&text, count)
-            .map_err(|_| self.damaged("a submission in it breaks the rules for input"))
+    /// Copies the record at `at` out, and checks it like input.
+    pub fn read_record(&self, at: u64, record: &mut Record) -> Result<(), Error> {
+        record.read(&self.layout().ring, at).map_err(|why| self.damaged(why))
     }
 
     /// A worker's cell.
@@ -237,16 +228,28 @@ impl Ledger {
         self.layout().watched.load(Ordering::SeqCst) == 1
     }
 
-    /// Asks whoever writes one transaction after the other to leave the lock for a moment.
-    pub fn want_lock(&self) {
-        self.layout().wanted.store(1, Ordering::Relaxed);
+    /// Asks whoever writes one transaction after the other to leave the lock to others. Returns whether it was asked
+    /// before.
+    #[must_use]
+    pub fn ask_for_lock(&self) -> bool {
+        let before = self.is_lock_wanted();
+        if !before {
+            self.layout().wanted.store(1, Ordering::Relaxed);
+        }
+        before
     }
 
-    /// Whether somebody asked since the last look. A dead one costs one moment, no more.
+    /// Asks no more.
+    pub fn stop_asking(&self) {
+        if self.is_lock_wanted() {
+            self.layout().wanted.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody asks.
     #[must_use]
     pub fn is_lock_wanted(&self) -> bool {
-        let wanted = &self.layout().wanted;
-        wanted.load(Ordering::Relaxed) == 1 && wanted.swap(0, Ordering::Relaxed) == 1
+        self.layout().wanted.load(Ordering::Relaxed) == 1
     }
 
     /// Whether a dead letter is being submitted anew: under the log's lock, by whoever has it, or by a dead one.
@@ -272,5 +275,3 @@ impl Ledger {
         &self.layout().space
     }
 }
-
-const _: () = assert!(RING_LEN / 2 > ring::record_len(TEXT_LEN_MAX));

@@ -28,6 +28,7 @@ pub mod log_file;
 pub mod naming;
 pub mod pause;
 pub mod process_stat;
+pub mod record;
 pub mod render;
 pub mod replay;
 pub mod ring;

@@ -10,7 +10,6 @@
 //! | `Worker <k>: <n> messages` | worker k's total |
 
 use std::fmt;
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -71,17 +70,10 @@ pub const LEN_MAX: usize = RECEIVED.len()
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client { text } => write!(f, "{CLIENT}{text}"),
-            Self::Count { count } => write!(f, "{COUNT}{count}"),
-            Self::Received { text, index } => {
-                write!(f, "{RECEIVED}{text}{RECEIVED_INDEX}{index}{RECEIVED_END}")
-            }
-            Self::Executed { worker } => write!(f, "{EXECUTED}{worker}{EXECUTED_END}"),
-            Self::Total { worker, messages } => {
-                write!(f, "{TOTAL}{worker}{TOTAL_MIDDLE}{messages}{TOTAL_END}")
-            }
-        }
+        let mut bytes = Vec::new();
+        append(&mut bytes, *self);
+        bytes.pop(); // its end
+        f.write_str(&String::from_utf8_lossy(&bytes))
     }
 }
 
@@ -145,15 +137,66 @@ pub fn is_total(line: &[u8]) -> bool {
 }
 
 /// Appends a submission's two lines.
-pub fn append_submission(bytes: &mut Vec<u8>, submission: &Submission) {
-    append(bytes, Line::Client { text: submission.text() });
-    append(bytes, Line::Count { count: submission.count() });
+pub fn append_submission(bytes: &mut Vec<u8>, submission: &Submission<&str>) {
+    append_client(bytes, submission.text());
+    append_count(bytes, submission.count());
 }
 
 /// Appends one line and its `\n`.
 pub fn append(bytes: &mut Vec<u8>, line: Line<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = writeln!(bytes, "{line}");
+    match line {
+        Line::Client { text } => append_client(bytes, text),
+        Line::Count { count } => append_count(bytes, count),
+        Line::Received { text, index } => append_one_received(bytes, text.as_bytes(), index),
+        Line::Executed { worker } => {
+            bytes.extend_from_slice(EXECUTED.as_bytes());
+            append_number(bytes, worker.get().into());
+            bytes.extend_from_slice(EXECUTED_END.as_bytes());
+            bytes.push(b'\n');
+        }
+        Line::Total { worker, messages } => {
+            bytes.extend_from_slice(TOTAL.as_bytes());
+            append_number(bytes, worker.get().into());
+            bytes.extend_from_slice(TOTAL_MIDDLE.as_bytes());
+            append_number(bytes, messages);
+            bytes.extend_from_slice(TOTAL_END.as_bytes());
+            bytes.push(b'\n');
+        }
+    }
+}
+
+#[inline]
+fn append_client(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(CLIENT.as_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(b'\n');
+}
+
+#[inline]
+fn append_count(bytes: &mut Vec<u8>, count: u32) {
+    bytes.extend_from_slice(COUNT.as_bytes());
+    append_number(bytes, count.into());
+    bytes.push(b'\n');
+}
+
+/// Appends a `Received` line, of a text that was checked and is at hand as bytes.
+pub(crate) fn append_one_received(bytes: &mut Vec<u8>, text: &[u8], index: u32) {
+    bytes.extend_from_slice(RECEIVED.as_bytes());
+    bytes.extend_from_slice(text);
+    bytes.extend_from_slice(RECEIVED_INDEX.as_bytes());
+    append_number(bytes, index.into());
+    bytes.extend_from_slice(RECEIVED_END.as_bytes());
+    bytes.push(b'\n');
+}
+
+/// Appends a number's digits.
+#[inline]
+pub(crate) fn append_number(bytes: &mut Vec<u8>, number: u64) {
+    match number {
+        // Nearly all numbers in the lines of small submissions.
+        0..10 => bytes.push(b'0' + number as u8),
+        _ => bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 /// Bytes behind the index of a `Received` line, `\n` included.
@@ -166,14 +209,14 @@ pub const BEHIND_INDEX_LEN: usize = RECEIVED_END.len() + 1;
 /// digits raised by one.
 pub fn append_received(
     bytes: &mut Vec<u8>,
-    text: &str,
+    text: &[u8],
     first: u32,
     last: u32,
     len_max: usize,
 ) -> u32 {
     let mut index = first;
     let mut line_start = bytes.len();
-    append(bytes, Line::Received { text, index });
+    append_one_received(bytes, text, index);
     // The next line may be one byte longer.
     while index < last && 2 * bytes.len() - line_start < len_max {
         index += 1;
@@ -248,7 +291,7 @@ mod tests {
         fn counted_lines_equal_formatted_ones(text in "[ -~]{1,40}", first in 1..=COUNT_MAX - 1200,
                                               count in 0..1200u32, len_max in 0..60_000usize) {
             let (mut counted, mut formatted) = (Vec::new(), Vec::new());
-            let last = append_received(&mut counted, &text, first, first + count, len_max);
+            let last = append_received(&mut counted, text.as_bytes(), first, first + count, len_max);
             for index in first..=last {
                 append(&mut formatted, Line::Received { text: &text, index });
             }
@@ -260,7 +303,7 @@ mod tests {
     #[test]
     fn counting_carries_into_a_new_digit() {
         let mut bytes = Vec::new();
-        append_received(&mut bytes, "x", 98, 101, usize::MAX);
+        append_received(&mut bytes, b"x", 98, 101, usize::MAX);
         let lines: Vec<&str> = std::str::from_utf8(&bytes).unwrap().lines().collect();
         assert_eq!(lines[2], "Received at lb: x (#message 100)");
         assert_eq!(lines.len(), 4);

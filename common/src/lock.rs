@@ -4,6 +4,7 @@
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::advice::LOG;
@@ -14,6 +15,11 @@ use crate::pause::pause;
 /// a second while lines were written in bulk.
 pub(crate) const LEAVE_LOCK: Duration = Duration::from_micros(100);
 
+/// For so long it is tried again and again: a pause takes longer than most transactions. By one at a time: many who
+/// did would take the processor from whoever has the lock.
+const YIELD_FOR: Duration = Duration::from_micros(300);
+/// For so long pauses are short.
+const PAUSE_SHORT_FOR: Duration = Duration::from_millis(10);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 
@@ -33,24 +39,29 @@ impl<'a> LogLock<'a> {
     }
 
     /// Waits for the lock, with pauses instead of in the kernel: so a holder that was
-    /// stopped can be named, and a signal that aborts the process is heeded.
-    pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn()) -> Result<Self, Error> {
+    /// stopped can be named, and a signal that aborts the process is heeded. Asking for it returns whether others do.
+    pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn() -> bool) -> Result<Self, Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let mut told = false;
+        let (mut told, mut others) = (false, None);
         loop {
             if let Some(lock) = Self::try_take(log)? {
                 return Ok(lock);
             }
             heed_signals()?;
-            ask_for_it();
+            let is_asked_for = ask_for_it();
+            let yield_for =
+                if *others.get_or_insert(is_asked_for) { Duration::ZERO } else { YIELD_FOR };
             if !told && start.elapsed() > PATIENCE {
                 told = true;
                 crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
-            // Half of LEAVE_LOCK at first, so that it is not missed.
-            let at_first = start.elapsed() < 100 * LEAVE_LOCK;
-            pause(if at_first { LEAVE_LOCK / 2 } else { PAUSE_MAX });
+            match start.elapsed() {
+                waited if waited < yield_for => thread::yield_now(),
+                // Half of LEAVE_LOCK, so that it is not missed.
+                waited if waited < PAUSE_SHORT_FOR => pause(LEAVE_LOCK / 2),
+                _ => pause(PAUSE_MAX),
+            }
         }
     }
 }

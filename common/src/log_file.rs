@@ -118,7 +118,7 @@ fn check(metadata: &Metadata) -> Result<(), String> {
 fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
     let copy = open_private(directory, PRIVATE_NAME, OFlags::CREATE)
         .map_err(|error| Error::Log(error.into()))?;
-    let _lock = LogLock::wait(&copy, || ())?; // its own, which others cannot take
+    let _lock = LogLock::wait(&copy, || false)?; // its own, which others cannot take
     let is_named =
         |name, file| id_of(file).map(|id| directory.len_of(name, id).is_ok()).map_err(Error::Log);
     // Somebody else has done it: with this copy, or with one before it.

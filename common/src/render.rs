@@ -6,6 +6,7 @@ use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::line::{self, Line};
+use crate::record::Record;
 use crate::runs::{ExecutedRun, ReceivedRun};
 use crate::submission::Submission;
 
@@ -16,9 +17,9 @@ pub struct Limits {
     pub received: u64,
     /// `Executed` lines of the session's messages before this one.
     pub executed: u64,
-    /// Ring position and line where to stop, whatever else is ready. Without one a transaction may end
-    /// anywhere, and a long run of lines may be one of its own, rendered in place.
-    pub stop: Option<(u64, u64)>,
+    /// Where to stop, whatever else is ready: `head`, `index` and `line` of the cursors. Without one a transaction may
+    /// end anywhere, and a long run of lines may be one of its own, rendered in place.
+    pub stop: Option<(u64, u64, u64)>,
 }
 
 impl Limits {
@@ -41,8 +42,11 @@ pub struct Renderer {
     bytes: Vec<u8>,
     received_run: ReceivedRun,
     executed_run: ExecutedRun,
-    /// The submission whose lines are being written, and where in the ring it begins.
-    current: Option<(u64, Submission)>,
+    /// The record whose submissions' lines are being written, and where in the ring it begins.
+    record: Record,
+    record_at: Option<u64>,
+    /// Whose `Received` lines are in the run.
+    run_of: Option<(u64, u64)>,
     wrote_received: bool,
 }
 
@@ -83,7 +87,7 @@ impl Renderer {
     }
 
     /// Renders a submission's two lines.
-    pub fn submission(&mut self, submission: &Submission) {
+    pub fn submission(&mut self, submission: &Submission<&str>) {
         line::append_submission(&mut self.bytes, submission);
     }
 
@@ -97,20 +101,20 @@ impl Renderer {
     ) -> Result<(), Error> {
         let mut more = true;
         while more && at.head != at.tail && self.bytes.len() < limits.len() {
-            if self.current.as_ref().is_none_or(|(head, _)| *head != at.head) {
-                self.current = Some((at.head, ledger.read_submission(at.head)?));
-                self.received_run.rendered = None;
+            self.record(ledger, at.head)?;
+            if self.lone_submissions(at, limits) {
+                self.leave_record(at);
+                continue;
             }
-            let Some((_, submission)) = &self.current else { break };
-            let count = u64::from(submission.count());
-            let record_len = Ledger::record_len(submission);
+            let count = self.count(ledger, at)?;
             // Where this kind of line ends, and how many lines of it may be written.
             let (end, ready) = if at.line < count {
                 (count, limits.received.saturating_sub(at.base))
             } else {
                 (2 * count, count.saturating_add(limits.executed.saturating_sub(at.base)))
             };
-            let stop = limits.stop.filter(|stop| stop.0 == at.head).map_or(u64::MAX, |stop| stop.1);
+            let stop = limits.stop.filter(|stop| (stop.0, stop.1) == (at.head, at.index));
+            let stop = stop.map_or(u64::MAX, |stop| stop.2);
             let to = end.min(ready).min(stop);
             if to <= at.line {
                 break;
@@ -135,21 +139,77 @@ impl Renderer {
                 !in_place
             };
             if at.line == 2 * count {
-                at.head += record_len;
-                at.base += count;
-                at.line = 0;
+                (at.base, at.index, at.line) = (at.base + count, at.index + 1, 0);
             }
+            self.leave_record(at);
         }
         Ok(())
     }
 
+    /// Renders all lines of submissions of one message, as long as another one of these comes and is executed: of most
+    /// files of lines there are no others. Returns whether there were any.
+    fn lone_submissions(&mut self, at: &mut Cursors, limits: &Limits) -> bool {
+        let (first, ready) = (at.base, limits.received.min(limits.executed));
+        let may_be = at.line == 0 && first < ready && limits.stop.is_none();
+        let Some(workers) = at.workers().filter(|_| may_be) else { return false };
+        let mut worker = workers.worker_of(first);
+        self.executed_run.render(workers, TRANSACTION_LEN);
+        while at.base < ready
+            && self.bytes.len() < limits.len()
+            && let Some((_, submission)) = self.record.get(at.index as usize)
+            && submission.count() == 1
+        {
+            line::append_one_received(&mut self.bytes, submission.text().as_bytes(), 1);
+            self.bytes.extend_from_slice(self.executed_run.line(worker));
+            (at.base, at.index) = (at.base + 1, at.index + 1);
+            worker = workers.after(worker);
+        }
+        self.wrote_received |= at.base > first;
+        at.base > first
+    }
+
+    /// Behind its last submission the next record begins.
+    fn leave_record(&self, at: &mut Cursors) {
+        if at.index == self.record.submissions() as u64 {
+            (at.head, at.index) = (at.head + self.record.ring_len(), 0);
+        }
+    }
+
+    /// The record at that place of the ring, copied out and checked when it is first asked for. What is there belongs
+    /// to this place only, and stays the same as long as it is needed.
+    fn record(&mut self, ledger: &Ledger, at: u64) -> Result<&Record, Error> {
+        if self.record_at != Some(at) {
+            self.forget();
+            ledger.read_record(at, &mut self.record)?;
+            self.record_at = Some(at);
+        }
+        Ok(&self.record)
+    }
+
+    /// The count of the submission whose lines come next.
+    pub fn count(&mut self, ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
+        let record = self.record(ledger, at.head)?;
+        let count = record.count(usize::try_from(at.index).unwrap_or(usize::MAX));
+        let beyond = || ledger.damaged("its cursors point beyond what was accepted");
+        count.map(u64::from).ok_or_else(beyond)
+    }
+
+    /// The ledger is to be looked at again: what was right may be damaged since.
+    pub fn forget(&mut self) {
+        self.record_at = None;
+    }
+
     /// Renders `Received` lines up to line `to`. Returns whether the transaction may have more.
     fn received_lines(&mut self, at: &mut Cursors, to: u64, limits: &Limits) -> bool {
-        let Some((_, submission)) = &self.current else { return false };
-        let text = submission.text();
+        let Some((_, submission)) = self.record.get(at.index as usize) else { return false };
+        let text = submission.text().as_bytes();
         self.wrote_received = true;
         // All of these are at most the count, which is a u32.
         let (first, mut last) = (at.line as u32 + 1, to as u32);
+        if self.may_be_run(at, to, limits) && self.run_of != Some((at.head, at.index)) {
+            self.received_run.rendered = None;
+            self.run_of = Some((at.head, at.index));
+        }
         if self.may_be_run(at, to, limits)
             && let Some((len, lines)) = self.received_run.blocks(text, first, last, TRANSACTION_LEN)
         {
@@ -184,20 +244,22 @@ impl Renderer {
     /// Renders everything that leads from one state to another.
     pub fn between(&mut self, ledger: &Ledger, from: &Cursors, to: &Cursors) -> Result<(), Error> {
         self.clear();
-        self.current = None;
+        self.forget();
         let mut position = from.tail;
         while position < to.tail {
-            let submission = ledger.read_submission(position)?;
-            self.submission(&submission);
-            position += Ledger::record_len(&submission);
+            ledger.read_record(position, &mut self.record)?;
+            for submission in self.record.iter() {
+                line::append_submission(&mut self.bytes, &submission);
+            }
+            position += self.record.ring_len();
         }
         let mut at = *from;
         at.workers = to.workers;
-        let stop = Some((to.head, to.line));
+        let stop = Some((to.head, to.index, to.line));
         self.lines(ledger, &mut at, &Limits { received: u64::MAX, executed: u64::MAX, stop })?;
         self.totals(&mut at, to.totals);
         at.tail = position;
-        let places = |at: &Cursors| (at.tail, at.head, at.base, at.line, at.totals);
+        let places = |at: &Cursors| (at.tail, at.head, at.index, at.base, at.line, at.totals);
         let len = to.log_len.checked_sub(from.log_len);
         if places(&at) != places(to) || len != Some(self.bytes.len() as u64) {
             return Err(ledger.damaged("its pending transaction contradicts itself"));

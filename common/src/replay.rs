@@ -11,7 +11,6 @@ mod waiting;
 
 use crate::cursors::Cursors;
 use crate::line::Line;
-use crate::ring;
 use crate::rotation::{WorkerId, Workers};
 use crate::submission::Submission;
 use waiting::Waiting;
@@ -50,7 +49,7 @@ pub struct Replay {
     text: Option<String>,
     /// Submissions that are not written to their last line.
     waiting: Waiting,
-    /// The log's length and whether the session is closing are not among what is known.
+    /// The log's length, places in a ring and whether the session is closing are not among what is known.
     at: Cursors,
 }
 
@@ -81,7 +80,6 @@ impl Replay {
                 self.waiting.push(&text, count);
                 self.at.submissions += 1;
                 self.at.messages += u64::from(count);
-                self.at.tail += ring::record_len(text.len());
             }
             Line::Received { .. } => self.at.line += 1,
             Line::Executed { worker } => {
@@ -93,7 +91,7 @@ impl Replay {
                 self.at.line += 1;
                 let count = self.count();
                 if self.at.line == 2 * count {
-                    self.at.head += self.waiting.pop().map_or(0, ring::record_len);
+                    self.waiting.pop();
                     self.at.base += count;
                     self.at.line = 0;
                 }
@@ -154,16 +152,22 @@ impl Replay {
         self.at.submissions > 0
     }
 
-    /// How far the current session has come, but for the log's length and whether it is closing.
+    /// How far the current session has come, but for the log's length, places in a ring and whether it is closing.
     #[must_use]
     pub fn cursors(&self) -> Cursors {
         self.at
     }
 
+    /// The least room that the submissions need in a ring that are not written to their last line.
+    #[must_use]
+    pub fn ring_len(&self) -> u64 {
+        self.waiting.ring_len()
+    }
+
     /// Submissions that are not written to their last line, each made when it is asked for.
-    pub fn waiting(&self) -> impl Iterator<Item = Submission> {
+    pub fn waiting(&self) -> impl Iterator<Item = Submission<&str>> {
         // Their parts were checked when the lines were parsed.
-        self.waiting.iter().filter_map(|(text, count)| Submission::new(text.as_bytes(), count).ok())
+        self.waiting.iter().map(|(text, count)| Submission::of_checked(text, count))
     }
 
     /// Messages whose `Received` line stands, of those in the order of acceptance.

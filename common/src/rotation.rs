@@ -48,6 +48,12 @@ impl Workers {
         WorkerId((message % u64::from(self.0)) as u32 + 1)
     }
 
+    /// Whose turn comes after that of `worker`.
+    #[must_use]
+    pub fn after(self, worker: WorkerId) -> WorkerId {
+        WorkerId(if worker.0 < self.0 { worker.0 + 1 } else { 1 })
+    }
+
     /// How many of the session's first `messages` messages belong to `worker`.
     #[must_use]
     pub fn share(self, worker: WorkerId, messages: u64) -> u64 {
@@ -147,6 +153,8 @@ mod tests {
             let shares: Vec<u64> = workers.ids().map(|k| workers.share(k, messages)).collect();
             prop_assert_eq!(shares.iter().sum::<u64>(), messages);
             prop_assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+            let next = workers.after(workers.worker_of(messages));
+            prop_assert_eq!(next, workers.worker_of(messages + 1));
             for k in workers.ids() {
                 let own = workers.share(k, messages);
                 // The next message of k is the first one of k that is not among these.

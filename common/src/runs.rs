@@ -36,6 +36,12 @@ impl ExecutedRun {
         self.workers = Some(workers);
     }
 
+    /// One line of `worker`'s.
+    #[must_use]
+    pub fn line(&self, worker: WorkerId) -> &[u8] {
+        &self.bytes[self.starts[worker.index()]..self.starts[worker.index() + 1]]
+    }
+
     /// Up to `count` lines, beginning with `worker`'s, as many as fit into `len_max` bytes but at least
     /// one: where they stand in [`ExecutedRun::bytes`], and how many they are.
     #[must_use]
@@ -76,13 +82,13 @@ impl ReceivedRun {
     /// beyond `last`. A block has at most `len_max` bytes, and as many lines as give no more.
     pub fn blocks(
         &mut self,
-        text: &str,
+        text: &[u8],
         first: u32,
         last: u32,
         len_max: usize,
     ) -> Option<(usize, u32)> {
         let mut line = Vec::new();
-        line::append(&mut line, Line::Received { text, index: first });
+        line::append_one_received(&mut line, text, first);
         let line_len = line.len();
         let block_lines = [Self::BLOCK_LINES_MAX, 100, 10]
             .into_iter()
@@ -109,7 +115,7 @@ impl ReceivedRun {
         for (index, block) in (first..).step_by(block_lines as usize).zip(rendered) {
             line.clear();
             // The window does not reach back to the text.
-            line::append(&mut line, Line::Received { text: "", index });
+            line::append_one_received(&mut line, b"", index);
             window.copy_from_slice(&line[window_at - text.len()..][..WINDOW_LEN]);
             for line in block.chunks_exact_mut(line_len) {
                 line[window_at..][..WINDOW_LEN].copy_from_slice(&window);
@@ -140,6 +146,7 @@ mod tests {
                 line::append(&mut formatted, Line::Executed { worker: workers.worker_of(message) });
             }
             prop_assert_eq!(bytes, &formatted);
+            prop_assert!(formatted.starts_with(run.line(workers.worker_of(start))));
             prop_assert!(lines == 1 || bytes.len() <= len_max);
             // As many as fit.
             line::append(&mut formatted, Line::Executed { worker: workers.worker_of(start + lines) });
@@ -156,7 +163,7 @@ mod tests {
             let mut run = ReceivedRun::default();
             for (first, count, len_max) in runs {
                 let first = (first / 10u32.pow(shift) * 10).max(1);
-                if let Some((len, lines)) = run.blocks(&text, first, first + count, len_max) {
+                if let Some((len, lines)) = run.blocks(text.as_bytes(), first, first + count, len_max) {
                     let mut formatted = Vec::new();
                     for index in first..first + lines {
                         line::append(&mut formatted, Line::Received { text: &text, index });
@@ -171,9 +178,9 @@ mod tests {
     #[test]
     fn blocks_end_where_the_index_gets_longer() {
         let mut run = ReceivedRun::default();
-        assert_eq!(run.blocks("x", 9_000, 20_000, 1 << 20).unwrap().1, 1000);
-        assert_eq!(run.blocks("x", 10_000, 20_000, 1 << 20).unwrap().1, 10_000);
-        assert!(run.blocks("x", 1, 20_000, 1 << 20).is_none());
-        assert!(run.blocks("x", COUNT_MAX, COUNT_MAX, 1 << 20).is_none());
+        assert_eq!(run.blocks(b"x", 9_000, 20_000, 1 << 20).unwrap().1, 1000);
+        assert_eq!(run.blocks(b"x", 10_000, 20_000, 1 << 20).unwrap().1, 10_000);
+        assert!(run.blocks(b"x", 1, 20_000, 1 << 20).is_none());
+        assert!(run.blocks(b"x", COUNT_MAX, COUNT_MAX, 1 << 20).is_none());
     }
 }

@@ -15,11 +15,12 @@ use crate::fence::shared_memory;
 use crate::history::{self, History};
 use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_own, is_private};
 use crate::journal::Opened;
-use crate::layout::{Layout, MAGIC};
+use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::Ledger;
 use crate::lock::LogLock;
 use crate::log_file;
 use crate::naming;
+use crate::record::Record;
 use crate::role::Role;
 use crate::rotation::{WorkerId, Workers};
 use crate::settled;
@@ -140,11 +141,11 @@ fn is_strangers(id: i32) -> bool {
 /// Makes a ledger with these submissions in its ring. It is not published yet. Nothing was written to the log
 /// since the one before was removed: so this is the last moment at which the log tells what came of a dead
 /// letter's new submission that was cut short then.
-fn make(
+fn make<'w>(
     instance: &Instance,
     session: u64,
     mut cursors: Cursors,
-    waiting: impl IntoIterator<Item = Submission>,
+    waiting: impl IntoIterator<Item = Submission<&'w str>>,
 ) -> Result<Ledger, Error> {
     settled::resolve(instance)?;
     let object = format_args!("ledger of {}", instance.path().display());
@@ -155,9 +156,17 @@ fn make(
         let _ = shared_memory::remove(id); // nobody else knows of it
     });
     let ledger = ledger.map_err(Error::ipc(object, "shmat"))?;
-    for submission in waiting {
-        ledger.write_submission(cursors.tail, &submission);
-        cursors.tail += Ledger::record_len(&submission);
+    let mut record = Record::default();
+    let mut waiting = waiting.into_iter().peekable();
+    while waiting.peek().is_some() {
+        record.clear();
+        while waiting.next_if(|submission| record.push(submission)).is_some() {}
+        ledger.write_record(cursors.tail, &mut record);
+        cursors.tail += record.ring_len();
+        if cursors.tail - cursors.head > RING_LEN {
+            shared_memory::remove(id).map_err(Error::ipc(object, "shmctl"))?;
+            return Err(history::too_many());
+        }
     }
     let path = std::path::absolute(instance.path()).unwrap_or_default();
     ledger.lay_out(session, &instance.identity(), path.as_os_str().as_encoded_bytes(), &cursors);
@@ -175,7 +184,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     }
     let at = history.replay.cursors();
     let closing = if at.totals > 0 { Closing::Ends as u64 } else { 0 };
-    let cursors = Cursors { log_len: history.whole_len, tail: at.head, closing, ..at };
+    let cursors = Cursors { log_len: history.whole_len, closing, ..at };
     // Those of the lost ledger, which may have known of more workers than the log does.
     remove_queues(instance, |_| true)?;
     let session = naming::recall(instance, history.begun);
@@ -294,7 +303,7 @@ pub(crate) fn end(
 /// Renames the log of which every session has ended, if there is anything in it. Returns its new name; nothing: it
 /// is empty, or goes on, since a session has begun. By one that has a role: so everybody is known to be here.
 pub fn rotate(instance: &Instance, durable: bool) -> Result<Option<PathBuf>, Error> {
-    let _lock = LogLock::wait(instance.log(), || ())?;
+    let _lock = LogLock::wait(instance.log(), || false)?;
     let rests = matches!(attach(instance, durable)?, Opened::Nothing | Opened::Remains);
     let is_empty = instance.checked_log_len()? == 0;
     (rests && !is_empty).then(|| rename_log(instance, durable)).transpose()
@@ -339,7 +348,7 @@ pub fn set_aside(
     durable: bool,
 ) -> Result<Option<PathBuf>, Error> {
     instance.hold(Role::Balancer(workers))?;
-    let _lock = LogLock::wait(instance.log(), || ())?;
+    let _lock = LogLock::wait(instance.log(), || false)?;
     let log_len = instance.checked_log_len()?;
     let complete = match history::read(instance.log(), log_len) {
         Ok(history) => !history.replay.is_begun() && history.whole_len == log_len,

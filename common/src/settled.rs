@@ -147,7 +147,7 @@ impl Settled {
         &mut self,
         instance: &'a Instance,
         id: MessageId,
-        submission: &Submission,
+        submission: &Submission<&str>,
     ) -> Result<Retry<'a>, Error> {
         let lock = lock_session(instance, true)?;
         let ledger = match session::attach(instance, true)? {

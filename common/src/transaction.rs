@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use crate::cursors::Cursors;
 use crate::error::Error;
 use crate::journal::{Accept, Journal};
-use crate::layout::RING_LEN;
 use crate::ledger::Ledger;
 use crate::line::{self, Line};
 use crate::lock::LogLock;
@@ -72,7 +71,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
         Ok(())
     }
 
-    pub(crate) fn accept(&mut self, submissions: &[Submission]) -> Result<Accept, Error> {
+    pub(crate) fn accept(&mut self, submissions: &[Submission<&str>]) -> Result<Accept, Error> {
         self.accept_after(submissions, |_, _| Ok(()))
     }
 
@@ -80,7 +79,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
     /// the log that will stand.
     pub(crate) fn accept_after(
         &mut self,
-        submissions: &[Submission],
+        submissions: &[Submission<&str>],
         before: impl FnOnce(&Ledger, u64) -> Result<(), Error>,
     ) -> Result<Accept, Error> {
         if self.at.is_ended() {
@@ -89,21 +88,24 @@ impl<'j, 'a> Transaction<'j, 'a> {
         if self.at.is_closing() {
             return Ok(Accept::Closing);
         }
-        let Journal { ledger, renderer, .. } = &mut *self.journal;
+        let Journal { ledger, renderer, record, .. } = &mut *self.journal;
         let mut next = self.at;
-        let mut accepted = 0;
-        for submission in submissions {
-            let tail = next.tail + Ledger::record_len(submission);
-            if tail - next.head > RING_LEN || renderer.bytes().len() >= TRANSACTION_LEN {
-                break;
+        let mut rest = submissions;
+        // Only whole records are begun: else one that is full is followed by ever smaller ones.
+        while !rest.is_empty() && next.has_room() && renderer.bytes().len() < TRANSACTION_LEN {
+            record.clear();
+            let fitting = rest.iter().take_while(|submission| record.push(submission)).count();
+            let (fitting, others) = rest.split_at(fitting);
+            for submission in fitting {
+                renderer.submission(submission);
             }
-            ledger.write_submission(next.tail, submission);
-            renderer.submission(submission);
-            next.tail = tail;
-            next.submissions += 1;
-            next.messages += u64::from(submission.count());
-            accepted += 1;
+            ledger.write_record(next.tail, record);
+            next.tail += record.ring_len();
+            next.submissions += record.submissions() as u64;
+            next.messages += record.messages();
+            rest = others;
         }
+        let accepted = submissions.len() - rest.len();
         if accepted > 0 {
             before(ledger, self.at.log_len)?;
             self.journal.accepted = self.at.messages..next.messages;

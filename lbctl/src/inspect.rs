@@ -13,6 +13,7 @@ use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
 use common::instance::{Directory, LOG_NAME};
 use common::ledger::Ledger;
+use common::record::Record;
 use common::rotation::WorkerId;
 use common::session;
 use serde_json::{Value, json};
@@ -144,12 +145,16 @@ fn or_error<T: serde::Serialize>(value: Result<T, Error>) -> Value {
 /// The submissions that are not logged to their last line, from the oldest on.
 fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
     let mut position = at.head;
-    let mut submissions = Vec::new();
+    let (mut submissions, mut record) = (Vec::new(), Record::default());
     while position < at.tail && submissions.len() < SUBMISSIONS_LISTED_MAX {
-        match ledger.read_submission(position) {
-            Ok(submission) => {
-                position += Ledger::record_len(&submission);
-                submissions.push(json!(submission.to_string()));
+        match ledger.read_record(position, &mut record) {
+            Ok(()) => {
+                // Those before are in the log to their last line.
+                let logged = if position == at.head { at.index as usize } else { 0 };
+                let left = SUBMISSIONS_LISTED_MAX - submissions.len();
+                let waiting = record.iter().skip(logged).take(left);
+                submissions.extend(waiting.map(|submission| json!(submission.to_string())));
+                position += record.ring_len();
             }
             Err(error) => {
                 submissions.push(json!({ "at": position, "error": error.to_string() }));

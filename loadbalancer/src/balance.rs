@@ -110,11 +110,17 @@ impl<'a> Balancer<'a> {
             if took {
                 self.fed.since = None;
             }
-            let advanced = self.journal.advance();
-            let mut advanced = self.wait_for_room(advanced, Advance::Busy)?;
-            self.told_no_room &= advanced != Advance::Wrote;
-            let at = self.journal.cursors()?;
-            let sent = self.dispatch.send(&self.journal, &at)?;
+            // Forwarding comes first: the workers are waiting, and may log meanwhile.
+            let mut at = self.journal.cursors()?;
+            let mut sent = self.dispatch.send(&self.journal, &at)?;
+            let mut advanced = Advance::Nothing;
+            if !sent {
+                let tried = self.journal.advance();
+                advanced = self.wait_for_room(tried, Advance::Busy)?;
+                self.told_no_room &= advanced != Advance::Wrote;
+                at = self.journal.cursors()?;
+                sent = self.dispatch.send(&self.journal, &at)?;
+            }
 
             // Looking after the workers each time would cost more than the work.
             let now = Instant::now();

@@ -3,8 +3,6 @@
 //! Each worker has a queue of its own, so a worker that stands still fills only that: the kernel's
 //! limit on a queue is the credit. Sending never blocks.
 
-use std::collections::VecDeque;
-
 use common::cell::HandState;
 use common::cursors::Cursors;
 use common::error::Error;
@@ -13,7 +11,8 @@ use common::journal::Journal;
 use common::ledger::Ledger;
 use common::rotation::{WorkerId, Workers};
 
-use crate::outlet::{Outlet, Stock, Taken};
+use crate::outlet::Outlet;
+use crate::stock::Stock;
 
 /// In bulk, a frame is sent once there are so many messages for it: a wake-up for each few, of each of
 /// 256 workers, took five times as long as all the rest.
@@ -21,8 +20,6 @@ const BULK_MESSAGES: u64 = 512;
 
 pub(crate) struct Dispatch {
     stock: Stock,
-    next_position: u64,
-    next_base: u64,
     pub(crate) outlets: Vec<Outlet>,
     message: Box<Message>,
     /// Everything is logged, only totals are missing.
@@ -43,9 +40,7 @@ pub(crate) struct Left {
 impl Dispatch {
     pub(crate) fn new(workers: Workers, at: &Cursors) -> Self {
         Self {
-            stock: Stock { workers, taken: VecDeque::new(), limit: at.base, least: 1 },
-            next_position: at.head,
-            next_base: at.base,
+            stock: Stock::new(workers, at),
             outlets: workers.ids().map(Outlet::new).collect(),
             message: Message::boxed(),
             finishing: false,
@@ -55,45 +50,29 @@ impl Dispatch {
     /// Takes what was accepted since the last look. From here on it counts as received. Returns whether
     /// there was anything.
     pub(crate) fn take(&mut self, ledger: &Ledger, at: &Cursors) -> Result<bool, Error> {
-        let before = self.next_position;
-        while self.next_position < at.tail {
-            let position = self.next_position;
-            let read = ledger.read_submission(position);
-            let now = ledger.cursors()?;
-            if position < now.head {
-                // Logged to its last line, and perhaps overwritten, before it was taken: by workers that
-                // outlived a balancer, which had counted it as received.
-                (self.next_position, self.next_base) = (now.head, now.base);
-                continue;
-            }
-            let submission = read?;
-            let (base, text_len) = (self.next_base, submission.text().len());
-            self.next_position += Ledger::record_len(&submission);
-            self.next_base += u64::from(submission.count());
-            self.stock.taken.push_back(Taken { position, text_len, base, end: self.next_base });
-        }
+        let any = self.stock.take(ledger, at)?;
         // Any other number is damage, at which everybody would sleep.
-        if ledger.received() != self.next_base {
-            ledger.set_received(self.next_base);
+        if ledger.received() != self.stock.end() {
+            ledger.set_received(self.stock.end());
         }
-        Ok(self.next_position > before)
+        Ok(any)
     }
 
     /// Sends what may be sent and fits, and forgets what is logged to its last line. Returns whether any
     /// messages were sent.
     pub(crate) fn send(&mut self, journal: &Journal<'_>, at: &Cursors) -> Result<bool, Error> {
         self.finishing = at.is_closing() && at.all_logged();
-        let Stock { taken, limit, least, .. } = &mut self.stock;
-        taken.drain(..taken.partition_point(|taken| taken.end <= at.base));
+        let stock = &mut self.stock;
+        stock.forget(at.base);
         // A message is logged before it is forwarded; only while the log still waits for workers to execute an
         // earlier submission are later ones sent ahead, having been received in the ledger: their lines follow,
         // in their order.
         let received = at.base + at.line;
-        let all_received = taken.front().is_none_or(|head| head.end <= received);
-        *limit = if all_received { self.next_base } else { received };
+        let all_received = stock.end_of(at.base).is_none_or(|end| end <= received);
+        stock.limit = if all_received { stock.end() } else { received };
         // While more received lines are to come, nothing executed can be logged yet: no hurry, so
         // frames wait until they are worth sending.
-        *least = if *limit < self.next_base { BULK_MESSAGES } else { 1 };
+        stock.least = if stock.limit < stock.end() { BULK_MESSAGES } else { 1 };
         let mut any = false;
         for outlet in &mut self.outlets {
             outlet.follow(journal.instance(), journal.ledger());
@@ -116,7 +95,7 @@ impl Dispatch {
             return None; // a COMMAND may take as long as it wants
         }
         let total = finishing && !ledger.cell(worker).is_finished();
-        let due = self.stock.workers.share(worker, self.next_base) + u64::from(total);
+        let due = self.stock.workers.share(worker, self.stock.end()) + u64::from(total);
         let queued = outlet.queue.and_then(|queue| Some(queue.stat().ok()?.messages));
         let due = if queued.is_some() { outlet.sent } else { due };
         let messages = due.saturating_sub(executed);
@@ -159,7 +138,8 @@ mod tests {
     fn what_was_logged_before_it_was_taken_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let instance = Instance::open(dir.path()).unwrap();
-        let mut journal = session(&instance, &["a;2", "b;3"]);
+        let mut journal = session(&instance, &["a;2"]);
+        journal.accept(&[Submission::parse(b"b;3").unwrap()]).unwrap();
         let before = journal.cursors().unwrap();
         let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &before);
         journal.ledger().set_received(5);
@@ -167,8 +147,7 @@ mod tests {
         while journal.advance().unwrap() == Advance::Wrote {}
         dispatch.take(journal.ledger(), &before).unwrap();
         remove(&journal);
-        assert_eq!(dispatch.next_base, 5);
-        assert_eq!(dispatch.stock.taken.iter().map(|taken| taken.base).collect::<Vec<_>>(), [2]);
+        assert_eq!(dispatch.stock.bounds(), [(2, 5)]);
     }
 
     /// Another program had lowered the counter: nothing seemed ready any more, and all slept for ever.

@@ -38,6 +38,7 @@ mod dispatch;
 mod lasting;
 mod outlet;
 mod rotation;
+mod stock;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -130,7 +130,12 @@ fn a_queue_below_the_least_is_a_clear_error() {
     sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
     foreign::change_queue(sandbox.queues()[0], |stat| stat.msg_qbytes = FRAME_LEN_MIN as u64 - 1)
         .unwrap();
-    sandbox.ok("client", &["Halo A;1"]);
+    // Of one message nothing but the text is sent.
+    sandbox.ok("client", &["lone;1"]);
+    sandbox.wait_until("it is executed", || {
+        sandbox.log().matches(": message received\n").count() == 2
+    });
+    sandbox.ok("client", &["Halo A;2"]);
     let ended = sandbox.end(&mut balancer);
     sandbox.assert_code(&ended, 3);
     assert!(ended.stderr.contains("takes only 28 bytes and a frame needs 29"), "{ended:#?}");
@@ -138,6 +143,6 @@ fn a_queue_below_the_least_is_a_clear_error() {
     // A new start has new queues.
     sandbox.ok("loadbalancer", &["--no-spawn", "1"]);
     sandbox.assert_code(&sandbox.end(&mut worker), 0);
-    assert_eq!(sandbox.sessions()[0].shares, [2]);
+    assert_eq!(sandbox.sessions()[0].shares, [4]);
     sandbox.assert_clean();
 }

@@ -9,10 +9,17 @@ use common::journal::{Journal, Opened};
 use common::layout::Layout;
 use common::ledger::Ledger;
 use common::line;
+use common::record::Record;
 use common::submission::Submission;
 use nix::sys::signal::Signal;
 use tests::Sandbox;
 use tests::oracle::canonical_log;
+
+fn record_of(submission: &Submission<&str>) -> Record {
+    let mut record = Record::default();
+    assert!(record.push(submission));
+    record
+}
 
 /// What a client does for its `Halo A;3` up to its commit point, and no further. Returns how long the log is to be.
 fn commit_and_die(sandbox: &Sandbox) -> u64 {
@@ -24,9 +31,10 @@ fn commit_and_die(sandbox: &Sandbox) -> u64 {
     let (at, ledger) = (journal.cursors().unwrap(), journal.ledger());
     let mut lines = Vec::new();
     line::append_submission(&mut lines, &submission);
-    ledger.write_submission(at.tail, &submission);
+    let mut record = record_of(&submission);
+    ledger.write_record(at.tail, &mut record);
     let log_len = at.log_len + lines.len() as u64;
-    let tail = at.tail + Ledger::record_len(&submission);
+    let tail = at.tail + record.ring_len();
     ledger.commit(&Cursors { log_len, tail, submissions: 2, messages: 5, ..at });
     log_len
 }
@@ -86,10 +94,11 @@ fn begins_with_what_a_dead_client_committed() {
     {
         let lock = instance.log().lock();
         ledger.lay_out(1, &instance.identity(), b"", &Cursors::default());
-        ledger.write_submission(0, &submission);
+        let mut record = record_of(&submission);
+        ledger.write_record(0, &mut record);
         ledger.commit(&Cursors {
             log_len: lines.len() as u64,
-            tail: Ledger::record_len(&submission),
+            tail: record.ring_len(),
             submissions: 1,
             messages: 3,
             ..Cursors::default()

@@ -10,11 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::instance::Directory;
-use common::layout::RING_LEN;
 use common::line;
-use common::ring::record_len;
+use common::record::{RING_FILLED_MAX, Record};
 use common::rotation::WorkerId;
 use common::session;
+use common::submission::Submission;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::canonical_log;
@@ -90,10 +90,16 @@ fn totals_without_end_were_all_kept() {
 #[case::long_texts(4096)]
 fn a_full_ledger_is_rebuilt_in_little_memory(#[case] text_len: usize) {
     let sandbox = Sandbox::default();
-    let submissions = RING_LEN / record_len(text_len);
+    let text = "x".repeat(text_len);
+    let (mut submissions, mut filled) = (0, 0);
+    while filled <= RING_FILLED_MAX {
+        let mut record = Record::default();
+        while record.push(&Submission::new(text.as_bytes(), 1).unwrap()) {}
+        filled += record.ring_len();
+        submissions += record.submissions() as u64;
+    }
     let mut log = BufWriter::new(File::create(sandbox.log_path()).unwrap());
     for _ in 0..submissions {
-        let text = "x".repeat(text_len);
         write!(log, "Message from client: {text}\nMessage count: 1\n").unwrap();
     }
     drop(log);
@@ -111,7 +117,7 @@ fn a_full_ledger_is_rebuilt_in_little_memory(#[case] text_len: usize) {
 fn who_reads_a_long_log_back_heeds_a_signal() {
     let sandbox = Sandbox::default();
     let mut log = b"Message from client: Halo A\nMessage count: 1000000\n".to_vec();
-    line::append_received(&mut log, "Halo A", 1, 1_000_000, usize::MAX);
+    line::append_received(&mut log, b"Halo A", 1, 1_000_000, usize::MAX);
     std::fs::write(sandbox.log_path(), &log).unwrap();
     std::fs::set_permissions(sandbox.log_path(), PermissionsExt::from_mode(0o600)).unwrap();
     let lock = File::open(sandbox.log_path()).unwrap();

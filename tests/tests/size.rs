@@ -126,7 +126,7 @@ fn many_clients_at_once() {
 /// More than the ledger holds, while nobody works it off.
 #[rstest]
 #[case::long_texts(4096, 400)]
-#[case::short_texts(1, 70_000)]
+#[case::short_texts(1, 200_000)]
 fn clients_wait_while_the_ledger_is_full(#[case] len: usize, #[case] count: usize) {
     let sandbox = Sandbox::default();
     // The last byte tells whose it is, and counts.

@@ -60,7 +60,10 @@ impl Replay {
     #[must_use]
     pub fn completion(&self, fragment: &[u8]) -> Option<Vec<u8>> {
         let looks_ended = self.at.workers == 0 && self.at.totals + 1 >= self.at.base;
-        if fragment.is_empty() || self.text.is_some() || self.at.all_logged() && looks_ended {
+        if fragment.is_empty()
+            || self.text.is_some()
+            || self.waiting.first().is_none() && looks_ended
+        {
             return None;
         }
         let [line] = &self.begun(fragment)[..] else { return None };

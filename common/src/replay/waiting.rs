@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::ring;
+
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// Their texts, in order, after those of earlier ones.
@@ -19,16 +21,20 @@ impl Waiting {
         self.heads.push_back((count, text.len() as u32));
     }
 
-    /// Forgets the first one. Returns its text's length.
-    pub(super) fn pop(&mut self) -> Option<usize> {
-        let len = self.heads.pop_front()?.1 as usize;
-        self.start += len;
+    /// The least room that they need in a ring: that of one record, which it is only up to some length.
+    pub(super) fn ring_len(&self) -> u64 {
+        ring::record_len(self.heads.len(), self.texts.len() - self.start)
+    }
+
+    /// Forgets the first one.
+    pub(super) fn pop(&mut self) {
+        let Some((_, len)) = self.heads.pop_front() else { return };
+        self.start += len as usize;
         // Now and then only, so that moving the others costs no more than reading them did.
         if self.start > self.texts.len() / 4 {
             self.texts.drain(..self.start);
             self.start = 0;
         }
-        Some(len)
     }
 
     /// The first one's text, and its count.
@@ -55,14 +61,14 @@ mod tests {
         #[test]
         fn equals_a_queue_of_strings(steps in proptest::collection::vec(
                                          proptest::option::of("[aé]{1,40}"), 0..200)) {
-            let (mut waiting, mut queue) = (Waiting::default(), VecDeque::new());
+            let (mut waiting, mut queue) = (Waiting::default(), VecDeque::<(String, u32)>::new());
             for (count, text) in (1..).zip(steps) {
                 if let Some(text) = text {
                     waiting.push(&text, count);
                     queue.push_back((text, count));
                 } else {
-                    let len = queue.pop_front().map(|(text, _): (String, _)| text.len());
-                    prop_assert_eq!(waiting.pop(), len);
+                    queue.pop_front();
+                    waiting.pop();
                 }
                 let expected = || queue.iter().map(|(text, count)| (text.as_str(), *count));
                 prop_assert!(waiting.iter().eq(expected()));

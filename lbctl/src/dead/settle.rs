@@ -69,7 +69,11 @@ impl Settler {
     }
 
     /// Returns what had become of it before.
-    fn retry(&mut self, id: MessageId, submission: &Submission) -> Result<Option<Fate>, Error> {
+    fn retry(
+        &mut self,
+        id: MessageId,
+        submission: &Submission<&str>,
+    ) -> Result<Option<Fate>, Error> {
         loop {
             let tried = self.retry_in_this_log(id, submission);
             if let Some(fate) = self.unless_over(tried)? {
@@ -94,7 +98,7 @@ impl Settler {
     fn retry_in_this_log(
         &mut self,
         id: MessageId,
-        submission: &Submission,
+        submission: &Submission<&str>,
     ) -> Result<Option<Fate>, Error> {
         let mut last: Option<Box<Journal<'_>>> = None;
         loop {

@@ -273,9 +273,9 @@ fn logged(ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
     if at.all_logged() {
         return Ok(at.base);
     }
-    let count = ledger.peek_count(at.head);
+    let count = ledger.peek_count(at.head, at.index);
     let now = ledger.cursors()?;
     // Else that was perhaps another submission's count; but then all of this one is logged.
-    let is_its = now.head == at.head;
+    let is_its = (now.head, now.index) == (at.head, at.index);
     Ok(if is_its { at.base + at.line.saturating_sub(count) } else { now.base })
 }

@@ -21,23 +21,18 @@ macro_rules! source {
 }
 
 const BALANCE: &str = source!("loadbalancer/src/balance.rs");
-const DISPATCH: &str = source!("loadbalancer/src/dispatch.rs");
 const FEED: &str = source!("client/src/feed.rs");
 const JOURNAL: &str = source!("common/src/journal.rs");
 const LEDGER: &str = source!("common/src/ledger.rs");
 const OUTLET: &str = source!("loadbalancer/src/outlet.rs");
 const PROGRESS: &str = source!("worker/src/progress.rs");
+const STOCK: &str = source!("loadbalancer/src/stock.rs");
 const TRANSACTION: &str = source!("common/src/transaction.rs");
 
 #[test]
 fn record() {
-    in_order(DISPATCH, "fn take(", &["read_submission(", ".cursors()", "< now.head"]);
-    in_order(JOURNAL, "fn count_at(", &["read_submission(", ".cursors()", "!= at.head"]);
-    in_order(
-        OUTLET,
-        "fn fill(",
-        &["read_submission(", "ledger.cell(self.worker).executed() > own"],
-    );
+    in_order(STOCK, "fn take(", &["read_record(", ".cursors()", "< now.head"]);
+    in_order(JOURNAL, "fn count_at(", &["renderer.count(", ".cursors()", "!= at.head"]);
 }
 
 #[test]

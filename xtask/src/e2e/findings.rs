@@ -181,8 +181,9 @@ fn read_without_order(log: &Path, workers: Workers) -> io::Result<(Vec<Submissio
         account.push(line);
         match line {
             Line::Client { text: new } => text = Some(new.to_owned()),
-            Line::Count { count } => found
-                .extend(text.take().and_then(|text| Submission::new(text.as_bytes(), count).ok())),
+            Line::Count { count } => found.extend(text.take().and_then(|text| {
+                Submission::new(text.as_bytes(), count).map(Submission::to_owned).ok()
+            })),
             _ => {}
         }
     })?;

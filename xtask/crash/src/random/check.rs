@@ -64,7 +64,7 @@ pub(crate) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Read, String>
             Some(Line::Count { count }) => {
                 let text = text.take().unwrap_or_default();
                 let submission = Submission::new(text.as_bytes(), count);
-                log.submissions.push(submission.map_err(|error| place(&error))?);
+                log.submissions.push(submission.map_err(|error| place(&error))?.to_owned());
             }
             _ => {}
         }

@@ -99,7 +99,7 @@ impl Client {
             }
             text.push(c);
         }
-        Submission::new(text.as_bytes(), count).expect("texts of the plan are valid")
+        Submission::new(text.as_bytes(), count).expect("texts of the plan are valid").to_owned()
     }
 
     fn feed(&self, command: &mut Command, given: &[(usize, Submission)]) -> Option<JoinHandle<()>> {
