@@ -9,7 +9,7 @@ use super::scenario::Scenario;
 /// Knows it for one scenario.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    /// For one submission: the bytes of an undisturbed run.
+    /// For one client: the bytes of an undisturbed run.
     exact: Option<String>,
     workers: Option<Workers>,
     submissions: Vec<String>,
@@ -19,16 +19,16 @@ impl Oracle {
     /// From the log of an undisturbed run, which must be right itself.
     pub(crate) fn new(scenario: &Scenario, undisturbed: &str) -> Result<Self, String> {
         let mut submissions: Vec<String> =
-            scenario.submissions.iter().map(ToString::to_string).collect();
+            scenario.submissions().map(ToString::to_string).collect();
         submissions.sort();
         let workers = Workers::new(scenario.workers).ok();
         let mut oracle = Self { exact: None, workers, submissions };
         oracle.judge(undisturbed)?;
-        oracle.exact = (scenario.submissions.len() == 1).then(|| undisturbed.to_owned());
+        oracle.exact = (scenario.clients.len() == 1).then(|| undisturbed.to_owned());
         Ok(oracle)
     }
 
-    /// Every submission exactly once, all in canonical order to the last total; and for one submission
+    /// Every submission exactly once, all in canonical order to the last total; and for one client
     /// byte for byte.
     pub(crate) fn judge(&self, log: &str) -> Result<(), String> {
         if let Some(exact) = &self.exact {

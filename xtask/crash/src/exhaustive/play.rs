@@ -173,7 +173,7 @@ impl Play<'_> {
     fn act(&mut self) -> Result<Scene, String> {
         let scenario = self.scenario;
         // In a recovery nobody may have to come any more.
-        let mut clients_done = self.accepted() == scenario.submissions.len();
+        let mut clients_done = self.accepted() == scenario.clients.len();
         if !scenario.balancer_first {
             if self.clients()? == Scene::EveryoneDied {
                 return Ok(Scene::EveryoneDied);
@@ -211,7 +211,7 @@ impl Play<'_> {
                     self.start_failed_again(role)?;
                     since = Instant::now();
                     // A redo that failed is withdrawn, and what a client had left pending with it.
-                    clients_done &= self.accepted() >= scenario.submissions.len();
+                    clients_done &= self.accepted() >= scenario.clients.len();
                 }
             }
             if !clients_done && self.is_ready() {

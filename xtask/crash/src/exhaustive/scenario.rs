@@ -10,8 +10,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) workers: u32,
-    /// One client each, one after the other.
-    pub(crate) submissions: &'static [&'static str],
+    /// What each client submits, one after the other: a line for each of its submissions, which are accepted together.
+    pub(crate) clients: &'static [&'static str],
     /// The load balancer runs with `--serve`, and is asked to drain once everything is logged.
     pub(crate) serve: bool,
     /// The workers are started by hand.
@@ -43,7 +43,7 @@ const ONE: Scenario = Scenario {
     name: "one-1",
     about: "the sample with one worker",
     workers: 1,
-    submissions: &["Halo A;10"],
+    clients: &["Halo A;10"],
     serve: false,
     by_hand: false,
     balancer_first: false,
@@ -59,7 +59,7 @@ const WORK: Scenario = Scenario {
     name: "work",
     about: "COMMAND once for each message, which succeeds",
     workers: 2,
-    submissions: &["Halo A;4"],
+    clients: &["Halo A;4"],
     stride: 32,
     work: Some(ONCE),
     ..ONE
@@ -82,16 +82,34 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "totals",
         about: "fewer messages than workers",
         workers: 3,
-        submissions: &["Halo A;2"],
+        clients: &["Halo A;2"],
         ..ONE
     },
     Scenario {
         name: "two",
         about: "three submissions, the second one's client killed; recovery by the third one's",
         workers: 2,
-        submissions: &["Halo A;10", "Halo B;4", "Halo C;3"],
+        clients: &["Halo A;10", "Halo B;4", "Halo C;3"],
         client: Some(2),
         recovery: Role::Client(3),
+        ..ONE
+    },
+    Scenario {
+        name: "file",
+        about: "a client submits several at once, most of one message",
+        workers: 2,
+        clients: &["Halo A;1\nHalo B;1\nHalo C;3\nHalo D;1\nHalo E;1"],
+        ..ONE
+    },
+    Scenario {
+        name: "files",
+        about: "the same by two clients, the second one killed while the first one's are processed",
+        workers: 2,
+        clients: &["Halo A;1\nHalo B;1\nHalo C;3", "Halo D;1\nHalo E;2\nHalo F;1"],
+        serve: true,
+        balancer_first: true,
+        client: Some(2),
+        stride: 16,
         ..ONE
     },
     Scenario {
@@ -121,7 +139,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "live",
         about: "--serve, a second client killed while the first one's messages are processed",
         workers: 2,
-        submissions: &["Halo A;40", "Halo B;4"],
+        clients: &["Halo A;40", "Halo B;4"],
         serve: true,
         balancer_first: true,
         client: Some(2),
@@ -131,7 +149,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "rotate",
         about: "--rotate after each session; the second client comes while the log is renamed",
         workers: 2,
-        submissions: &["Halo A;4", "Halo B;3"],
+        clients: &["Halo A;4", "Halo B;3"],
         serve: true,
         balancer_first: true,
         client: Some(2),
@@ -144,7 +162,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "the same with workers by hand, which live through it",
         by_hand: true,
         workers: 2,
-        submissions: &["Halo A;4", "Halo B;3"],
+        clients: &["Halo A;4", "Halo B;3"],
         serve: true,
         balancer_first: true,
         client: None,
@@ -156,7 +174,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "rotate-3",
         about: "`lbctl rotate` after the load balancer's end",
-        submissions: &["Halo A;4"],
+        clients: &["Halo A;4"],
         client: None,
         stride: 4,
         rotation: Some(Rotation::ByHand),
@@ -184,7 +202,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "timeout",
         about: "COMMAND takes too long at a message's first attempt",
-        submissions: &["Halo A;3"],
+        clients: &["Halo A;3"],
         work: Some(Work {
             // A busy machine may make any attempt take too long.
             options: &["--retries=9", "--backoff=1ms", "--grace=1s", "--timeout=100ms"],
@@ -197,7 +215,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "leaves",
         about: "COMMAND leaves a process, once with a failure and once with a success",
-        submissions: &["Halo A;3"],
+        clients: &["Halo A;3"],
         work: Some(Work { deeds: &[(1, Deed::Leaves)], ..ONCE }),
         client: None,
         ..WORK
@@ -205,7 +223,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "poison",
         about: "COMMAND kills its worker in each attempt of a message",
-        submissions: &["Halo A;3"],
+        clients: &["Halo A;3"],
         work: Some(Work {
             deeds: &[(2, Deed::Kills)],
             letters: &[(2, "its worker died in it for the third time")],
@@ -217,7 +235,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "poison-2",
         about: "the same with --lines",
-        submissions: &["Halo A;4"],
+        clients: &["Halo A;4"],
         work: Some(Work {
             lines: true,
             deeds: &[(4, Deed::Kills)],
@@ -230,7 +248,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "lines",
         about: "--lines, all answered with ok",
-        submissions: &["Halo A;6"],
+        clients: &["Halo A;6"],
         work: Some(Work { lines: true, ..ONCE }),
         client: None,
         ..WORK
@@ -238,7 +256,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "answers",
         about: "--lines, one answered with retry, one with dead, and one with COMMAND's end",
-        submissions: &["Halo A;6"],
+        clients: &["Halo A;6"],
         work: Some(Work {
             lines: true,
             deeds: &[(1, Deed::Fails), (2, Deed::Ends), (4, Deed::Dead)],
@@ -277,16 +295,23 @@ impl Scenario {
         i32::from(role == Role::Balancer && self.work.is_some_and(|work| work.has_letters()))
     }
 
+    /// Of all clients.
+    pub(crate) fn submissions(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.clients.iter().flat_map(|client| client.lines())
+    }
+
     /// All messages of all submissions.
     pub(crate) fn messages(&self) -> u32 {
-        let counts = self.submissions.iter().filter_map(|submission| submission.rsplit_once(';'));
+        let counts = self.submissions().filter_map(|submission| submission.rsplit_once(';'));
         counts.filter_map(|(_, count)| count.parse::<u32>().ok()).sum()
     }
 
     /// The program and the arguments of a role, as a person types them.
     pub(crate) fn command(&self, role: Role) -> (&'static str, Vec<String>) {
         match role {
-            Role::Client(i) => ("client", vec![self.submissions[i as usize - 1].to_owned()]),
+            Role::Client(i) => {
+                ("client", self.clients[i as usize - 1].lines().map(str::to_owned).collect())
+            }
             Role::Worker(k) => ("worker", vec![k.to_string()]),
             Role::Handler(_) => unreachable!("workers start it"),
             Role::Rotator => ("lbctl", vec!["rotate".to_owned()]),

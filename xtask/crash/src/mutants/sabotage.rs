@@ -67,6 +67,13 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         to: "count.wrapping_add(limits.executed.saturating_sub(at.base))",
     },
     Sabotage {
+        name: "lone-executed-early",
+        about: "of a submission of one message, the worker's line is written before it is executed",
+        file: "common/src/render.rs",
+        from: "(at.base, limits.received.min(limits.executed));",
+        to: "(at.base, limits.received);",
+    },
+    Sabotage {
         name: "idle-no-redo",
         about: "a load balancer without work does not finish what a client left pending (was so)",
         file: "common/src/ledger.rs",

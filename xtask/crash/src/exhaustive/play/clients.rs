@@ -28,10 +28,10 @@ impl Play<'_> {
         Ok(Scene::Over)
     }
 
-    /// One client after the other, for the submissions that are not accepted.
+    /// One client after the other, of those whose submissions are not accepted.
     pub(super) fn clients(&mut self) -> Result<Scene, String> {
         let mut next = self.accepted() + 1;
-        while let Some(submission) = self.scenario.submissions.get(next - 1) {
+        while let Some(client) = self.scenario.clients.get(next - 1) {
             let role = Role::Client(u32::try_from(next).unwrap_or(u32::MAX));
             self.start(role)?;
             let since = Instant::now();
@@ -44,7 +44,8 @@ impl Play<'_> {
                 }
                 self.look_on(since, &format!("never happened: {role} ends"))?;
             };
-            let confirmed = end.stdout == format!("accepted {submission}\n");
+            let lines = client.lines().map(|submission| format!("accepted {submission}\n"));
+            let confirmed = end.stdout == lines.collect::<String>();
             if end.code.is_none() && self.kills_everyone() {
                 self.wait_for("the stepped process is killed like all others", |play| {
                     !matches!(play.ended(), Ok(ended) if ended.iter().all(|(_, end)| !end.struck))

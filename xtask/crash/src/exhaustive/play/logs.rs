@@ -31,8 +31,18 @@ impl Play<'_> {
         }
     }
 
-    /// Submissions that are in a log, or will be once the next holder of its lock has been there.
+    /// Clients whose submissions are in a log, or will be once the next holder of its lock has been there.
     pub(super) fn accepted(&self) -> usize {
+        let mut accepted = self.accepted_submissions();
+        let is_whole = |client: &&&str| {
+            let left = accepted.checked_sub(client.lines().count());
+            accepted = left.unwrap_or(0);
+            left.is_some()
+        };
+        self.scenario.clients.iter().take_while(is_whole).count()
+    }
+
+    fn accepted_submissions(&self) -> usize {
         // Before the look at the ledger: what ends in between is in the log already.
         let all = self.whole_log();
         let ended = self.whole_sessions(&all);
@@ -47,7 +57,7 @@ impl Play<'_> {
         let all = self.whole_log();
         let is_whole = self.whole_sessions(&all) == all.len();
         let is_renamed = self.sandbox.log_len() == 0 || self.may_fail;
-        let is_all = oracle::submissions(&all).len() == self.scenario.submissions.len();
+        let is_all = oracle::submissions(&all).len() == self.scenario.submissions().count();
         self.scenario.rotation == Some(Rotation::BySize) && is_renamed && is_all && is_whole
     }
 

@@ -40,7 +40,7 @@ impl Play<'_> {
             return;
         }
         let at = witness::cursors(&self.sandbox.dir());
-        let all = self.scenario.submissions.len() as u64;
+        let all = self.scenario.submissions().count() as u64;
         let logged =
             self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
         // Where only a redo was missing, the first worker by hand to come ends the session, and those
