@@ -30,7 +30,7 @@ impl Log {
         for piece in [b"Received at lb: ", text, b" (#message "] {
             self.lines.extend_from_slice(piece);
         }
-        append_number(&mut self.lines, index);
+        self.lines.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
         self.line(b")\n")
     }
 
@@ -48,34 +48,5 @@ impl Log {
         self.file.write_all(&self.lines)?;
         self.lines.clear();
         Ok(())
-    }
-}
-
-/// In decimal, without `format!`, which takes several times as long.
-fn append_number(bytes: &mut Vec<u8>, mut number: u32) {
-    let mut digits = [b'0'; 10];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] += (number % 10) as u8; // below 10
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(&digits[first..]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_format_does() {
-        for number in [0, 1, 9, 10, 99, 100, 1_000_000_000, u32::MAX] {
-            let mut bytes = Vec::new();
-            append_number(&mut bytes, number);
-            assert_eq!(String::from_utf8(bytes).unwrap(), number.to_string());
-        }
     }
 }
