@@ -90,21 +90,19 @@ impl<R: Read> Input<R> {
         let Range { start, end } = self.unread;
         self.buffer.copy_within(start..end, 0);
         self.unread = 0..end - start;
-        loop {
+        let len = loop {
             match self.reader.read(&mut self.buffer[self.unread.end..]) {
-                Ok(0) => return Ok(false),
-                Ok(len) => self.unread.end += len,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::system("standard input")(error)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(Error::system("standard input"))?,
             }
-            if self.skips {
-                let read = &self.buffer[self.unread.clone()];
-                let line_end = memchr::memchr(b'\n', read);
-                self.skips = line_end.is_none();
-                self.unread.start = line_end.map_or(self.unread.end, |at| at + 1);
-            }
-            return Ok(true);
+        };
+        self.unread.end += len;
+        if self.skips {
+            let line_end = memchr::memchr(b'\n', &self.buffer[self.unread.clone()]);
+            self.skips = line_end.is_none();
+            self.unread.start = line_end.map_or(self.unread.end, |at| at + 1);
         }
+        Ok(len > 0)
     }
 
     /// What is there begins a line that is longer than any submission.

@@ -41,12 +41,6 @@ impl Record {
         self.firsts.clear();
     }
 
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.text_ends.is_empty()
-    }
-
     /// How many submissions it holds.
     #[must_use]
     pub fn submissions(&self) -> usize {
@@ -82,7 +76,7 @@ impl Record {
         let (submissions, before) = (self.submissions() + other.submissions(), self.texts.len());
         let fits = ring::record_len(submissions, before + other.texts.len()) <= RECORD_LEN_MAX;
         if fits {
-            if self.is_empty() {
+            if before == 0 {
                 // Most are not followed by others, and sixty are kept at once.
                 self.texts.reserve_exact(other.texts.len());
                 self.text_ends.reserve_exact(other.submissions());
@@ -124,9 +118,7 @@ impl Record {
         Some((self.first(index), Submission::of_checked(self.text(index), count)))
     }
 
-    /// How many messages one of them has.
-    #[must_use]
-    pub fn count(&self, index: usize) -> Option<u32> {
+    fn count(&self, index: usize) -> Option<u32> {
         let next =
             if index + 1 < self.submissions() { self.first(index + 1) } else { self.messages };
         // What was added is a u32.

@@ -189,9 +189,7 @@ impl Renderer {
     /// The count of the submission whose lines come next.
     pub fn count(&mut self, ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
         let record = self.record(ledger, at.head)?;
-        let count = record.count(usize::try_from(at.index).unwrap_or(usize::MAX));
-        let beyond = || ledger.damaged("its cursors point beyond what was accepted");
-        count.map(u64::from).ok_or_else(beyond)
+        ledger.submission_in(record, at.index).map(|(_, submission)| submission.count().into())
     }
 
     /// The ledger is to be looked at again: what was right may be damaged since.

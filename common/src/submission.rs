@@ -109,14 +109,6 @@ impl<'a> Submission<&'a str> {
     }
 }
 
-impl Submission {
-    /// The same, to be copied.
-    #[must_use]
-    pub fn view(&self) -> Submission<&str> {
-        Submission { text: &self.text, count: self.count }
-    }
-}
-
 impl<T: AsRef<str>> Submission<T> {
     /// The text that each message carries.
     #[must_use]

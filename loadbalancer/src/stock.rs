@@ -83,10 +83,10 @@ impl Stock {
                 continue;
             }
             read?;
-            let before_it = self.record.get(self.next.index as usize);
-            let base = before_it.and_then(|(first, _)| self.next.base.checked_sub(first));
-            let why = "its cursors point beyond what was accepted";
-            let base = base.ok_or_else(|| ledger.damaged(why))?;
+            let (first, _) = ledger.submission_in(&self.record, self.next.index)?;
+            let base = self.next.base.checked_sub(first).ok_or_else(|| {
+                ledger.damaged("its cursors say of fewer messages than the record has before")
+            })?;
             let end = base + self.record.messages();
             let position = self.next.position + self.record.ring_len();
             self.next = Next { position, index: 0, base: end };
