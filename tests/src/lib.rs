@@ -6,12 +6,12 @@ mod binaries;
 mod cargo;
 mod interrupt;
 mod ipc;
-mod killed_at;
 pub mod mood;
 mod namespaces;
 pub mod oracle;
 mod process;
 mod sandbox;
+mod stepped;
 mod temp_dir;
 mod work;
 
@@ -19,11 +19,11 @@ pub use binaries::{Binaries, Programs, built};
 pub use cargo::Profile;
 pub use interrupt::end_with_signals;
 pub use ipc::{objects, objects_that_stay};
-pub use killed_at::killed_at;
 pub use lbctl::objects::IpcObject;
 pub use namespaces::{in_namespace, unshare};
 pub use process::{
     Ended, Process, memory_peak, status_field, stop, stop_outside_lock, this_program,
 };
 pub use sandbox::Sandbox;
+pub use stepped::{killed_at, signalled_at_once};
 pub use temp_dir::TempDir;

@@ -6,9 +6,10 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 use rstest::rstest;
 use tests::oracle::{canonical_log, submissions};
-use tests::{Sandbox, stop_outside_lock};
+use tests::{Sandbox, signalled_at_once, stop_outside_lock};
 
 const ALL: [(Signal, i32); 3] =
     [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)];
@@ -268,5 +269,18 @@ fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1, 2)] whi
         sandbox.assert_code(&sandbox.end(process), 0);
     }
     sandbox.assert_log(&canonical_log(&[("Halo A", 20_000)], 1));
+    sandbox.assert_clean();
+}
+
+/// The first signal's timer rang before there was a handler for it: it was killed by its own SIGALRM.
+#[rstest]
+fn a_signal_while_handlers_are_set_ends_it_as_any_other(
+    #[values(&["worker", "1"], &["loadbalancer", "1"])] program: &[&str],
+    #[values(Signal::SIGINT, Signal::SIGTERM)] signal: Signal,
+) {
+    let sandbox = Sandbox::default();
+    let program = sandbox.command(program[0], &program[1..]);
+    let ended = signalled_at_once(&program, signal, Signal::SIGALRM);
+    assert!(matches!(ended, WaitStatus::Exited(..)), "{ended:?}: {}", sandbox.report());
     sandbox.assert_clean();
 }

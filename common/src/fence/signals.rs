@@ -86,7 +86,8 @@ pub fn start_clean() -> Result<()> {
 /// has it). The `abort_at`-th aborts the process; those before it ask it to come to an end.
 pub fn watch(abort_at: u32) -> Result<()> {
     ABORT_AT.store(abort_at, SeqCst);
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM] {
+    // SIGALRM first: each of the others sets the timer.
+    for signal in [Signal::SIGALRM, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         if signal != Signal::SIGHUP || !is_ignored(signal)? {
             set_action(signal, SigHandler::Handler(handle))?;
         }
