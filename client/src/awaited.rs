@@ -78,7 +78,7 @@ impl Awaited {
                 self.settle(instance, u64::MAX)?; // it has ended
                 break;
             };
-            let seen = current.ledger().space().look();
+            let seen = current.ledger().logged().look();
             let at = current.cursors()?;
             self.settle(instance, if at.is_ended() { u64::MAX } else { at.base })?;
             if self.ranges.is_empty() {
@@ -100,7 +100,7 @@ impl Awaited {
             if start.elapsed() >= TICK && !std::mem::replace(&mut told, true) {
                 self.tell(instance, at.workers())?;
             }
-            current.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))?;
+            current.ledger().logged().sleep(seen, TICK).map_err(Error::system("futex"))?;
             journal = Some(current);
         }
         Ok(dead::report("client", self.dead))

@@ -39,12 +39,20 @@ impl Bell {
     /// Wakes whoever sleeps. Costs no system call when nobody does.
     pub fn ring(&self) {
         self.word.fetch_add(1, Ordering::SeqCst);
-        if self.sleeping.load(Ordering::SeqCst) == 1 && self.sleeping.swap(0, Ordering::SeqCst) == 1
-        {
+        if self.has_sleeper() && self.sleeping.swap(0, Ordering::SeqCst) == 1 {
             // Once more: it may be the flag of somebody who has looked since, and does not sleep yet. With the
             // word that he has seen he would, and the next ring does not know of him.
             self.word.fetch_add(1, Ordering::SeqCst);
             futex::wake_all(&self.word);
+        }
+    }
+
+    /// Wakes one of those who sleep. Who has done what he was woken for rings for the next one, and finds the flag up.
+    pub fn ring_for_one(&self) {
+        self.word.fetch_add(1, Ordering::SeqCst);
+        if self.has_sleeper() && !futex::wake_one(&self.word) {
+            // Nobody slept. That has to be said as in any ring, since somebody may meanwhile.
+            self.ring();
         }
     }
 }

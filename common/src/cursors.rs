@@ -124,6 +124,12 @@ impl Cursors {
         self.tail - self.head <= RING_FILLED_MAX
     }
 
+    /// Half of the ring is free.
+    #[must_use]
+    pub fn has_much_room(&self) -> bool {
+        self.tail - self.head <= RING_LEN / 2
+    }
+
     /// No further submission is accepted.
     #[must_use]
     pub fn is_closing(&self) -> bool {

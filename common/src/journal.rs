@@ -14,7 +14,7 @@ use crate::cursors::{Closing, Cursors};
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::ledger::Ledger;
-use crate::lock::{self, LEAVE_LOCK, LogLock};
+use crate::lock::{self, LEAVE_LOCK, LogLock, Wait};
 use crate::record::Record;
 use crate::render::Renderer;
 use crate::rotation::{WorkerId, Workers};
@@ -160,8 +160,7 @@ impl<'a> Journal<'a> {
 
     /// Waits for the log's lock.
     fn lock(&mut self) -> Result<Transaction<'_, 'a>, Error> {
-        let lock = LogLock::wait(self.instance.log(), || self.ledger.ask_for_lock())?;
-        self.ledger.stop_asking();
+        let lock = LogLock::wait(self.instance.log(), &Wait::Asking(&self.ledger))?;
         Transaction::begin(lock, self)
     }
 
@@ -195,13 +194,23 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Accepts submissions: their lines are logged, and the balancer's doorbell rung.
+    /// Accepts submissions: their lines are logged, the balancer's doorbell rung, and the next client's turn has come.
     pub fn accept(&mut self, submissions: &[Submission<&str>]) -> Result<Accept, Error> {
-        let accepted = self.lock()?.accept(submissions)?;
+        let lock = LogLock::wait(self.instance.log(), &Wait::InTurn(&self.ledger))?;
+        let accepted = Transaction::begin(lock, self)?.accept(submissions)?;
+        // Who was not accepted has nothing to pass on: several would wake each other again and again.
         if matches!(accepted, Accept::Accepted(1..)) {
             self.ledger.doorbell().ring();
+            self.pass_on();
         }
         Ok(accepted)
+    }
+
+    /// After a client's submissions were accepted: the next one's turn, if there is room.
+    pub(crate) fn pass_on(&self) {
+        if self.cursors().is_ok_and(|at| at.has_room()) {
+            self.ledger.space().ring_for_one();
+        }
     }
 
     /// Whether it is worth a try: there is room, as far as is seen without the lock, or another answer than that there is
@@ -284,6 +293,7 @@ impl<'a> Journal<'a> {
         }
         let Some(locked) = unless_ended(self.try_lock())? else { return Ok(Advance::Nothing) };
         let Some(mut transaction) = locked else { return Ok(Advance::Busy) };
+        let had_much_room = transaction.at.has_much_room();
         // Then more may be forwarded.
         let wrote_received = transaction.append_ready()?;
         let after = transaction.at;
@@ -291,7 +301,11 @@ impl<'a> Journal<'a> {
         self.leave_lock();
         let is_submission_logged = after.base != before.base;
         if is_submission_logged {
-            self.ledger.space().ring();
+            self.ledger.logged().ring();
+            // Told of every bit of it, clients and loggers would wait for each other in turns.
+            if !had_much_room && after.has_much_room() || after.all_logged() {
+                self.ledger.space().ring_for_one();
+            }
         }
         let is_watched_for = is_submission_logged && after.all_logged() && self.ledger.is_watched();
         if wrote_received || is_watched_for || after.totals != before.totals {
@@ -385,5 +399,5 @@ pub(crate) fn lock_session(instance: &Instance, durable: bool) -> Result<LogLock
         // The log's name must survive a power loss, too.
         instance.directory().sync()?;
     }
-    LogLock::wait(instance.log(), || false)
+    LogLock::wait(instance.log(), &Wait::Unasked)
 }

@@ -10,13 +10,13 @@
 //!     64      8  sum           of session, directory and log
 //!     72      8  received      messages that the balancer has taken, of all accepted
 //!     80      8  doorbell      a bell: the balancer sleeps here
-//!     88      8  space         a bell: clients sleep here while the ring is full or the session is
-//!                              closing
+//!     88      8  space         a bell: clients sleep here that submit: while the ring is full, the session is
+//!                              closing, or others are before them
 //!     96      4  watched       1: ring the doorbell when every accepted message is logged
 //!    100      4  wanted        1: somebody waits for the log's lock to accept submissions
 //!    104      8  retrying      not 0: a `lbctl dead retry` may have been cut short (crate::settled)
 //!    112      8  begun_us      when the session began, or was read back from the log, in µs since 1970: for people
-//!    120      8  -
+//!    120      8  logged        a bell: who waits for messages to be executed, or for the session's end, sleeps here
 //!    128      8  committed     number of the newest transaction that must happen
 //!    136      8  finished      number of the newest one that is in the log entirely
 //!    144     48  -
@@ -51,8 +51,8 @@ use crate::ring::Ring;
 use crate::steps::Steps;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 
-/// "PIPIPLB" and version 5.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x05");
+/// "PIPIPLB" and version 6.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x06");
 /// Cells for workers.
 pub const CELLS: usize = 256;
 /// Bytes of the ring.
@@ -72,7 +72,7 @@ pub struct Layout {
     pub(crate) wanted: AtomicU32,
     pub(crate) retrying: AtomicU64,
     pub(crate) begun_us: AtomicU64,
-    reserved: AtomicU64,
+    pub(crate) logged: Bell,
     pub(crate) steps: Steps,
     pub(crate) path: [AtomicU8; 64],
     pub(crate) cells: [Cell; CELLS],

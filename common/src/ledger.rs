@@ -280,9 +280,15 @@ impl Ledger {
         &self.layout().doorbell
     }
 
-    /// Where clients sleep while the ring is full or the session is closing.
+    /// Where clients sleep that submit, until it is their turn.
     #[must_use]
     pub fn space(&self) -> &Bell {
         &self.layout().space
+    }
+
+    /// Where processes sleep until submissions are logged, or the session has ended.
+    #[must_use]
+    pub fn logged(&self) -> &Bell {
+        &self.layout().logged
     }
 }

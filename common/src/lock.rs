@@ -9,19 +9,32 @@ use std::time::{Duration, Instant};
 
 use crate::advice::LOG;
 use crate::error::{Error, heed_signals};
+use crate::ledger::Ledger;
 use crate::pause::pause;
 
 /// For so long a writer leaves the lock to a client that asked for it. Without, a client waited up to
 /// a second while lines were written in bulk.
 pub(crate) const LEAVE_LOCK: Duration = Duration::from_micros(100);
 
-/// For so long it is tried again and again: a pause takes longer than most transactions. By one at a time: many who
-/// did would take the processor from whoever has the lock.
+/// For so long it is tried again and again: a pause takes longer than most transactions.
 const YIELD_FOR: Duration = Duration::from_micros(300);
 /// For so long pauses are short.
 const PAUSE_SHORT_FOR: Duration = Duration::from_millis(10);
+/// The longest sleep of a client that has others before it, which may have been killed.
+const TURN_MAX: Duration = Duration::from_millis(10);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_millis(1);
+
+/// How the lock is waited for.
+pub(crate) enum Wait<'a> {
+    /// Whoever has it is not told.
+    Unasked,
+    /// Those who write one transaction after the other are asked to leave it.
+    Asking(&'a Ledger),
+    /// So they are, but by one client at a time: many who try again and again take the processor from whoever has the
+    /// lock. Those behind sleep until one before them is through.
+    InTurn(&'a Ledger),
+}
 
 /// Held until dropped, also in a panic.
 pub(crate) struct LogLock<'a>(&'a File);
@@ -39,29 +52,47 @@ impl<'a> LogLock<'a> {
     }
 
     /// Waits for the lock, with pauses instead of in the kernel: so a holder that was
-    /// stopped can be named, and a signal that aborts the process is heeded. Asking for it returns whether others do.
-    pub(crate) fn wait(log: &'a File, ask_for_it: impl Fn() -> bool) -> Result<Self, Error> {
+    /// stopped can be named, and a signal that aborts the process is heeded.
+    pub(crate) fn wait(log: &'a File, how: &Wait<'_>) -> Result<Self, Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let (mut told, mut others) = (false, None);
+        let (mut told, mut is_first) = (false, false);
         loop {
+            let seen = how.session().map(|session| session.space().look());
             if let Some(lock) = Self::try_take(log)? {
+                if let Some(session) = how.session() {
+                    session.stop_asking();
+                }
                 return Ok(lock);
             }
             heed_signals()?;
-            let is_asked_for = ask_for_it();
-            let yield_for =
-                if *others.get_or_insert(is_asked_for) { Duration::ZERO } else { YIELD_FOR };
             if !told && start.elapsed() > PATIENCE {
                 told = true;
                 crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
+            let others_ask = how.session().is_some_and(Ledger::ask_for_lock);
+            match (how, seen) {
+                (Wait::InTurn(session), Some(seen)) if others_ask && !is_first => {
+                    session.space().sleep(seen, TURN_MAX).map_err(Error::system("futex"))?;
+                    continue;
+                }
+                _ => is_first = true,
+            }
             match start.elapsed() {
-                waited if waited < yield_for => thread::yield_now(),
+                waited if waited < YIELD_FOR => thread::yield_now(),
                 // Half of LEAVE_LOCK, so that it is not missed.
                 waited if waited < PAUSE_SHORT_FOR => pause(LEAVE_LOCK / 2),
                 _ => pause(PAUSE_MAX),
             }
+        }
+    }
+}
+
+impl Wait<'_> {
+    fn session(&self) -> Option<&Ledger> {
+        match self {
+            Self::Unasked => None,
+            Self::Asking(session) | Self::InTurn(session) => Some(session),
         }
     }
 }

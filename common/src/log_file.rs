@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::advice::LOG;
 use crate::error::Error;
 use crate::instance::{Directory, LOG_NAME, OTHERS, id_of};
-use crate::lock::LogLock;
+use crate::lock::{LogLock, Wait};
 use crate::naming;
 use crate::role;
 use crate::session;
@@ -118,7 +118,7 @@ fn check(metadata: &Metadata) -> Result<(), String> {
 fn close_to_others(directory: &Directory, log: &File) -> Result<(), Error> {
     let copy = open_private(directory, PRIVATE_NAME, OFlags::CREATE)
         .map_err(|error| Error::Log(error.into()))?;
-    let _lock = LogLock::wait(&copy, || false)?; // its own, which others cannot take
+    let _lock = LogLock::wait(&copy, &Wait::Unasked)?; // its own, which others cannot take
     let is_named =
         |name, file| id_of(file).map(|id| directory.len_of(name, id).is_ok()).map_err(Error::Log);
     // Somebody else has done it: with this copy, or with one before it.

@@ -17,7 +17,7 @@ use crate::instance::{Directory, Instance, KEY_TRIES, KeyOf, LOG_NAME, is_own, i
 use crate::journal::Opened;
 use crate::layout::{Layout, MAGIC, RING_LEN};
 use crate::ledger::Ledger;
-use crate::lock::LogLock;
+use crate::lock::{LogLock, Wait};
 use crate::log_file;
 use crate::naming;
 use crate::record::Record;
@@ -303,7 +303,7 @@ pub(crate) fn end(
 /// Renames the log of which every session has ended, if there is anything in it. Returns its new name; nothing: it
 /// is empty, or goes on, since a session has begun. By one that has a role: so everybody is known to be here.
 pub fn rotate(instance: &Instance, durable: bool) -> Result<Option<PathBuf>, Error> {
-    let _lock = LogLock::wait(instance.log(), || false)?;
+    let _lock = LogLock::wait(instance.log(), &Wait::Unasked)?;
     let rests = matches!(attach(instance, durable)?, Opened::Nothing | Opened::Remains);
     let is_empty = instance.checked_log_len()? == 0;
     (rests && !is_empty).then(|| rename_log(instance, durable)).transpose()
@@ -336,6 +336,7 @@ pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, "shmctl"))?;
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();
+    ledger.logged().ring();
     ledger.doorbell().ring();
     Ok(())
 }
@@ -348,7 +349,7 @@ pub fn set_aside(
     durable: bool,
 ) -> Result<Option<PathBuf>, Error> {
     instance.hold(Role::Balancer(workers))?;
-    let _lock = LogLock::wait(instance.log(), || false)?;
+    let _lock = LogLock::wait(instance.log(), &Wait::Unasked)?;
     let log_len = instance.checked_log_len()?;
     let complete = match history::read(instance.log(), log_len) {
         Ok(history) => !history.replay.is_begun() && history.whole_len == log_len,

@@ -180,6 +180,9 @@ impl Settled {
         }
         drop(transaction);
         journal.ledger.doorbell().ring();
+        if matches!(accepted, Ok(Accept::Accepted(1..))) {
+            journal.pass_on();
+        }
         Ok(Retry::Now(Box::new(journal), accepted?))
     }
 

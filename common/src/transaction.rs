@@ -47,6 +47,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
             // The dead one cannot.
             journal.ledger.doorbell().ring();
             journal.ledger.space().ring();
+            journal.ledger.logged().ring();
         }
         // The next transaction begins with nothing: neither with what was redone, which is in the log
         // now, nor with what did not fit on a full disk.

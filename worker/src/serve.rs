@@ -179,11 +179,11 @@ impl Server<'_, '_> {
         let ledger = self.progress.ledger();
         loop {
             heed_signals()?;
-            let seen = ledger.space().look();
+            let seen = ledger.logged().look();
             if ledger.is_removed()? || ledger.cursors()?.is_ended() {
                 return Ok(false);
             }
-            ledger.space().sleep(seen, TICK).map_err(Error::system("futex"))?;
+            ledger.logged().sleep(seen, TICK).map_err(Error::system("futex"))?;
         }
     }
 

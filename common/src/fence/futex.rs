@@ -19,6 +19,11 @@ pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) -> Result<()> {
     }
 }
 
+/// Wakes one process that sleeps on `word`. Returns whether there was one.
+pub fn wake_one(word: &AtomicU32) -> bool {
+    futex::wake(word, Flags::empty(), 1).is_ok_and(|woken| woken > 0)
+}
+
 /// Wakes every process that sleeps on `word`.
 pub fn wake_all(word: &AtomicU32) {
     let _ = futex::wake(word, Flags::empty(), i32::MAX.cast_unsigned()); // which fails for no word of ours

@@ -3,7 +3,7 @@
 /// Without its time limit: whoever is not woken sleeps for ever, which loom calls a deadlock. So no model needs
 /// one.
 pub(crate) mod futex {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
     use std::io;
     use std::time::Duration;
 
@@ -14,9 +14,15 @@ pub(crate) mod futex {
     /// Comparing the word and going to sleep is one step for those who wake: the kernel does both under a lock.
     #[derive(Default)]
     struct Kernel {
-        /// How often the sleepers on each word were woken.
-        wakes: Mutex<BTreeMap<usize, u32>>,
+        sleepers: Mutex<Sleepers>,
         woken: Condvar,
+    }
+
+    #[derive(Default)]
+    struct Sleepers {
+        /// Those on each word, the first one first.
+        queues: BTreeMap<usize, VecDeque<u32>>,
+        came: u32,
     }
 
     loom::lazy_static! {
@@ -25,7 +31,7 @@ pub(crate) mod futex {
 
     /// See [`crate::sync::begin`].
     pub(crate) fn begin() {
-        drop(KERNEL.wakes.lock());
+        drop(KERNEL.sleepers.lock());
     }
 
     pub(crate) enum Never {}
@@ -38,22 +44,32 @@ pub(crate) mod futex {
 
     #[expect(clippy::unnecessary_wraps)] // the real one may fail
     pub(crate) fn wait(word: &AtomicU32, seen: u32, _limit: Duration) -> Result<(), Never> {
-        let mut wakes = KERNEL.wakes.lock().unwrap();
+        let mut sleepers = KERNEL.sleepers.lock().unwrap();
         // SeqCst: before it looks, the kernel has a barrier.
         if word.load(Ordering::SeqCst) != seen {
             return Ok(());
         }
-        let word = std::ptr::from_ref(word).addr();
-        let before = wakes.get(&word).copied();
-        while wakes.get(&word).copied() == before {
-            wakes = KERNEL.woken.wait(wakes).unwrap();
+        sleepers.came += 1;
+        let (word, own) = (std::ptr::from_ref(word).addr(), sleepers.came);
+        sleepers.queues.entry(word).or_default().push_back(own);
+        while sleepers.queues[&word].contains(&own) {
+            sleepers = KERNEL.woken.wait(sleepers).unwrap();
         }
         Ok(())
     }
 
+    pub(crate) fn wake_one(word: &AtomicU32) -> bool {
+        wake(word, |queue| queue.pop_front().is_some())
+    }
+
     pub(crate) fn wake_all(word: &AtomicU32) {
-        let mut wakes = KERNEL.wakes.lock().unwrap();
-        *wakes.entry(std::ptr::from_ref(word).addr()).or_default() += 1;
+        wake(word, VecDeque::clear);
+    }
+
+    fn wake<T>(word: &AtomicU32, take: impl FnOnce(&mut VecDeque<u32>) -> T) -> T {
+        let mut sleepers = KERNEL.sleepers.lock().unwrap();
+        let taken = take(sleepers.queues.entry(std::ptr::from_ref(word).addr()).or_default());
         KERNEL.woken.notify_all();
+        taken
     }
 }

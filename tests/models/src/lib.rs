@@ -13,6 +13,7 @@
 //! | `newest` | who looks at the cursors without the lock sees a whole state, and none older than before, whoever dies |
 //! | `record` | who reads a record without the lock, and then finds that it is still needed, has read what was accepted |
 //! | `sleepers` | no sleep on a bell needs its time limit, as long as nobody is killed while he rings |
+//! | `turns` | clients that wait for room are woken one at a time, and none is forgotten, as long as nobody is killed in his turn |
 //! | `wishes` | nor does the balancer's, until all is logged, or until half of a full queue is executed |
 //! | `lines` | a line that a worker cannot write, since the lock is taken, is written by others |
 //! | `counted` | no message counts before it is executed, or is executed before it is received; no counter goes back |
@@ -49,6 +50,8 @@ mod record;
 mod sleepers;
 #[cfg(test)]
 mod sync;
+#[cfg(test)]
+mod turns;
 #[cfg(test)]
 mod wishes;
 #[cfg(test)]

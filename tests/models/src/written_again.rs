@@ -43,6 +43,21 @@ fn sleepers() {
 }
 
 #[test]
+fn turns() {
+    in_order(FEED, "fn submit(", &["space().look()", "self.try_submit(", "self.wait(seen"]);
+    in_order(JOURNAL, "fn accept(", &["Transaction::begin(", ".accept(", "self.pass_on()"]);
+    in_order(JOURNAL, "fn pass_on(", &["has_room()", "space().ring_for_one()"]);
+    let advance = [
+        "has_much_room()",
+        "append_ready()",
+        "drop(transaction)",
+        "has_much_room()",
+        "ring_for_one()",
+    ];
+    in_order(JOURNAL, "fn advance(", &advance);
+}
+
+#[test]
 fn wishes() {
     in_order(LEDGER, "fn set_watched(", &["watched.store(watched.into(), Ordering::SeqCst)"]);
     in_order(LEDGER, "fn is_watched(", &["watched.load(Ordering::SeqCst) == 1"]);
