@@ -194,6 +194,16 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
+    /// Makes something that the session's end removes: as long as this has the log's lock, it does not end. Nothing if it
+    /// has.
+    pub fn unless_removed<T>(
+        &self,
+        make: impl FnOnce(&Instance) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let _lock = LogLock::wait(self.instance.log(), &Wait::Asking(&self.ledger))?;
+        if self.ledger.is_removed()? { Ok(None) } else { make(self.instance).map(Some) }
+    }
+
     /// Accepts submissions: their lines are logged, the balancer's doorbell rung, and the next client's turn has come.
     pub fn accept(&mut self, submissions: &[Submission<&str>]) -> Result<Accept, Error> {
         let lock = LogLock::wait(self.instance.log(), &Wait::InTurn(&self.ledger))?;

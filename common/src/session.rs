@@ -328,8 +328,8 @@ pub fn is_log_left(instance: &Instance) -> Result<bool, Error> {
     Ok(!ledger.is_published() || ledger.identity()?.log != instance.identity().log)
 }
 
-/// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes
-/// knows that there may be queues. A worker that makes one now sees that the session has ended.
+/// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes knows that there may be
+/// queues. Under the log's lock, as workers make them.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     let object = format_args!("ledger of {}", instance.path().display());
     remove_queues(instance, |_| true)?;
@@ -374,8 +374,6 @@ pub fn set_aside(
     }
     if let Some(ledger) = &ledger {
         remove(instance, ledger)?;
-        // This session has not ended, so its workers may have made others meanwhile.
-        remove_queues(instance, |_| true)?;
     }
     log_file::remove_unfinished_copy(instance.directory())?;
     Ok(name)

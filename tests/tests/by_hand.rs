@@ -2,6 +2,7 @@
 //! one-shot load balancer.
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io::Write;
 
 use nix::sys::signal::Signal;
@@ -163,4 +164,24 @@ fn help_and_version_are_everywhere(#[case] program: &str) {
     assert_eq!((help.stderr, version.stderr), (String::new(), String::new()));
     let left: Vec<_> = std::fs::read_dir(sandbox.dir()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Killed as soon as it had made its queue, when the session had ended meanwhile, it left the queue for ever. It is
+/// made under the lock under which a session ends.
+#[test]
+fn a_queue_is_made_under_the_lock_only() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["a;1"]);
+    let log = File::open(sandbox.dir().join("sistem.log")).unwrap();
+    log.lock().unwrap();
+    let mut worker = sandbox.start("worker", &["1"]);
+    sandbox.wait_until("it waits", || worker.stderr().contains("has locked sistem.log"));
+    assert_eq!(sandbox.ipc_objects().len(), 1, "the ledger: {}", sandbox.report());
+    log.unlock().unwrap();
+    let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
+    for process in [&mut worker, &mut balancer] {
+        sandbox.assert_code(&sandbox.end(process), 0);
+    }
+    sandbox.assert_log(&canonical_log(&[("a", 1)], 1));
+    sandbox.assert_clean();
 }

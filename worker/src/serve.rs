@@ -152,21 +152,18 @@ impl Server<'_, '_> {
     fn run(&mut self) -> Result<bool, Error> {
         loop {
             let (instance, worker) = (self.progress.instance(), self.progress.worker());
-            let queue = OwnQueue(session::fresh_queue(instance, worker)?);
+            let make = |instance: &_| session::fresh_queue(instance, worker).map(OwnQueue);
+            let queue = self.progress.journal.unless_removed(make)?;
             let ledger = self.progress.ledger();
-            ledger.cell(worker).set_executed(self.progress.executed());
-            ledger.cell(worker).set_queue(queue.0.0);
-            ledger.doorbell().ring();
-            // After the queue was made: who ends the session says so first, and removes the queues then.
-            let removed = ledger.is_removed()?;
             let at = ledger.cursors()?;
             if at.is_ended() {
                 return check_number(worker, at.workers()).map(|()| !at.rotates());
             }
-            if removed {
-                return Ok(false);
-            }
-            // Likewise: a load balancer that does not need this worker has removed its queue.
+            let Some(queue) = queue else { return Ok(false) };
+            ledger.cell(worker).set_executed(self.progress.executed());
+            ledger.cell(worker).set_queue(queue.0.0);
+            ledger.doorbell().ring();
+            // After the queue was made: a load balancer that does not need this worker has removed its queue.
             check_needed(instance, worker)?;
             if self.serve(queue.0)? {
                 return Ok(!self.progress.ledger().cursors()?.rotates() || self.wait_for_end()?);
