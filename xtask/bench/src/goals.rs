@@ -117,7 +117,7 @@ fn lines(results: &[CaseResult]) -> Vec<Goal> {
         let Some(one) = by_one.iter().find(|one| one.messages == many.messages) else { continue };
         let rate = |result| ours(result, |score| score.messages_per_second);
         let what = format!("{}: speed by that of one client", many.case);
-        let goal = Goal::at_least(what, 0.95, " ×", rate(many) / rate(one));
+        let goal = Goal::at_least(what, 1.0, " ×", rate(many) / rate(one));
         goals.push(goal.unless(one.is_disturbed() || many.is_disturbed()));
     }
     goals

@@ -61,8 +61,8 @@ impl Dimensions<'_> {
     }
 }
 
-/// Files of lines, likewise: so many messages, those with longer texts, and in the usual file for N workers and by
-/// [`CLIENTS`].
+/// Files of lines, likewise: so many messages, those with longer texts, the usual file for N workers, and by [`CLIENTS`]
+/// from the usual one on.
 fn lines(
     messages: &[u32],
     usual: u32,
@@ -74,8 +74,10 @@ fn lines(
     let by_len =
         longer.iter().map(|&(messages, len)| Ok(Case::lines(messages, Lens::exactly(len), n)));
     let by_workers = workers.iter().map(|&n| Ok(Case::lines(usual, LENS, Workers::new(n)?)));
-    let at_once = Case { shape: Shape::Lines { clients: CLIENTS }, ..Case::lines(usual, LENS, n) };
-    by_count.chain(by_len).chain(by_workers).chain([Ok(at_once)]).collect()
+    let at_once = messages.iter().filter(|&&messages| messages >= usual).map(|&messages| {
+        Ok(Case { shape: Shape::Lines { clients: CLIENTS }, ..Case::lines(messages, LENS, n) })
+    });
+    by_count.chain(by_len).chain(by_workers).chain(at_once).collect()
 }
 
 /// How many messages there are where a COMMAND works.
