@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use common::advice;
 use common::dead;
 use common::error::Error;
+use common::grammar::rotation::Workers;
 use common::instance::Instance;
-use common::journal::{Journal, Opened};
-use common::line_file::LineFile;
-use common::rotation::Workers;
-use common::session;
+use common::instance::line_file::LineFile;
+use common::log::journal::Journal;
+use common::session::begin::Opened;
+use common::session::end;
 
 /// How often a waiting client looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ impl Awaited {
             if current.ledger().is_removed()? && !current.cursors()?.is_ended() {
                 // It goes on once the session is read back from the log.
                 match Journal::open(instance, false) {
-                    Err(Error::LogReplaced) if session::is_log_left(instance)? => {} // and its log was renamed
+                    Err(Error::LogReplaced) if end::is_log_left(instance)? => {} // and its log was renamed
                     opened => match opened? {
                         Opened::Session(again, _) if again.ledger().session() == self.session => {
                             journal = Some(*again);
@@ -108,7 +108,7 @@ impl Awaited {
 
     fn tell(&self, instance: &Instance, workers: Option<Workers>) -> Result<(), Error> {
         let left: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
-        let hint = advice::no_balancer(instance, workers)?;
+        let hint = instance.no_balancer(workers)?;
         let are = if left == 1 { "message is" } else { "messages are" };
         common::note!("client: waiting until {left} {are} executed{hint}");
         Ok(())

@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use common::advice;
 use common::error::Error;
+use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::journal::{Accept, Journal};
-use common::submission::Submission;
+use common::log::journal::{Accept, Journal};
 
 use crate::awaited::Awaited;
 
@@ -83,7 +82,7 @@ impl<'a, 'w> Feed<'a, 'w> {
             return Ok(()); // just attached: looked at once more
         };
         if !std::mem::replace(&mut self.told_waiting, true) {
-            let hint = advice::no_balancer(self.instance, journal.cursors()?.workers())?;
+            let hint = self.instance.no_balancer(journal.cursors()?.workers())?;
             common::note!("client: waiting: {why}{hint}");
         }
         let (space, start, mut seen) = (journal.ledger().space(), Instant::now(), seen);

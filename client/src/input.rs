@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
 use common::error::{Error, exit};
-use common::submission::{SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError, is_printable};
+use common::grammar::submission::{
+    SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError, is_printable,
+};
 
 /// As much as a pipe holds, and some thousand short lines.
 const BUFFER_LEN: usize = 64 << 10;

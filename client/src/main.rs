@@ -29,15 +29,16 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use common::advice::{self, LOG};
 use common::error::{Error, exit, report};
 use common::fence::signals;
-use common::help;
+use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::role::Role;
-use common::say;
-use common::session;
-use common::submission::Submission;
+use common::instance::objects;
+use common::instance::role::Role;
+use common::program::advice::{self, LOG};
+use common::program::help;
+use common::program::say;
+use common::session::end;
 
 use args::Args;
 use awaited::Awaited;
@@ -98,7 +99,7 @@ fn run<'a>(args: &'a Args) -> Result<u8, Error> {
         };
         match outcome {
             // There is no session, and the log is another one by now.
-            Err(Error::LogReplaced) if session::is_log_left(&instance)? => {
+            Err(Error::LogReplaced) if end::is_log_left(&instance)? => {
                 drop(feed);
                 instance.reopen()?;
             }
@@ -117,7 +118,7 @@ fn run<'a>(args: &'a Args) -> Result<u8, Error> {
     }
     let released = instance.release(Role::Client);
     // Now the balancer need not wait for more. It may sleep in a session that this client has not seen.
-    if let Ok(Some(ledger)) = session::find(instance.directory()) {
+    if let Ok(Some(ledger)) = objects::find_ledger(instance.directory()) {
         ledger.doorbell().ring();
     }
     released?;
@@ -129,7 +130,7 @@ fn run<'a>(args: &'a Args) -> Result<u8, Error> {
     if awaited.is_none()
         && let Some(journal) = &journal
     {
-        let hint = advice::no_balancer(&instance, journal.cursors()?.workers())?;
+        let hint = instance.no_balancer(journal.cursors()?.workers())?;
         // Or it is through with it by now.
         if !hint.is_empty() && !journal.cursors()?.is_ended() {
             common::note!("client: accepted{hint}");

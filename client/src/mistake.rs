@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use common::advice;
-use common::submission::Submission;
+use common::grammar::submission::Submission;
+use common::program::advice;
 
 /// In bytes.
 const TOLD_LEN_MAX: usize = 80;

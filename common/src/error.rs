@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::advice::{FRESH, LOG, VERIFY, command};
 use crate::fence::signals;
-use crate::service_manager;
+use crate::program::advice::{FRESH, LOG, VERIFY, command};
+use crate::program::service_manager;
 
 /// Exit codes. 0 is done; 130, 143 and 129 follow SIGINT, SIGTERM and SIGHUP: a worker's first, a
 /// balancer's second.

@@ -1,47 +1,28 @@
 //! What the processes of Pipip's load balancer must agree on byte for byte.
 //!
-//! Read it in this order: [`submission`] and [`mod@line`] are what goes in and what comes out;
-//! [`rotation`] says who gets which message; [`layout`] and [`ledger`] are the truth in shared memory;
-//! [`journal`] is the one way into the log; [`frame`] is what travels through the queues; [`session`]
-//! begins and ends it all. [`fence`] alone contains `unsafe`.
+//! Each folder is one part of that, and uses those above it only:
+//!
+//! | folder | is |
+//! |---|---|
+//! | [`fence`] | the system calls that need `unsafe`; it knows the ledger's layout |
+//! | [`grammar`] | what goes in and what comes out: submissions, the log's lines, whose turn it is |
+//! | [`program`], [`error`] | what every program does: errors, messages, help, words to the service manager |
+//! | [`ledger`] | the truth about a session, in shared memory |
+//! | [`instance`] | a directory: its log as a file, the locks on it, the keys of its IPC objects |
+//! | [`queue`] | the message queues, and what travels through them |
+//! | [`dead`] | messages whose execution failed for good, and what became of them |
+//! | [`history`] | what a log says, read back |
+//! | [`session`] | a session begins, is read back from the log, and ends |
+//! | [`log`] | the one way into the log |
 
-pub mod advice;
-pub mod bell;
-pub mod cell;
-mod checksum;
-pub mod children;
-pub mod cursors;
 pub mod dead;
 pub mod error;
 pub mod fence;
-pub mod frame;
-pub mod help;
+pub mod grammar;
 pub mod history;
 pub mod instance;
-pub mod journal;
-pub mod layout;
 pub mod ledger;
-pub mod line;
-pub mod line_file;
-mod lock;
-pub mod log_file;
-pub mod naming;
-pub mod pause;
-pub mod process_stat;
-pub mod record;
-pub mod render;
-pub mod replay;
-pub mod ring;
-pub mod role;
-pub mod rotation;
-pub mod runs;
-pub mod say;
-pub mod service_manager;
+pub mod log;
+pub mod program;
+pub mod queue;
 pub mod session;
-pub mod settled;
-pub mod steps;
-pub mod submission;
-mod sync;
-mod transaction;
-pub mod waiting;
-pub mod work;

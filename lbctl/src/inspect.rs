@@ -7,15 +7,16 @@ mod everyone;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::bell::Bell;
-use common::cursors::Cursors;
 use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
-use common::instance::{Directory, LOG_NAME};
+use common::grammar::LOG_NAME;
+use common::grammar::rotation::WorkerId;
+use common::instance::directory::Directory;
+use common::instance::objects;
 use common::ledger::Ledger;
-use common::record::Record;
-use common::rotation::WorkerId;
-use common::session;
+use common::ledger::bell::Bell;
+use common::ledger::cursors::Cursors;
+use common::ledger::record::Record;
 use serde_json::{Value, json};
 
 use crate::objects::IpcObject;
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> ExitCode {
 /// place, and `ledger` is null where there is none.
 pub fn dump(dir: &Path) -> Value {
     let log = std::fs::metadata(dir.join(LOG_NAME));
-    let ledger = Directory::open(dir).map(|directory| session::find(&directory));
+    let ledger = Directory::open(dir).map(|directory| objects::find_ledger(&directory));
     json!({
         "version": FORMAT_VERSION,
         "directory": dir,

@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use common::error::{Error, report};
 use common::fence::signals;
-use common::help;
+use common::program::help;
 use lbctl::args::{Args, Command};
 use lbctl::{dead, inspect, metrics, rotate, status, verify, watch};
 

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::fence::message_queue::MessageQueue;
 use common::fence::shared_memory;
-use common::instance::{Directory, KeyOf};
-use common::rotation::WorkerId;
+use common::grammar::rotation::WorkerId;
+use common::instance::directory::{Directory, KeyOf};
 
 /// An object that exists now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::advice::{self, LOG};
 use common::error::{Error, report};
-use common::instance::{Instance, LOG_NAME};
-use common::pause::pause;
-use common::role::Role;
-use common::session;
+use common::grammar::LOG_NAME;
+use common::instance::Instance;
+use common::instance::role::Role;
+use common::program::advice::{self, LOG};
+use common::program::pause::pause;
+use common::session::aside;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -169,7 +170,7 @@ fn rotate_here(dir: &Path, inode: u64) -> Result<Option<PathBuf>, Error> {
     }
     // Refused where somebody uses the log from elsewhere: his session cannot be seen from here.
     instance.hold(Role::Client)?;
-    match session::rotate(&instance, false) {
+    match aside::rotate(&instance, false) {
         Ok(Some(name)) => Ok(Some(name)),
         Ok(None) if is_named(dir, inode)? && instance.balancer_workers()?.is_none() => {
             Err(refused("its session is unfinished: start a load balancer"))

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use comfy_table::{CellAlignment, Table, presets};
-use common::advice;
-use common::cell::HandState;
 use common::error::report;
+use common::ledger::cell::HandState;
+use common::program::advice;
 
 use crate::snapshot::{
     InHand, Onlooker, Process, Seen, Session, SessionState, Snapshot, State, Worker,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use common::error::Error;
-use common::submission::is_forbidden;
+use common::grammar::submission::is_forbidden;
 use serde::Serialize;
 
 /// Good news.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::Parser;
 use clap::builder::UnknownArgumentValueParser;
-use common::advice;
-use common::rotation::Workers;
-use common::work::Work;
+use common::grammar::rotation::Workers;
+use common::program::advice;
+use common::program::work::Work;
 
 const EXAMPLES: &str = "\
 Examples:

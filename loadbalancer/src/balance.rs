@@ -2,26 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use common::advice::{self, LOG};
-use common::cursors::Closing;
 use common::dead;
 use common::error::{Error, exit, signal_exit_code};
 use common::fence::signals;
+use common::grammar::rotation::Workers;
 use common::instance::Instance;
-use common::journal::{Advance, Journal};
+use common::instance::role::Role;
 use common::ledger::Ledger;
-use common::role::Role;
-use common::rotation::Workers;
-use common::service_manager;
+use common::ledger::cursors::Closing;
+use common::log::advance::Advance;
+use common::log::journal::Journal;
+use common::program::advice::{self, LOG};
+use common::program::service_manager;
 
 use crate::bar::{Bar, REFRESH};
-use crate::crew::{self, Crew};
+use crate::crew::{self, Crew, TICK};
 use crate::dispatch::Dispatch;
 use crate::lasting::{Lasting, once};
 use crate::rotation::Rotation;
 
-/// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
-pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// The sleep while somebody else holds the log's lock, or the disk is full: at first, since most hold
 /// it for less, and at most.
 const RETRY_MIN: Duration = Duration::from_micros(50);

@@ -20,27 +20,28 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use common::advice;
-use common::children;
 use common::error::Error;
 use common::fence::signals;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
+use common::instance::role::Role;
 use common::ledger::Ledger;
-use common::pause::pause;
-use common::process_stat::ProcessStat;
-use common::role::Role;
-use common::rotation::{WorkerId, Workers};
-use common::service_manager;
-use common::session;
-use common::work::Work;
+use common::program::advice;
+use common::program::children;
+use common::program::pause::pause;
+use common::program::process_stat::ProcessStat;
+use common::program::service_manager;
+use common::program::work::Work;
+use common::queue;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::balance::TICK;
 use crate::dispatch::{Dispatch, Left};
 use crate::lasting::{Lasting, once};
 
+/// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 const NAME_ANOTHER: &str = "name one that can be started with --worker-program";
 /// So many missing workers are asked for by name.
 const ASKED_FOR_MAX: usize = 3;
@@ -331,7 +332,7 @@ impl Member {
             .arg(OsString::from_iter(["--dir=".as_ref(), instance.path().as_os_str()]))
             .args(["--spawned-by", &std::process::id().to_string(), &self.worker.to_string()])
             .args(how.durable.then_some("--durable"))
-            .args(common::say::is_quiet().then_some("--quiet"))
+            .args(common::program::say::is_quiet().then_some("--quiet"))
             .args(how.bar.then_some("--beside-bar"))
             .args(how.work.to_args())
             // A group of its own: Ctrl-C in a terminal asks the load balancer to drain, and nobody else.
@@ -389,7 +390,7 @@ impl Member {
         let Some(Left { messages, queued, finishing, .. }) = due else { return Ok(()) };
         if queued.unwrap_or(0) == 0 {
             // Others took the frames; or its queue is not what the ledger says. It makes another one.
-            session::remove_queues(instance, |other| other == worker)?;
+            queue::remove_all(instance, |other| other == worker)?;
             self.still.since = None;
         }
         if queued != Some(0) && once(&mut self.still.told) {

@@ -3,13 +3,13 @@
 //! Each worker has a queue of its own, so a worker that stands still fills only that: the kernel's
 //! limit on a queue is the credit. Sending never blocks.
 
-use common::cell::HandState;
-use common::cursors::Cursors;
 use common::error::Error;
 use common::fence::message_queue::Message;
-use common::journal::Journal;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::ledger::Ledger;
-use common::rotation::{WorkerId, Workers};
+use common::ledger::cell::HandState;
+use common::ledger::cursors::Cursors;
+use common::log::journal::Journal;
 
 use crate::outlet::Outlet;
 use crate::stock::Stock;
@@ -108,10 +108,10 @@ impl Dispatch {
 mod tests {
     use common::fence::message_queue::MessageQueue;
     use common::fence::shared_memory;
+    use common::grammar::submission::Submission;
     use common::instance::Instance;
-    use common::journal::Advance;
-    use common::session;
-    use common::submission::Submission;
+    use common::log::advance::Advance;
+    use common::queue;
 
     use super::*;
 
@@ -178,7 +178,7 @@ mod tests {
             let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &journal.cursors().unwrap());
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
-            let queue: MessageQueue = session::fresh_queue(&instance, worker()).unwrap();
+            let queue: MessageQueue = queue::fresh(&instance, worker()).unwrap();
             journal.ledger().cell(worker()).set_queue(queue.0);
             dispatch.outlets[0].follow(&instance, journal.ledger());
             journal.ledger().cell(worker()).set_executed(2);

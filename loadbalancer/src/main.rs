@@ -43,23 +43,26 @@ mod stock;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use common::advice::{self, LOG};
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
-use common::help;
 use common::instance::Instance;
-use common::journal::{Journal, Opened};
-use common::role::Role;
-use common::say;
-use common::service_manager;
-use common::session;
-use common::waiting::Watch;
+use common::instance::objects;
+use common::instance::role::Role;
+use common::instance::waiting::Watch;
+use common::log::journal::Journal;
+use common::program::advice::{self, LOG};
+use common::program::help;
+use common::program::say;
+use common::program::service_manager;
+use common::queue;
+use common::session::aside;
+use common::session::begin::Opened;
 use nix::sys::prctl;
 
 use args::Args;
-use balance::{Balancer, TICK};
+use balance::Balancer;
 use bar::Bar;
-use crew::{Crew, Start};
+use crew::{Crew, Start, TICK};
 use lasting::{Lasting, once};
 use rotation::Rotation;
 
@@ -84,7 +87,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     }
     let mut instance = Instance::open(&args.dir)?;
     if args.fresh
-        && let Some(name) = session::set_aside(&instance, args.workers, args.durable)?
+        && let Some(name) = aside::set_aside(&instance, args.workers, args.durable)?
     {
         common::note!("loadbalancer: the unfinished session is now in {}", name.display());
         instance.reopen()?;
@@ -153,7 +156,7 @@ fn next_session(
         };
         // Read back again only once nobody writes to it any more, as one who restores it.
         let is_another = rest.lasts(log_len) >= TICK && !rest.told;
-        let found = session::find(instance.directory())?.map(|ledger| ledger.session());
+        let found = objects::find_ledger(instance.directory())?.map(|ledger| ledger.session());
         if watch.is_none() || is_another || found.is_some() {
             rest.told = true;
             let opened = match Journal::open(instance, args.durable) {
@@ -186,7 +189,7 @@ fn next_session(
             return Ok(Some(0));
         }
         if rotation.is_due(log_len) {
-            match session::rotate(instance, args.durable) {
+            match aside::rotate(instance, args.durable) {
                 Ok(Some(name)) => {
                     common::note!("loadbalancer: the log is now {}; serving on", name.display());
                     return Ok(None);
@@ -261,7 +264,7 @@ fn balance(
             at.messages
         );
     }
-    session::remove_queues(journal.instance(), |k| k.get() > args.workers.get())?;
+    queue::remove_all(journal.instance(), |k| k.get() > args.workers.get())?;
     crew.begin_session(journal.ledger());
     match Balancer::new(journal, args.workers, crew, args.serve, rotation)?.run() {
         Err(Error::SessionEnded) => Ok(None),

@@ -2,11 +2,11 @@
 
 use common::error::Error;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
-use common::frame::{FRAME_LEN_MIN, FrameWriter, KIND_FINISH, KIND_FRAME};
+use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
 use common::ledger::Ledger;
-use common::rotation::WorkerId;
-use common::session;
+use common::queue;
+use common::queue::frame::{FRAME_LEN_MIN, FrameWriter, KIND_FINISH, KIND_FRAME};
 use nix::errno::Errno;
 
 use crate::stock::Stock;
@@ -51,7 +51,7 @@ impl Outlet {
         let (generation, id) = ledger.cell(self.worker).queue();
         if self.generation != Some(generation) {
             // Else it has not come yet; or its queue is gone, or the ledger damaged: see left().
-            let is_own = |queue: &_| session::is_queue_of(instance, self.worker, *queue);
+            let is_own = |queue: &_| queue::is_of(instance, self.worker, *queue);
             *self = Self {
                 generation: Some(generation),
                 queue: Some(MessageQueue(id)).filter(is_own),
@@ -172,7 +172,7 @@ impl Outlet {
             }
             // Removed by others: ask for a new one.
             Errno::EIDRM | Errno::EINVAL => self.lose(),
-            error => Err(session::queue_error(self.worker, "msgsnd")(error)),
+            error => Err(queue::error(self.worker, "msgsnd")(error)),
         }
     }
 
@@ -188,7 +188,7 @@ impl Outlet {
 
     /// Asks for another queue. The worker, if it waits in this one, notices.
     fn lose(&mut self) -> Result<(), Error> {
-        self.queue.take().map_or(Ok(()), |queue| session::remove_queue(self.worker, queue))
+        self.queue.take().map_or(Ok(()), |queue| queue::remove(self.worker, queue))
     }
 
     /// Before sleeping: has a worker whose queue is full ring when half of what it has is executed.

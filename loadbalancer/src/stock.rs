@@ -2,12 +2,12 @@
 
 use std::collections::{VecDeque, vec_deque};
 
-use common::cursors::Cursors;
 use common::error::Error;
+use common::grammar::rotation::Workers;
+use common::grammar::submission::Submission;
 use common::ledger::Ledger;
-use common::record::Record;
-use common::rotation::Workers;
-use common::submission::Submission;
+use common::ledger::cursors::Cursors;
+use common::ledger::record::Record;
 
 /// What was taken: a record, or several small ones together.
 struct Taken {
@@ -176,7 +176,7 @@ impl<'a> Parts<'a> {
 mod tests {
     use super::*;
     use common::instance::Instance;
-    use common::journal::Journal;
+    use common::log::journal::Journal;
 
     /// Small records are kept together: as many as a ring holds took too much memory, each by itself. Whatever they are
     /// kept in, each message is found in its submission.

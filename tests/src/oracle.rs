@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use common::line::Line;
-use common::replay::{Replay, Summary};
+use common::grammar::line::Line;
+use common::history::replay::{Replay, Summary};
 
 /// The log of submissions that were all accepted before the first was processed. For a single one
 /// this is the log, whenever it came.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use common::process_stat::ProcessStat;
+use common::program::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

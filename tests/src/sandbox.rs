@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::fence::message_queue::MessageQueue;
+use common::grammar::rotation::WorkerId;
+use common::history::replay::Summary;
 use common::instance::Instance;
-use common::replay::Summary;
-use common::role::Role;
-use common::rotation::WorkerId;
+use common::instance::role::Role;
 use lbctl::objects::IpcObject;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};

@@ -84,7 +84,7 @@ pub fn signalled_at_once(program: &Command, signal: Signal, other: Signal) -> Wa
     }
 }
 
-/// Whether a signal is in one of the sets of `/proc/PID/status` (proc_pid_status(5)).
+/// Whether a signal is in one of the sets of `/proc/PID/status` (`proc_pid_status(5)`).
 fn is_in(pid: Pid, set: &str, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(":\t"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::process_stat::ProcessStat;
+use common::program::process_stat::ProcessStat;
 use lbctl::objects::IpcObject;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

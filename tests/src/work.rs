@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::cell::{Cell, InHand};
 use common::dead::{self, Letter};
-use common::instance::Directory;
-use common::line_file::LineFile;
-use common::rotation::WorkerId;
-use common::session;
+use common::grammar::rotation::WorkerId;
+use common::instance::directory::Directory;
+use common::instance::line_file::LineFile;
+use common::instance::objects;
+use common::ledger::cell::{Cell, InHand};
 
 use crate::process::{Ended, Process};
 use crate::sandbox::Sandbox;
@@ -97,7 +97,7 @@ impl Sandbox {
 
     fn of_cell<T>(&self, k: u32, of: impl Fn(&Cell) -> T) -> Option<T> {
         let directory = Directory::open(&self.dir()).ok()?;
-        let ledger = session::find(&directory).ok()??;
+        let ledger = objects::find_ledger(&directory).ok()??;
         Some(of(ledger.cell(WorkerId::new(k).ok()?)))
     }
 }

@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
-use common::role::Role;
-use common::rotation::WorkerId;
+use common::instance::role::Role;
 use rstest::rstest;
 use tests::{Binaries, Process, Profile, Sandbox};
 

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::cursors::Closing;
-use common::instance::{Directory, Instance};
-use common::journal::{Accept, Journal};
-use common::rotation::{WorkerId, Workers};
-use common::session;
-use common::submission::Submission;
+use common::grammar::rotation::{WorkerId, Workers};
+use common::grammar::submission::Submission;
+use common::instance::Instance;
+use common::instance::directory::Directory;
+use common::instance::objects;
+use common::ledger::cursors::Closing;
+use common::log::journal::{Accept, Journal};
 use rstest::rstest;
 use tests::{Binaries, Profile, Sandbox, oracle::canonical_log};
 
@@ -179,7 +180,7 @@ fn a_worker_whose_queue_is_not_the_one_in_the_ledger_makes_another() {
     sandbox.ok("client", &["Halo A;1"]);
     let mut by_hand = sandbox.start("worker", &["1"]);
     let directory = Directory::open(&sandbox.dir()).expect("the directory");
-    let ledger = session::find(&directory).expect("a look").expect("a ledger");
+    let ledger = objects::find_ledger(&directory).expect("a look").expect("a ledger");
     sandbox.wait_until("the worker has a queue", || ledger.cell(worker(1)).queue().0 == 1);
     ledger.cell(worker(1)).set_queue(-1);
     sandbox.ok("loadbalancer", &["--no-spawn", "1"]);

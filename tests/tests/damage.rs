@@ -12,7 +12,7 @@ use tests::Sandbox;
 use tests::oracle::canonical_log;
 
 const SUBMISSIONS: [(&str, u32); 2] = [("Halo A", 10), ("another text", 5)];
-/// Offsets of `common::layout`: the head, the first cells, the beginning of the ring.
+/// Offsets of `common::ledger::layout`: the head, the first cells, the beginning of the ring.
 const HEAD: usize = 512;
 const CELLS: usize = HEAD + 4 * 64;
 const RING: usize = 16_896;
@@ -134,9 +134,9 @@ fn a_worker_that_has_executed_less_than_is_logged_was_a_panic() {
     sandbox.wait_until("all is executed", || sandbox.log().matches(": message").count() == 6);
     balancer.kill();
     sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
-    let directory = common::instance::Directory::open(&sandbox.dir()).unwrap();
-    let ledger = common::session::find(&directory).unwrap().unwrap();
-    ledger.cell(common::rotation::WorkerId::new(1).unwrap()).set_executed(1);
+    let directory = common::instance::directory::Directory::open(&sandbox.dir()).unwrap();
+    let ledger = common::instance::objects::find_ledger(&directory).unwrap().unwrap();
+    ledger.cell(common::grammar::rotation::WorkerId::new(1).unwrap()).set_executed(1);
     sandbox.ok("client", &["second;4"]);
     let refused = sandbox.run("loadbalancer", &["2"]);
     sandbox.assert_code(&refused, 3);

@@ -5,13 +5,15 @@ use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
 
+use common::dead::settled::{self, Fate, Settled};
 use common::dead::{self, Letter};
-use common::instance::{Directory, Instance};
-use common::line_file::LineFile;
-use common::naming::MessageId;
-use common::rotation::Workers;
-use common::session;
-use common::settled::{self, Fate, Settled};
+use common::grammar::message_id::MessageId;
+use common::grammar::rotation::Workers;
+use common::instance::Instance;
+use common::instance::directory::Directory;
+use common::instance::line_file::LineFile;
+use common::instance::objects;
+use common::session::aside;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -250,7 +252,7 @@ enum Between {
 }
 
 fn has_session(sandbox: &Sandbox) -> bool {
-    let ledger = session::find(&Directory::open(&sandbox.dir()).unwrap()).unwrap();
+    let ledger = objects::find_ledger(&Directory::open(&sandbox.dir()).unwrap()).unwrap();
     ledger.is_some_and(|ledger| ledger.is_published())
 }
 
@@ -292,7 +294,7 @@ fn dies_at(before: Before, between: Between, at: usize) -> bool {
         }
         Between::Fresh => {
             let instance = Instance::open(&sandbox.dir()).unwrap();
-            session::set_aside(&instance, Workers::new(2).unwrap(), false).unwrap();
+            aside::set_aside(&instance, Workers::new(2).unwrap(), false).unwrap();
         }
         Between::Drop => {
             let ended = sandbox.run("lbctl", &["dead", "drop", &id(0)]);
@@ -443,7 +445,7 @@ fn a_closing_session_is_waited_for() {
     sandbox.ok("client", &["a;1"]);
     sandbox.wait_for_log(canonical_log(&[("a", 1)], 1).find("Worker1").unwrap() as u64);
     let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = session::find(&directory).unwrap().unwrap();
+    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
     // The balancer closes the session when it is asked to end.
     balancer.signal(Signal::SIGTERM);
     sandbox.wait_until("it closes", || ledger.cursors().unwrap().is_closing());

@@ -6,8 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::role::Role;
-use common::rotation::WorkerId;
+use common::grammar::rotation::WorkerId;
+use common::instance::role::Role;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};

@@ -4,14 +4,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::cursors::{Closing, Cursors};
 use common::fence::shared_memory;
+use common::grammar::rotation::{WorkerId, Workers};
+use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::journal::{Accept, Journal, Opened};
-use common::role::Role;
-use common::rotation::{WorkerId, Workers};
-use common::session;
-use common::submission::Submission;
+use common::instance::objects;
+use common::instance::role::Role;
+use common::ledger::cursors::{Closing, Cursors};
+use common::log::journal::{Accept, Journal};
+use common::session::begin::Opened;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;
@@ -86,7 +87,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
     let worker = WorkerId::new(1).unwrap();
     let instance = Instance::open(&sandbox.dir()).unwrap();
     instance.hold(Role::Worker(worker)).unwrap();
-    let ledger = session::find(instance.directory()).unwrap().unwrap();
+    let ledger = objects::find_ledger(instance.directory()).unwrap().unwrap();
     let mut journal = Journal::of(&instance, ledger, false);
     sandbox.wait_until("the message is received", || journal.ledger().received() == 1);
     journal.ledger().cell(worker).set_executed(1);
@@ -119,7 +120,7 @@ fn a_look_for_work_beside_busy_writers_took_the_ledger_for_damaged() {
     let sandbox = Sandbox::default();
     let instance = Instance::open(&sandbox.dir()).unwrap();
     let writer = begin(&instance, b"a;1");
-    let ledger = session::find(instance.directory()).unwrap().unwrap();
+    let ledger = objects::find_ledger(instance.directory()).unwrap().unwrap();
     let mut reader = Journal::of(&instance, ledger, false);
     let at = writer.cursors().unwrap();
     let done = AtomicBool::new(false);

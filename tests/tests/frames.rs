@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use common::fence::foreign;
-use common::frame::FRAME_LEN_MIN;
-use common::submission::TEXT_LEN_MAX;
+use common::grammar::submission::TEXT_LEN_MAX;
+use common::queue::frame::FRAME_LEN_MIN;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::canonical_log;

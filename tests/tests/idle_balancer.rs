@@ -2,15 +2,17 @@
 //! for it, and still it is accepted.
 #![forbid(unsafe_code)]
 
-use common::cursors::Cursors;
 use common::fence::shared_memory;
-use common::instance::{Instance, KeyOf};
-use common::journal::{Journal, Opened};
-use common::layout::Layout;
+use common::grammar::line;
+use common::grammar::submission::Submission;
+use common::instance::Instance;
+use common::instance::directory::KeyOf;
 use common::ledger::Ledger;
-use common::line;
-use common::record::Record;
-use common::submission::Submission;
+use common::ledger::cursors::Cursors;
+use common::ledger::layout::Layout;
+use common::ledger::record::Record;
+use common::log::journal::Journal;
+use common::session::begin::Opened;
 use nix::sys::signal::Signal;
 use tests::Sandbox;
 use tests::oracle::canonical_log;

@@ -3,8 +3,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use common::instance::Directory;
-use common::session;
+use common::instance::directory::Directory;
+use common::instance::objects;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -32,8 +32,9 @@ fn assert_clear_error(output: &Output) {
 fn assert_whole_lines(sandbox: &Sandbox) {
     let log = sandbox.log();
     let directory = Directory::open(&sandbox.dir()).unwrap();
-    let is_pending =
-        || session::find(&directory).is_ok_and(|l| l.is_some_and(|ledger| ledger.is_pending()));
+    let is_pending = || {
+        objects::find_ledger(&directory).is_ok_and(|l| l.is_some_and(|ledger| ledger.is_pending()))
+    };
     let whole = log.is_empty() || log.ends_with('\n') || is_pending();
     assert!(SAMPLE.starts_with(&log) && whole, "{}", sandbox.report());
 }

@@ -260,7 +260,7 @@ fn a_client_that_feeds_goes_on_with_the_log_that_took_the_place() {
     let sandbox = Sandbox::default();
     let mut client = sandbox.start_with_pipe("client", &[]);
     let mut pipe = client.take_stdin();
-    sandbox.wait_until("it has its role", || sandbox.is_held(common::role::Role::Client));
+    sandbox.wait_until("it has its role", || sandbox.is_held(common::instance::role::Role::Client));
     let aside = sandbox.dir().join("rotated");
     std::fs::rename(sandbox.log_path(), &aside).unwrap();
     pipe.write_all(b"Halo A;9\nHalo A;1\n").unwrap();

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use common::process_stat::ProcessStat;
+use common::program::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::oracle::canonical_log;

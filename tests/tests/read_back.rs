@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::instance::Directory;
-use common::line;
-use common::record::{RING_FILLED_MAX, Record};
-use common::rotation::WorkerId;
-use common::session;
-use common::submission::Submission;
+use common::grammar::line;
+use common::grammar::rotation::WorkerId;
+use common::grammar::submission::Submission;
+use common::instance::directory::Directory;
+use common::instance::objects;
+use common::ledger::record::{RING_FILLED_MAX, Record};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::canonical_log;
@@ -161,7 +161,7 @@ fn totals_of_fewer_messages_than_workers_were_cut_by_a_reboot() {
     sandbox.ok("client", &["a;1"]);
     sandbox.assert_code(&sandbox.end(&mut workers[0]), 0);
     let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = session::find(&directory).unwrap().unwrap();
+    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
     assert!(ledger.cell(WorkerId::new(1).unwrap()).is_finished());
     drop(ledger);
     balancer.kill();

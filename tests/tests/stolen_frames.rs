@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use common::fence::message_queue::Message;
-use common::frame::{FrameWriter, KIND_FINISH, KIND_FRAME};
-use common::instance::Directory;
-use common::session;
+use common::instance::directory::Directory;
+use common::instance::objects;
+use common::queue::frame::{FrameWriter, KIND_FINISH, KIND_FRAME};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -154,7 +154,7 @@ fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     let sandbox = Sandbox::default();
     let [mut balancer, mut worker] = one_by_hand(&sandbox, &["--echo", "1"], "first;1");
     let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = session::find(&directory).unwrap().unwrap();
+    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
     let mut message = Message::boxed();
     message.kind = KIND_FRAME;
     let mut forged = FrameWriter::new(&mut message.bytes, ledger.session(), 1);

@@ -1,14 +1,14 @@
 //! Objects of others under our keys: stepped over, left as they were, and the sample comes out right.
 #![forbid(unsafe_code)]
 
-use common::cursors::Cursors;
 use common::fence::foreign;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::shared_memory;
-use common::instance::{Directory, KeyOf};
-use common::layout::Layout;
+use common::grammar::rotation::WorkerId;
+use common::instance::directory::{Directory, KeyOf};
+use common::ledger::cursors::Cursors;
+use common::ledger::layout::Layout;
 use common::ledger::{Identity, Ledger};
-use common::rotation::WorkerId;
 use rstest::rstest;
 use tests::{IpcObject, Sandbox};
 
@@ -194,7 +194,7 @@ fn a_balancer_puts_nothing_into_a_queue_that_is_not_its_workers() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
     let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = common::session::find(&directory).unwrap().unwrap();
+    let ledger = common::instance::objects::find_ledger(&directory).unwrap().unwrap();
     let elsewhere = Sandbox::default();
     let foreign = MessageQueue::create(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
     ledger.cell(WorkerId::new(1).unwrap()).set_queue(foreign.0);

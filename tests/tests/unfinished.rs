@@ -1,11 +1,12 @@
 //! What the next start makes of an unfinished session: resumed, refused, or set aside.
 #![forbid(unsafe_code)]
 
-use common::cursors::{Closing, Cursors};
+use common::grammar::rotation::{WorkerId, Workers};
+use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::journal::{Advance, Journal};
-use common::rotation::{WorkerId, Workers};
-use common::submission::Submission;
+use common::ledger::cursors::{Closing, Cursors};
+use common::log::advance::Advance;
+use common::log::journal::Journal;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;

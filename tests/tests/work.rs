@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::cell::HandState;
 use common::dead::STDERR_LEN;
-use common::naming::MessageId;
-use common::process_stat::ProcessStat;
+use common::grammar::message_id::MessageId;
+use common::ledger::cell::HandState;
+use common::program::process_stat::ProcessStat;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rstest::rstest;

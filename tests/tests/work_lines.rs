@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use common::cell::HandState;
-use common::naming::MessageId;
+use common::grammar::message_id::MessageId;
+use common::ledger::cell::HandState;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::Sandbox;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use common::rotation::WorkerId;
-use common::work::Work;
+use common::grammar::rotation::WorkerId;
+use common::program::work::Work;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -42,15 +42,16 @@ use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
 use std::process::ExitCode;
 
-use common::advice;
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
-use common::help;
-use common::instance::{Directory, Instance};
-use common::role::Role;
-use common::say;
-use common::service_manager;
-use common::work::Work;
+use common::instance::Instance;
+use common::instance::directory::Directory;
+use common::instance::role::Role;
+use common::program::advice;
+use common::program::help;
+use common::program::say;
+use common::program::service_manager;
+use common::program::work::Work;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 

@@ -3,11 +3,12 @@
 use std::sync::Once;
 
 use common::error::{Error, heed_signals};
+use common::grammar::message_id::MessageId;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
-use common::journal::{Advance, Journal, Ready};
 use common::ledger::Ledger;
-use common::naming::MessageId;
-use common::rotation::{WorkerId, Workers};
+use common::log::advance::{Advance, Ready};
+use common::log::journal::Journal;
 
 use crate::work::hand::Hand;
 

@@ -3,17 +3,18 @@
 use std::thread;
 use std::time::Duration;
 
-use common::advice;
 use common::error::{Error, heed_signals};
 use common::fence::message_queue::{Message, MessageQueue};
-use common::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
+use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
-use common::journal::Journal;
+use common::instance::objects;
+use common::instance::waiting::Watch;
 use common::ledger::Ledger;
-use common::pause::pause;
-use common::rotation::{WorkerId, Workers};
-use common::session;
-use common::waiting::Watch;
+use common::log::journal::Journal;
+use common::program::advice;
+use common::program::pause::pause;
+use common::queue;
+use common::queue::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
 use nix::errno::Errno;
 
 use crate::Task;
@@ -105,7 +106,7 @@ fn tell_waiting(worker: WorkerId, balancer: Option<Workers>) {
 
 /// The ledger of the log's session, unless that has ended.
 pub(crate) fn find_unfinished(instance: &Instance) -> Result<Option<Ledger>, Error> {
-    let Some(ledger) = session::find(instance.directory())? else { return Ok(None) };
+    let Some(ledger) = objects::find_ledger(instance.directory())? else { return Ok(None) };
     let is_unfinished = ledger.is_published()
         && ledger.identity()? == instance.identity()
         && !ledger.cursors()?.is_ended();
@@ -152,7 +153,7 @@ impl Server<'_, '_> {
     fn run(&mut self) -> Result<bool, Error> {
         loop {
             let (instance, worker) = (self.progress.instance(), self.progress.worker());
-            let make = |instance: &_| session::fresh_queue(instance, worker).map(OwnQueue);
+            let make = |instance: &_| queue::fresh(instance, worker).map(OwnQueue);
             let queue = self.progress.journal.unless_removed(make)?;
             let ledger = self.progress.ledger();
             let at = ledger.cursors()?;
@@ -216,7 +217,7 @@ impl Server<'_, '_> {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EIDRM | Errno::EINVAL) => return Ok(false),
                 Err(error) => {
-                    return Err(session::queue_error(self.progress.worker(), "msgrcv")(error));
+                    return Err(queue::error(self.progress.worker(), "msgrcv")(error));
                 }
             }
         }

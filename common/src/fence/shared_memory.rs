@@ -5,8 +5,9 @@ use std::ptr::{self, NonNull};
 use nix::Result;
 use nix::errno::Errno;
 
+use crate::ledger::layout::Layout;
+
 use super::{Permissions, ask};
-use crate::layout::Layout;
 
 /// An attached segment that holds a [`Layout`]. Dropping it detaches; the segment lives on.
 #[derive(Debug)]

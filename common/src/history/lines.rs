@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, heed_signals};
-use crate::line::LEN_MAX;
+use crate::grammar::line::LEN_MAX;
 
 /// Bytes read at once; more than a line has.
 const CHUNK: usize = 64 << 10;

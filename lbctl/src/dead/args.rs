@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use common::naming::MessageId;
+use common::grammar::message_id::MessageId;
 
 const SECTIONS: &str = "\
 Exit status:

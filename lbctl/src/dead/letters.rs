@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use common::advice;
+use common::dead::settled::{self, Fate, Settled};
 use common::dead::{self, Letter};
 use common::error::{Error, exit};
-use common::instance::Directory;
-use common::line_file::LineFile;
-use common::naming::MessageId;
-use common::settled::{self, Fate, Settled};
+use common::grammar::message_id::MessageId;
+use common::instance::directory::Directory;
+use common::instance::line_file::LineFile;
+use common::program::advice;
 
 use crate::terminal::{counted, harmless, print, shortened};
 

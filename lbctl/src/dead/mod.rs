@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::advice;
 use common::dead::Letter;
+use common::dead::settled::Fate;
 use common::error::{Error, exit, report};
 use common::fence::signals;
-use common::instance::Directory;
-use common::naming::MessageId;
-use common::settled::Fate;
+use common::grammar::message_id::MessageId;
+use common::instance::directory::Directory;
+use common::program::advice;
 
 pub use args::Args;
 use args::{Command, Place, Which};

@@ -4,16 +4,17 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use common::advice;
 use common::dead::Letter;
+use common::dead::settled::{Fate, Settled};
 use common::error::Error;
+use common::grammar::message_id::MessageId;
+use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::journal::{Accept, Journal};
-use common::naming::MessageId;
-use common::role::Role;
-use common::session;
-use common::settled::{Fate, Retry, Settled};
-use common::submission::Submission;
+use common::instance::objects;
+use common::instance::role::Role;
+use common::log::journal::{Accept, Journal};
+use common::log::retry::Retry;
+use common::session::end;
 
 /// How often a waiting one looks whether the session it waits for is gone.
 const TICK: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl Settler {
     fn unless_over<T>(&mut self, outcome: Result<T, Error>) -> Result<Option<T>, Error> {
         match outcome {
             Err(Error::SessionEnded) => Ok(None),
-            Err(Error::LogReplaced) if session::is_log_left(&self.instance)? => {
+            Err(Error::LogReplaced) if end::is_log_left(&self.instance)? => {
                 self.instance.reopen()?;
                 self.instance.hold(Role::Client)?;
                 Ok(None)
@@ -113,7 +114,7 @@ impl Settler {
             // Else it is looked at once more: it may be another session by now.
             if let Some((last, seen)) = seen {
                 if !std::mem::replace(&mut self.told_waiting, true) {
-                    let hint = advice::no_balancer(&self.instance, journal.cursors()?.workers())?;
+                    let hint = self.instance.no_balancer(journal.cursors()?.workers())?;
                     common::note!("lbctl: waiting: {why}{hint}");
                 }
                 last.ledger().space().sleep(seen, TICK).map_err(Error::system("futex"))?;
@@ -125,7 +126,7 @@ impl Settler {
     /// From now on a load balancer need not wait for more. It may sleep in a session that this one has not seen.
     pub(super) fn end(self) -> Result<(), Error> {
         let released = self.instance.release(Role::Client);
-        if let Ok(Some(ledger)) = session::find(self.instance.directory()) {
+        if let Ok(Some(ledger)) = objects::find_ledger(self.instance.directory()) {
             ledger.doorbell().ring();
         }
         released

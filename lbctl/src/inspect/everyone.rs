@@ -6,10 +6,10 @@ use std::path::Path;
 
 use common::fence::message_queue::MessageQueue;
 use common::fence::shared_memory;
-use common::instance::{self, Directory, KeyOf, is_private};
-use common::layout::Layout;
+use common::grammar::rotation::WorkerId;
+use common::instance::directory::{self, Directory, KeyOf, is_private};
 use common::ledger::Ledger;
-use common::rotation::WorkerId;
+use common::ledger::layout::Layout;
 use serde_json::{Value, json};
 
 pub(super) fn dump() -> Value {
@@ -63,6 +63,6 @@ fn queues(directory: [u64; 3]) -> Vec<i32> {
     let all = MessageQueue::all().unwrap_or_default();
     let private = all.iter().filter(|(_, owner)| is_private(owner));
     let by_key: HashMap<i32, i32> = private.map(|(queue, owner)| (owner.key, queue.0)).collect();
-    let keys = WorkerId::all().flat_map(|worker| instance::keys(directory, KeyOf::Queue(worker)));
+    let keys = WorkerId::all().flat_map(|worker| directory::keys(directory, KeyOf::Queue(worker)));
     keys.filter_map(|key| by_key.get(&key).copied()).collect()
 }

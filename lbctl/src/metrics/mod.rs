@@ -7,8 +7,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use common::advice;
 use common::error::{Error, report};
+use common::program::advice;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,

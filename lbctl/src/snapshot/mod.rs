@@ -7,8 +7,8 @@ mod processes;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::cell::HandState;
-use common::naming::MessageId;
+use common::grammar::message_id::MessageId;
+use common::ledger::cell::HandState;
 use serde::{Serialize, Serializer};
 
 pub use onlooker::Onlooker;

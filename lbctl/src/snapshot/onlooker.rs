@@ -7,20 +7,21 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use common::cell::HandState;
-use common::cursors::Cursors;
 use common::dead;
 use common::error::Error;
 use common::fence::message_queue::MessageQueue;
-use common::instance::{Directory, LOG_NAME};
-use common::layout::RING_LEN;
+use common::grammar::LOG_NAME;
+use common::grammar::line::Line;
+use common::grammar::message_id::MessageId;
+use common::grammar::rotation::{WorkerId, Workers};
+use common::instance::directory::Directory;
+use common::instance::log_file;
+use common::instance::objects;
+use common::instance::role::{self, Present};
 use common::ledger::Ledger;
-use common::line::Line;
-use common::log_file;
-use common::naming::MessageId;
-use common::role::{self, Present};
-use common::rotation::{WorkerId, Workers};
-use common::session;
+use common::ledger::cell::HandState;
+use common::ledger::cursors::Cursors;
+use common::ledger::ring::RING_LEN;
 use nix::fcntl::OFlag;
 use rustix::io::Errno;
 
@@ -151,7 +152,8 @@ impl Onlooker {
             None => false,
         };
         if !is_there {
-            self.ledger = session::find_to_look(&self.directory)?.filter(Ledger::is_published);
+            self.ledger =
+                objects::find_ledger_to_look(&self.directory)?.filter(Ledger::is_published);
         }
         Ok(())
     }

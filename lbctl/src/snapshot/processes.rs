@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use common::process_stat::ProcessStat;
-use common::role::{self, Present};
+use common::instance::role::{self, Present};
+use common::program::process_stat::ProcessStat;
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 

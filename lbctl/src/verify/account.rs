@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use common::line::Line;
-use common::replay::Replay;
-use common::rotation::{WORKERS_MAX, WorkerId, Workers};
+use common::grammar::line::Line;
+use common::grammar::rotation::{WORKERS_MAX, WorkerId, Workers};
+use common::history::replay::Replay;
 
 use super::balance::Balance;
 use super::verdict::{Listed, Span, Tally, WorkerTally};

@@ -2,9 +2,9 @@
 //! come next. From the first line on that may not, the rest of that session is only counted; the next
 //! session is judged by its order again.
 
-use common::line::{self, Line};
-use common::replay::{Fault as ReplayFault, Replay, Summary};
-use common::rotation::{WorkerId, Workers};
+use common::grammar::line::{self, Line};
+use common::grammar::rotation::{WorkerId, Workers};
+use common::history::replay::{Fault as ReplayFault, Replay, Summary};
 
 use super::account::Account;
 use super::lines::parse;
@@ -232,7 +232,9 @@ fn visible(line: &[u8]) -> String {
     for c in String::from_utf8_lossy(line).chars() {
         // The characters that a text must not hold are also those that must not be shown.
         let mut buffer = [0; 4];
-        if common::submission::Submission::new(c.encode_utf8(&mut buffer).as_bytes(), 1).is_ok() {
+        if common::grammar::submission::Submission::new(c.encode_utf8(&mut buffer).as_bytes(), 1)
+            .is_ok()
+        {
             visible.push(c);
         } else {
             visible.extend(c.escape_unicode());

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use common::line::Line;
+use common::grammar::line::Line;
 
 /// So much of a line is kept. Every line of the grammar is shorter, so one that was cut here is none.
 const KEPT_LEN_MAX: usize = 8192;

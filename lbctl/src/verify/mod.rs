@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use common::error::{exit, report};
-use common::rotation::Workers;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 
 pub use account::Account;

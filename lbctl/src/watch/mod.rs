@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use common::advice;
 use common::error::{Error, exit, report, signal_exit_code};
 use common::fence::signals;
+use common::program::advice;
 use nix::sys::signal::Signal;
 use signal_hook::consts::{SIGCONT, SIGTSTP, SIGWINCH};
 

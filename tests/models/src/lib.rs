@@ -27,7 +27,7 @@
 //! * the kernel's part. That a futex compares and goes to sleep in one step, and that each try of `flock(2)`
 //!   sees what was done before the one before it, is assumed;
 //! * who is killed after he took a bell's flag down and before he wakes: the sleeper sleeps to his time limit;
-//! * atomics of two sizes in one place, and how the bytes are laid out: `common/src/layout.rs` asserts that.
+//! * atomics of two sizes in one place, and how the bytes are laid out: `common/src/ledger/layout.rs` asserts that.
 
 // loom is there in tests only.
 #[cfg(test)]
@@ -59,4 +59,4 @@ mod written_again;
 
 // Where the product's files look for each other.
 #[cfg(test)]
-use product::{bell, cell, checksum, cursors, ring, steps};
+use product::{bell, cell, ring};

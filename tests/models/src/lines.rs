@@ -10,7 +10,7 @@ use loom::thread;
 use crate::bell::Bell;
 use crate::cell::Cell;
 use crate::explore::{LOST, prove, refute};
-use crate::steps::Steps;
+use crate::product::Steps;
 
 const PREEMPTIONS: usize = 2;
 

@@ -9,7 +9,7 @@ use loom::thread;
 use crate::explore::{prove, refute_mutant};
 use crate::mutant::{Change, Mutant};
 use crate::product::STEPS;
-use crate::steps::{State, Steps};
+use crate::product::{State, Steps};
 use crate::sync::{Ordering, fence};
 
 const PREEMPTIONS: usize = 3;

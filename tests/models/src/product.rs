@@ -1,32 +1,30 @@
 //! The product's files, and what they need of their crate.
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../common/src/bell.rs"]
+#[path = "../../../common/src/ledger/bell.rs"]
 pub(crate) mod bell;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../common/src/cell.rs"]
+#[path = "../../../common/src/ledger/cell.rs"]
 pub(crate) mod cell;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../common/src/ring.rs"]
+#[path = "../../../common/src/ledger/ring.rs"]
 pub(crate) mod ring;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../common/src/steps.rs"]
+#[path = "../../../common/src/ledger/steps.rs"]
 pub(crate) mod steps;
 
 use std::array;
 
 use crate::mutant::Source;
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{self, AtomicU32, AtomicU64};
 
 use bell::Bell;
 use cell::Cell;
 use ring::Ring;
-use steps::Steps;
 
-/// Two instead of ten: each word that a reader copies doubles what there is to explore.
-pub(crate) mod cursors {
-    pub(crate) const NUMBERS: usize = 2;
-}
+/// Of two numbers instead of eleven: each word that a reader copies doubles what there is to explore.
+pub(crate) type Steps = steps::Steps<2>;
+pub(crate) type State = [u64; 2];
 
 /// A sum that is always the same: what is accepted must be right by its order alone. As the length of a
 /// text it is too long.
@@ -46,10 +44,10 @@ macro_rules! source {
     };
 }
 
-pub(crate) const BELL: Source = source!("common/src/bell.rs");
-pub(crate) const CELL: Source = source!("common/src/cell.rs");
-pub(crate) const RING: Source = source!("common/src/ring.rs");
-pub(crate) const STEPS: Source = source!("common/src/steps.rs");
+pub(crate) const BELL: Source = source!("common/src/ledger/bell.rs");
+pub(crate) const CELL: Source = source!("common/src/ledger/cell.rs");
+pub(crate) const RING: Source = source!("common/src/ledger/ring.rs");
+pub(crate) const STEPS: Source = source!("common/src/ledger/steps.rs");
 
 // Shared memory begins as zeros. loom's atomics are made one by one.
 
@@ -89,7 +87,7 @@ impl<const WORDS: usize> Ring<WORDS> {
 
 impl Steps {
     /// After transaction 0, with this state.
-    pub(crate) fn new(state: steps::State) -> Self {
+    pub(crate) fn new(state: [u64; 2]) -> Self {
         let steps = Self {
             committed: AtomicU64::new(0),
             finished: AtomicU64::new(0),

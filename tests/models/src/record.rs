@@ -9,8 +9,8 @@ use loom::thread;
 use crate::explore::{prove, refute_mutant};
 use crate::mutant::{Change, Mutant};
 use crate::product::RING;
+use crate::product::Steps;
 use crate::ring::{Ring, record_len};
-use crate::steps::Steps;
 
 const PREEMPTIONS: usize = 2;
 const WRONG: &str = "not what was accepted";

@@ -16,15 +16,15 @@ struct Ring {
     room: Mutex<u32>,
     space: Bell,
     /// [`Bell::ring_for_one`], or what is to be refuted.
-    ring_for_one: fn(&Bell),
+    wake_one: fn(&Bell),
 }
 
 /// What a client does that was accepted.
 type Then = fn(&Ring, left: u32);
 
 impl Ring {
-    fn new(ring_for_one: fn(&Bell)) -> Arc<Self> {
-        Arc::new(Self { room: Mutex::new(0), space: Bell::new(), ring_for_one })
+    fn new(wake_one: fn(&Bell)) -> Arc<Self> {
+        Arc::new(Self { room: Mutex::new(0), space: Bell::new(), wake_one })
     }
 
     /// As `Feed::submit`, with what `Journal::accept` does after it.
@@ -46,13 +46,13 @@ impl Ring {
     /// As `Journal::advance`.
     fn make_room(&self) {
         *self.room.lock().unwrap() += 2;
-        (self.ring_for_one)(&self.space);
+        (self.wake_one)(&self.space);
     }
 }
 
 fn pass_on(ring: &Ring, left: u32) {
     if left > 0 {
-        (ring.ring_for_one)(&ring.space);
+        (ring.wake_one)(&ring.space);
     }
 }
 
@@ -69,8 +69,8 @@ fn ring_with_the_flag_down(bell: &Bell) {
     }
 }
 
-fn two_clients_and_a_logger(ring_for_one: fn(&Bell), then: Then) {
-    let ring = Ring::new(ring_for_one);
+fn two_clients_and_a_logger(wake_one: fn(&Bell), then: Then) {
+    let ring = Ring::new(wake_one);
     let clients = [0, 1].map(|_| {
         let ring = Arc::clone(&ring);
         thread::spawn(move || ring.submit(then))

@@ -12,8 +12,8 @@ use crate::bell::Bell;
 use crate::cell::Cell;
 use crate::explore::{LOST, prove, refute, refute_mutant};
 use crate::mutant::{Change, Mutant, Source};
+use crate::product::Steps;
 use crate::product::{CELL, STEPS};
-use crate::steps::Steps;
 use crate::sync::{AtomicU32, Ordering};
 
 const PREEMPTIONS: usize = 2;

@@ -22,17 +22,18 @@ macro_rules! source {
 
 const BALANCE: &str = source!("loadbalancer/src/balance.rs");
 const FEED: &str = source!("client/src/feed.rs");
-const JOURNAL: &str = source!("common/src/journal.rs");
-const LEDGER: &str = source!("common/src/ledger.rs");
+const ACCEPT: &str = source!("common/src/log/accept.rs");
+const ADVANCE: &str = source!("common/src/log/advance.rs");
+const LEDGER: &str = source!("common/src/ledger/mod.rs");
 const OUTLET: &str = source!("loadbalancer/src/outlet.rs");
 const PROGRESS: &str = source!("worker/src/progress.rs");
 const STOCK: &str = source!("loadbalancer/src/stock.rs");
-const TRANSACTION: &str = source!("common/src/transaction.rs");
+const TRANSACTION: &str = source!("common/src/log/transaction.rs");
 
 #[test]
 fn record() {
     in_order(STOCK, "fn take(", &["read_record(", ".cursors()", "< now.head"]);
-    in_order(JOURNAL, "fn count_at(", &["renderer.count(", ".cursors()", "!= at.head"]);
+    in_order(ADVANCE, "fn count_at(", &["renderer.count(", ".cursors()", "!= at.head"]);
 }
 
 #[test]
@@ -45,8 +46,8 @@ fn sleepers() {
 #[test]
 fn turns() {
     in_order(FEED, "fn submit(", &["space().look()", "self.try_submit(", "self.wait(seen"]);
-    in_order(JOURNAL, "fn accept(", &["Transaction::begin(", ".accept(", "self.pass_on()"]);
-    in_order(JOURNAL, "fn pass_on(", &["has_room()", "space().ring_for_one()"]);
+    in_order(ACCEPT, "fn accept(", &["Transaction::begin(", ".accept(", "self.pass_on()"]);
+    in_order(ACCEPT, "fn pass_on(", &["has_room()", "space().ring_for_one()"]);
     let advance = [
         "has_much_room()",
         "append_ready()",
@@ -54,7 +55,7 @@ fn turns() {
         "has_much_room()",
         "ring_for_one()",
     ];
-    in_order(JOURNAL, "fn advance(", &advance);
+    in_order(ADVANCE, "fn advance(", &advance);
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn wishes() {
     in_order(LEDGER, "fn is_watched(", &["watched.load(Ordering::SeqCst) == 1"]);
     in_order(BALANCE, "fn run(", &["doorbell().look()", "set_watched(", ".cursors()", ".sleep("]);
     let log = ["append_ready()", "drop(transaction)", "all_logged()", "is_watched()", ".ring()"];
-    in_order(JOURNAL, "fn advance(", &log);
+    in_order(ADVANCE, "fn advance(", &log);
     in_order(
         OUTLET,
         "fn may_sleep(",
@@ -75,7 +76,7 @@ fn wishes() {
 #[test]
 fn lines() {
     let advance = ["self.cursors()", "self.ready_at(", "self.try_lock()", "append_ready()"];
-    in_order(JOURNAL, "fn advance(", &advance);
+    in_order(ADVANCE, "fn advance(", &advance);
     let log_ready =
         ["while advanced == Advance::Wrote", "advance()", "advanced == Advance::Busy", "ring();"];
     in_order(PROGRESS, "fn log_ready(", &log_ready);

@@ -15,8 +15,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::cell::{Cell, HandState, InHand};
-use common::work::Work;
+use common::ledger::cell::{Cell, HandState, InHand};
+use common::program::work::Work;
 use nix::sys::signal::Signal;
 
 /// A message in which its worker died so often is dead.

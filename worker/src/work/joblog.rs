@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use common::advice;
 use common::error::Error;
+use common::program::advice;
 use nix::libc;
 
 use crate::work::Message;

@@ -6,7 +6,7 @@
 //! * a parent or a process group with one of these.
 //!
 //! Only while this worker or its load balancer lives, what has none of them is found, too: as a child that came here
-//! ([`common::children`]).
+//! ([`common::program::children`]).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -15,11 +15,11 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use common::error::Error;
-use common::process_stat::ProcessStat;
+use common::grammar::rotation::WorkerId;
+use common::instance::Instance;
+use common::program::process_stat::ProcessStat;
 use nix::unistd::{Pid, getpgrp, getpid};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
-use crate::work::process::Place;
 
 /// The lines about locks stand at the beginning of a `proc_pid_fdinfo(5)`.
 const FDINFO_LEN: u64 = 4096;
@@ -49,12 +49,16 @@ impl Held {
 ///
 /// It is stopped first, until nothing is found that is not: what it forks between the look and its death would
 /// have no parent then by which it could be found. A `fork(2)` is not begun while a signal is pending.
-pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
+pub(crate) fn kill(
+    instance: &Instance,
+    attempt: (WorkerId, u64),
+    mark: &str,
+) -> Result<bool, Error> {
     let mut held: HashMap<Pid, Held> = HashMap::new();
     let (mut was_any, mut is_any_new) = (false, true);
     while is_any_new {
         is_any_new = false;
-        let found = find(place, mark)?;
+        let found = find(instance, attempt, mark)?;
         was_any |= !found.is_empty();
         // What is found a second time is what the handle is of.
         held.retain(|pid, _| found.contains(pid));
@@ -74,8 +78,8 @@ pub(crate) fn kill(place: Place<'_>, mark: &str) -> Result<bool, Error> {
     Ok(was_any)
 }
 
-fn find(place: Place<'_>, mark: &str) -> Result<HashSet<Pid>, Error> {
-    let is_lock = place.instance.attempt_lock(place.attempt)?;
+fn find(instance: &Instance, attempt: (WorkerId, u64), mark: &str) -> Result<HashSet<Pid>, Error> {
+    let is_lock = instance.attempt_lock(attempt)?;
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all = pids.map(Pid::from_raw).filter_map(|pid| Some((pid, ProcessStat::of(pid)?)));

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::dead::{self, Letter};
 use common::error::Error;
-use common::line_file::LineFile;
-use common::pause::pause;
+use common::instance::line_file::LineFile;
+use common::program::pause::pause;
 
 use crate::progress::Progress;
 use crate::work::Message;

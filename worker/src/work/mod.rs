@@ -15,10 +15,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::error::{Error, heed_signals};
-use common::instance::{Instance, KeyOf};
-use common::rotation::WorkerId;
-use common::submission::Submission;
-use common::work::Work;
+use common::grammar::rotation::WorkerId;
+use common::grammar::submission::Submission;
+use common::instance::Instance;
+use common::instance::directory::KeyOf;
+use common::program::work::Work;
 
 use crate::echo::Echo;
 use crate::progress::Progress;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use common::error::Error;
-use common::work::Work;
+use common::program::work::Work;
 
 use crate::progress::Progress;
 use crate::work::hand::{Ended, Hand, Next, now_ms};

@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use common::children;
 use common::error::Error;
+use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
-use common::pause::pause;
-use common::rotation::WorkerId;
-use common::service_manager;
+use common::program::children;
+use common::program::pause::pause;
+use common::program::service_manager;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
@@ -58,8 +58,8 @@ impl Place<'_> {
         let (start, mut told) = (Instant::now(), false);
         loop {
             let is_locked = self.instance.is_attempted(self.attempt)?;
-            let was_any =
-                (is_locked || mark.is_some()) && leftover::kill(self, mark.unwrap_or("="))?;
+            let was_any = (is_locked || mark.is_some())
+                && leftover::kill(self.instance, self.attempt, mark.unwrap_or("="))?;
             if !is_locked && !was_any {
                 return Ok(());
             }
@@ -195,7 +195,7 @@ impl<'a> Running<'a> {
             if start.elapsed() >= grace {
                 self.signal(Signal::SIGKILL);
                 // What has left the group, and is not orphaned yet.
-                leftover::kill(self.place, "=")?;
+                leftover::kill(self.place.instance, self.place.attempt, "=")?;
                 let since = *killed.get_or_insert_with(|| (Instant::now(), false));
                 if since.0.elapsed() > UNDYING && !since.1 {
                     killed = Some((since.0, true));

@@ -16,14 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::fence::message_queue::{Message, MessageQueue};
-use common::line::Line;
-use common::rotation::{WorkerId, Workers};
+use common::grammar::line::Line;
+use common::grammar::rotation::{WorkerId, Workers};
 
 use super::case::Case;
 use super::failure::Failure;
-use super::launch::{Launched, launch};
+use super::launch::{Launched, as_role, launch};
 use super::queues::{Queues, send};
-use super::role;
 
 /// Runs N takers and a giver to their end; with a log it is line at a time, without one the raw
 /// queue.
@@ -36,11 +35,11 @@ pub(super) fn run(case: &Case, log: Option<&Path>) -> Result<Duration, Failure> 
     let mut takers = Vec::new();
     for (worker, queue) in case.workers.ids().zip(&ids) {
         let share = case.workers.share(worker, u64::from(case.messages));
-        let mut taker = role::command("taker");
+        let mut taker = as_role("taker");
         taker.args([queue, &worker.to_string(), &share.to_string()]).args(&log);
         takers.push(launch(taker)?);
     }
-    let mut giver = role::command("giver");
+    let mut giver = as_role("giver");
     giver.args([&case.text(), &case.messages.to_string()]).args(&ids).args(&log);
     launch(giver)?.finish()?;
     takers.into_iter().try_for_each(Launched::finish)?;
@@ -102,7 +101,7 @@ fn append(log: Option<&Path>, lines: &[Line<'_>]) -> io::Result<()> {
     let Some(log) = log else { return Ok(()) };
     let mut bytes = Vec::new();
     for line in lines {
-        common::line::append(&mut bytes, *line);
+        common::grammar::line::append(&mut bytes, *line);
     }
     let mut file: File = OpenOptions::new().append(true).create(true).open(log)?;
     file.lock()?;

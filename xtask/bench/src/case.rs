@@ -4,8 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use common::line::Line;
-use common::rotation::Workers;
+use common::grammar::line::Line;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 
 use super::texts::{Lens, repeated};
@@ -137,7 +137,8 @@ impl FromStr for Case {
             _ => {}
         }
         let text = case.text();
-        let submission = common::submission::Submission::new(text.as_bytes(), case.messages);
+        let submission =
+            common::grammar::submission::Submission::new(text.as_bytes(), case.messages);
         submission.map(|_| case).map_err(|error| error.to_string())
     }
 }

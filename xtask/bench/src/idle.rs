@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::rotation::Workers;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
@@ -65,9 +65,9 @@ pub(super) fn run(
     Ok(idle)
 }
 
-fn total_len(worker: common::rotation::WorkerId, case: &Case) -> u64 {
+fn total_len(worker: common::grammar::rotation::WorkerId, case: &Case) -> u64 {
     let messages = case.workers.share(worker, u64::from(case.messages));
-    super::case::len(common::line::Line::Total { worker, messages })
+    super::case::len(common::grammar::line::Line::Total { worker, messages })
 }
 
 fn program(pid: i32) -> String {

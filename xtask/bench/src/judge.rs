@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 
-use common::line::Line;
-use common::replay::{Replay, Summary};
+use common::grammar::line::Line;
+use common::history::replay::{Replay, Summary};
 
 use super::case::{Case, Shape};
 use super::failure::Failure;

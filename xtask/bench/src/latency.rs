@@ -19,19 +19,19 @@ use std::process::{ChildStdin, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::line::Line;
-use common::rotation::Workers;
+use common::grammar::line::Line;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
 use super::case::{Case, len};
 use super::failure::Failure;
-use super::launch::{Launched, launch};
+use super::judge;
+use super::launch::{Launched, as_role, launch};
 use super::ping_pong::{DoorbellSegment, written_len};
 use super::queues::Queues;
 use super::spread::{Spread, quantile, sorted};
 use super::texts::{Lens, Texts};
-use super::{judge, role};
 
 /// Messages before the others take their turn.
 const BLOCK: u32 = 100;
@@ -92,11 +92,11 @@ pub(super) fn run(
     let segment = DoorbellSegment::create()?;
     let (segment_id, queue_id) = (segment.id.to_string(), &queues.ids()[0]);
     let raw_log = raw_box.log_path();
-    let mut ping_worker = role::command("ping-worker");
+    let mut ping_worker = as_role("ping-worker");
     ping_worker.arg(queue_id).arg(&raw_log);
-    let mut ping_balancer = role::command("ping-balancer");
+    let mut ping_balancer = as_role("ping-balancer");
     ping_balancer.args([&segment_id, queue_id, &LENS.max.to_string()]);
-    let mut ping_client = role::command("ping-client");
+    let mut ping_client = as_role("ping-client");
     ping_client.arg(&segment_id).stdin(Stdio::piped());
     let _killed_at_the_end = [launch(ping_worker)?, launch(ping_balancer)?];
     let mut raw = Way::open(launch(ping_client)?, &raw_log, written_len())?;

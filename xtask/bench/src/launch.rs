@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::failure::Failure;
+
+/// A command that starts this very program in a role.
+pub(super) fn as_role(role: &str) -> Command {
+    let mut command = tests::this_program();
+    command.arg(role).stdin(Stdio::null());
+    command
+}
 
 /// How long one program may run. Only a hang takes so long.
 const LIMIT: Duration = Duration::from_secs(300);

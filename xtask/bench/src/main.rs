@@ -19,7 +19,9 @@
 mod baseline;
 mod case;
 mod contest;
+mod contestant;
 mod failure;
+mod goal;
 mod goals;
 mod idle;
 mod job;

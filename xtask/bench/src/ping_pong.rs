@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::shared_memory;
-use common::layout::Layout;
+use common::grammar::line::Line;
+use common::grammar::rotation::WorkerId;
 use common::ledger::Ledger;
-use common::line::Line;
-use common::rotation::WorkerId;
+use common::ledger::layout::Layout;
 
 use super::case::len;
 use super::failure::Failure;
@@ -98,7 +98,7 @@ impl PingWorker {
     pub(super) fn run(&self) -> io::Result<()> {
         let mut log = OpenOptions::new().append(true).create(true).open(&self.log)?;
         let mut line = Vec::new();
-        common::line::append(&mut line, written().map_err(io::Error::other)?);
+        common::grammar::line::append(&mut line, written().map_err(io::Error::other)?);
         let mut message = Message::boxed();
         loop {
             MessageQueue(self.queue).receive(&mut message)?;
@@ -108,7 +108,7 @@ impl PingWorker {
 }
 
 /// The line that is written for each message.
-fn written() -> Result<Line<'static>, common::rotation::WorkerNumberError> {
+fn written() -> Result<Line<'static>, common::grammar::rotation::WorkerNumberError> {
     WorkerId::new(1).map(|worker| Line::Executed { worker })
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use common::rotation::{WorkerNumberError, Workers};
+use common::grammar::rotation::{WorkerNumberError, Workers};
 
 use super::case::{Case, Shape};
 use super::texts::Lens;

@@ -4,7 +4,8 @@
 use svg::Document;
 use svg::node::element::{Group, Line, Path, Rectangle, Style, Text, Title};
 
-use super::contest::{CaseResult, Contestant};
+use super::contest::CaseResult;
+use super::contestant::Contestant;
 use super::spread::Spread;
 
 const WIDTH: f64 = 880.0;

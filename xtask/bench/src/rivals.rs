@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tests::{Binaries, Sandbox};
 
 use super::case::{Case, Shape};
-use super::contest::Contestant;
+use super::contestant::Contestant;
 use super::failure::Failure;
 use super::launch::{Launched, launch};
 use super::texts::Texts;

@@ -1,7 +1,7 @@
 //! The processes that `bench` itself becomes for a measurement: hidden subcommands.
 
 use std::io;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use common::error::exit;
 
@@ -39,13 +39,6 @@ pub(super) enum Role {
     /// Become a program that its parent traces.
     #[command(hide = true)]
     Traced(Traced),
-}
-
-/// A command that starts this very program in a role.
-pub(super) fn command(role: &str) -> Command {
-    let mut command = tests::this_program();
-    command.arg(role).stdin(Stdio::null());
-    command
 }
 
 impl Role {

@@ -5,7 +5,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::rotation::Workers;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 

@@ -18,7 +18,8 @@ use tests::{Binaries, Sandbox};
 use super::case::Case;
 use super::failure::Failure;
 use super::job::Job;
-use super::{judge, launch, role};
+use super::launch::as_role;
+use super::{judge, launch};
 
 /// `PTRACE_SYSCALL_INFO_ENTRY`.
 const ENTRY: u8 = 1;
@@ -51,7 +52,7 @@ pub(super) struct Seen {
 
 /// The same command, to be given to [`run`].
 fn traceable(program: &Command) -> Command {
-    let mut command = role::command("traced");
+    let mut command = as_role("traced");
     command.arg(program.get_program()).args(program.get_args());
     if let Some(dir) = program.get_current_dir() {
         command.current_dir(dir);

@@ -10,6 +10,7 @@ mod plan;
 mod recovery;
 mod report;
 mod session;
+mod watch;
 
 use std::sync::Mutex;
 use std::thread;

@@ -5,10 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use common::cursors::Cursors;
-use common::instance::Directory;
+use common::instance::directory::Directory;
+use common::instance::objects;
 use common::ledger::Ledger;
-use common::session;
+use common::ledger::cursors::Cursors;
 use lbctl::inspect;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,7 +16,7 @@ use tests::{IpcObject, Sandbox};
 
 /// The directory's ledger, if there is one that is laid out.
 pub(crate) fn ledger(dir: &Path) -> Option<Ledger> {
-    let ledger = session::find(&Directory::open(dir).ok()?).ok()?;
+    let ledger = objects::find_ledger(&Directory::open(dir).ok()?).ok()?;
     ledger.filter(Ledger::is_published)
 }
 
@@ -60,7 +60,7 @@ const LOOKS: u32 = 5;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
-    let Ok(log) = std::fs::metadata(dir.join(common::instance::LOG_NAME)) else { return false };
+    let Ok(log) = std::fs::metadata(dir.join(common::grammar::LOG_NAME)) else { return false };
     let (inode, pid) = (format!(":{}", log.ino()), pid.to_string());
     std::fs::read_to_string("/proc/locks").unwrap_or_default().lines().any(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();

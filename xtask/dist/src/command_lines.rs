@@ -2,7 +2,7 @@
 //! `--help`.
 
 use clap::{Command, CommandFactory};
-use common::help;
+use common::program::help;
 
 use crate::PREFIX;
 

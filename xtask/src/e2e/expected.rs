@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use common::line::{self, Line};
-use common::rotation::{WorkerId, Workers};
-use common::submission::Submission;
+use common::grammar::line::{self, Line};
+use common::grammar::rotation::{WorkerId, Workers};
+use common::grammar::submission::Submission;
 
 /// So many bytes are built and compared at once.
 const CHUNK_LEN: usize = 1 << 20;

@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 
 use common::error::exit;
-use common::line::Line;
-use common::rotation::Workers;
-use common::submission::Submission;
+use common::grammar::line::Line;
+use common::grammar::rotation::Workers;
+use common::grammar::submission::Submission;
 use lbctl::terminal::{counted, shortened};
 use lbctl::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
 use lbctl::verify::{self, Account, lines};

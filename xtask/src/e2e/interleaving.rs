@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use common::submission::Submission;
+use common::grammar::submission::Submission;
 
 /// With equal submissions at several places of the input, more than one client may have been the one.
 /// So many possibilities are followed; if there are more, the rest is not judged.

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use common::dead::{self, Letter};
 use common::error::Error;
-use common::instance::Directory;
-use common::line_file::LineFile;
-use common::naming::MessageId;
+use common::grammar::message_id::MessageId;
+use common::instance::directory::Directory;
+use common::instance::line_file::LineFile;
 use lbctl::terminal::{counted, shortened};
 
 use super::scene::Plan;

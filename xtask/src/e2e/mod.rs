@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use clap::value_parser;
 use common::error::{Error, exit};
-use common::rotation::Workers;
-use common::submission::Submission;
-use common::work::Work;
+use common::grammar::rotation::Workers;
+use common::grammar::submission::Submission;
+use common::program::work::Work;
 use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};

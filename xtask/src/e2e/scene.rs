@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use common::dead;
-use common::rotation::Workers;
-use common::submission::Submission;
-use common::work::Work;
+use common::grammar::rotation::Workers;
+use common::grammar::submission::Submission;
+use common::program::work::Work;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use tests::{Binaries, Ended, Process, Sandbox};

@@ -1,7 +1,7 @@
 //! Each worker: its queue, how much it has done, and what it has in hand.
 
-use common::advice;
-use common::cell::HandState;
+use common::ledger::cell::HandState;
+use common::program::advice;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Style, Stylize};

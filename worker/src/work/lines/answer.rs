@@ -1,6 +1,6 @@
 //! What COMMAND answers.
 
-use common::submission::is_forbidden;
+use common::grammar::submission::is_forbidden;
 
 use crate::work::hand::{Answer, Ended};
 

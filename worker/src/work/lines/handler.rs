@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::error::Error;
-use common::work::Work;
+use common::program::work::Work;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::progress::Progress;

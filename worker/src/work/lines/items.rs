@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use common::error::Error;
-use common::work::Work;
+use common::program::work::Work;
 
 use crate::progress::Progress;
 use crate::work::hand::{Ended, Hand, Next};

@@ -22,8 +22,8 @@ use std::time::Instant;
 
 use common::error::{Error, heed_signals};
 use common::fence::signals;
-use common::naming::MessageId;
-use common::work::Work;
+use common::grammar::message_id::MessageId;
+use common::program::work::Work;
 
 use crate::progress::Progress;
 use crate::work::hand::{Ended, now_ms};

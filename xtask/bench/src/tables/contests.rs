@@ -6,7 +6,8 @@ use comfy_table::Table;
 
 use super::{right, spread, table};
 use crate::case::{Shape, count};
-use crate::contest::{CaseResult, Contestant};
+use crate::contest::CaseResult;
+use crate::contestant::Contestant;
 use crate::spread::Spread;
 
 pub(super) fn throughput(results: &[CaseResult]) -> Table {

@@ -22,7 +22,7 @@ pub(super) mod pipes;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::rotation::Workers;
+use common::grammar::rotation::Workers;
 use serde::Serialize;
 use tests::Binaries;
 

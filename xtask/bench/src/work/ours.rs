@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::work::Work;
+use common::program::work::Work;
 use tests::{Binaries, Profile, Sandbox};
 
 use super::{NAP_SECONDS, Task};

@@ -9,20 +9,20 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::naming::MessageId;
-use common::rotation::Workers;
+use common::grammar::message_id::MessageId;
+use common::grammar::rotation::Workers;
 
 use crate::case::Case;
 use crate::failure::Failure;
+use crate::launch::as_role;
 use crate::launch::launch;
-use crate::role;
 
 /// As much as a pipe holds.
 const CHUNK_LEN: usize = 64 << 10;
 
 /// Runs it as a process, which is timed from its start as our job is.
 pub(super) fn time(case: &Case, handler: &[OsString]) -> Result<Duration, Failure> {
-    let mut command = role::command("pipes");
+    let mut command = as_role("pipes");
     command.args([case.workers.to_string(), case.messages.to_string(), case.text()]).args(handler);
     let start = Instant::now();
     launch(command)?.finish()?;

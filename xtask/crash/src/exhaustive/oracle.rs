@@ -1,8 +1,8 @@
 //! What the log must be in the end.
 
-use common::line::Line;
-use common::replay::Replay;
-use common::rotation::Workers;
+use common::grammar::line::Line;
+use common::grammar::rotation::Workers;
+use common::history::replay::Replay;
 
 use super::scenario::Scenario;
 

@@ -121,7 +121,7 @@ impl Stepper {
         Self {
             target,
             stop,
-            files: [common::instance::LOG_NAME, common::dead::NAME].map(|name| dir.join(name)),
+            files: [common::grammar::LOG_NAME, common::dead::NAME].map(|name| dir.join(name)),
             dir,
             told,
             stepped: None,

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::fence::message_queue::MessageQueue;
-use common::rotation::WorkerId;
+use common::grammar::rotation::WorkerId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

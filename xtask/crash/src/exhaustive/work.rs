@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::dead::{self, Letter};
-use common::naming::MessageId;
+use common::grammar::message_id::MessageId;
 use tests::Sandbox;
 
 use crate::handler::{self, Deed};

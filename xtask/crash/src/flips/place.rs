@@ -5,15 +5,16 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::cell::Cell;
 use common::fence::foreign;
-use common::layout::{CELLS, Layout, RING_LEN};
+use common::ledger::cell::Cell;
+use common::ledger::layout::{CELLS, Layout};
+use common::ledger::ring::RING_LEN;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::random::plan::pick;
+use crate::random::pick::pick;
 use crate::witness;
 
 /// Where the accepted submissions are.

@@ -7,7 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::place::Place;
-use crate::random::plan::{self as random, Deed, Feed, Feeding, Part, Step, pick};
+use crate::random::pick::pick;
+use crate::random::plan::{self as random, Deed, Feed, Feeding, Part, Step};
 
 /// What the system is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

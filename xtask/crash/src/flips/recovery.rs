@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::advice;
-use super::session::watch;
-use crate::random::check;
+use super::watch::watch;
+use crate::random::log::read_lines;
 use crate::random::plan::{Deed, Part};
 use crate::random::round;
 use crate::random::stage::Stage;
@@ -25,7 +25,7 @@ pub(super) fn recover(stage: &mut Stage<'_>) -> Result<(), String> {
     let mut said = String::new();
     for _ in 0..TRIES {
         // Nothing wrong is in the log, whatever was damaged.
-        check::read_lines(stage.sandbox, stage.plan)?;
+        read_lines(stage.sandbox, stage.plan)?;
         end_everyone(stage)?;
         said = stage.failed.drain(..).map(|(part, stderr)| format!("{part}: {stderr}")).collect();
         for command in advice::commands(&said) {

@@ -10,6 +10,7 @@ use tests::{Binaries, Sandbox};
 use super::place::Flipped;
 use super::plan::Plan;
 use super::recovery;
+use super::watch::watch;
 use crate::random::check;
 use crate::random::evidence;
 use crate::random::plan::{Deed, Part};
@@ -17,11 +18,6 @@ use crate::random::round;
 use crate::random::stage::Stage;
 use crate::{is_interrupted, witness};
 
-/// From the flip on, something must happen at least every so often until the end: the log grows, or a process
-/// ends.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// … and all must be over within this time.
-const TOGETHER: Duration = Duration::from_secs(30);
 /// How long the load balancer may take until it handles signals.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -148,37 +144,4 @@ fn end(stage: &mut Stage<'_>, undisturbed: bool) -> Result<Outcome, String> {
     };
     let right = check::check(stage);
     right.map(|()| outcome).map_err(|what| format!("everyone has ended well, but {what}"))
-}
-
-/// Looks again and again whether all is over. Returns false as soon as somebody has ended with an error.
-pub(super) fn watch(
-    stage: &mut Stage<'_>,
-    is_over: &mut dyn FnMut(&mut Stage<'_>) -> Result<bool, String>,
-) -> Result<bool, String> {
-    let begun = Instant::now();
-    let mut seen = (stage.sandbox.log_len(), stage.running().len(), begun);
-    loop {
-        let over = is_over(stage)?;
-        if witness::segments(&stage.sandbox.dir()) > 1 {
-            return Err("a second ledger was made beside the first".to_owned());
-        }
-        if !stage.failed.is_empty() {
-            return Ok(false);
-        }
-        if over {
-            return Ok(true);
-        }
-        let (log_len, running) = (stage.sandbox.log_len(), stage.running().len());
-        if (log_len, running) != (seen.0, seen.1) {
-            seen = (log_len, running, Instant::now());
-        }
-        if seen.2.elapsed() > PATIENCE || begun.elapsed() > TOGETHER {
-            let left: Vec<String> = stage.running().iter().map(ToString::to_string).collect();
-            return Err(format!("hangs; still running: {}", left.join(", ")));
-        }
-        if is_interrupted() {
-            return Err("interrupted".to_owned());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::limited::{self, Limited, PATIENCE, expect_log, run_free, wait_until};
 use super::{Outcome, Setting};
 use crate::witness;
-use common::rotation::WorkerId;
+use common::grammar::rotation::WorkerId;
 
 pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     let sandbox = setting.sandbox();

@@ -21,7 +21,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "finish-before-write",
         about: "the pending mark is cleared, and so the cursor moved, before the bytes are written",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "self.journal.ledger.commit(&next);
         self.journal.ledger.finish();
@@ -30,7 +30,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "commit-after-write",
         about: "the bytes are written before anything is committed",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: COMMIT_AND_WRITE,
         to: "let written = self.journal.instance().log().write_all(self.journal.renderer.bytes());
         written.map_err(Error::LogWrite)?;
@@ -40,21 +40,21 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "no-redo",
         about: "what a dead holder left pending is not finished",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: "if let Some((from, to)) = journal.ledger.pending()? {",
         to: "if let Some((from, to)) = journal.ledger.pending()?.filter(|_| false) {",
     },
     Sabotage {
         name: "redo-writes-all",
         about: "a redo writes the whole line again, not what is missing of it",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: "&self.renderer.bytes()[done..]",
         to: "&self.renderer.bytes()[done.min(0)..]",
     },
     Sabotage {
         name: "redo-not-cleared",
         about: "after a redo the next transaction writes its bytes once more (was so)",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: "        // now, nor with what did not fit on a full disk.
         journal.renderer.clear();",
         to: "",
@@ -62,21 +62,21 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "redo-wraps-around",
         about: "the redo of Executed lines adds up beyond the largest number (was so)",
-        file: "common/src/render.rs",
+        file: "common/src/log/render.rs",
         from: "count.saturating_add(limits.executed.saturating_sub(at.base))",
         to: "count.wrapping_add(limits.executed.saturating_sub(at.base))",
     },
     Sabotage {
         name: "lone-executed-early",
         about: "of a submission of one message, the worker's line is written before it is executed",
-        file: "common/src/render.rs",
+        file: "common/src/log/render.rs",
         from: "(at.base, limits.received.min(limits.executed));",
         to: "(at.base, limits.received);",
     },
     Sabotage {
         name: "idle-no-redo",
         about: "a load balancer without work does not finish what a client left pending (was so)",
-        file: "common/src/ledger.rs",
+        file: "common/src/ledger/mod.rs",
         from: "self.layout().steps.is_pending()",
         to: "self.layout().steps.is_pending() && self.received() == u64::MAX",
     },
@@ -97,37 +97,37 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "role-not-held",
         about: "roles are asked for, but not taken",
-        file: "common/src/role.rs",
+        file: "common/src/instance/role.rs",
         from: "match fcntl(log, FcntlArg::F_OFD_SETLK(&lock(kind, bytes))) {",
         to: "match fcntl(log, FcntlArg::F_OFD_GETLK(&mut lock(kind, bytes))) {",
     },
     Sabotage {
         name: "ledger-before-queues",
         about: "the ledger is removed first, so that nobody knows of queues that are left",
-        file: "common/src/session.rs",
-        from: "    remove_queues(instance, |_| true)?;
+        file: "common/src/session/end.rs",
+        from: "    queue::remove_all(instance, |_| true)?;
     removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;",
         to: "    removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;
-    remove_queues(instance, |_| true)?;",
+    queue::remove_all(instance, |_| true)?;",
     },
     Sabotage {
         name: "torn-tail-stays",
         about: "a session is rebuilt behind half a line",
-        file: "common/src/session.rs",
+        file: "common/src/session/begin.rs",
         from: "if history.whole_len < log_len {",
         to: "if history.whole_len < log_len && log_len == 0 {",
     },
     Sabotage {
         name: "path-not-checked",
         about: "nobody looks whether the log's path still names the open file",
-        file: "common/src/instance.rs",
+        file: "common/src/instance/mod.rs",
         from: "self.directory.len_of(LOG_NAME, self.log_id)",
         to: "Ok(self.log.metadata().map_or(0, |m| m.len()))",
     },
     Sabotage {
         name: "length-not-checked",
         about: "nobody looks whether the log is as long as what was written to it",
-        file: "common/src/transaction.rs",
+        file: "common/src/log/transaction.rs",
         from: "        check_len(at.log_len, log_len).map_err(|error| continued(journal, error))?;",
         to: "        let _ = check_len(at.log_len, log_len).map_err(|error| continued(journal, error));",
     },
@@ -193,8 +193,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "renamed-log-not-left",
         about: "a client stays with a log that was renamed",
         file: "client/src/main.rs",
-        from: "Err(Error::LogReplaced) if session::is_log_left(&instance)? => {",
-        to: "Err(Error::LogReplaced) if session::is_log_left(&instance)? && args.quiet => {",
+        from: "Err(Error::LogReplaced) if end::is_log_left(&instance)? => {",
+        to: "Err(Error::LogReplaced) if end::is_log_left(&instance)? && args.quiet => {",
     },
     Sabotage {
         name: "letters-not-told",

@@ -4,7 +4,7 @@ use std::io::{PipeWriter, Write};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 
-use common::submission::Submission;
+use common::grammar::submission::Submission;
 use tests::{Process, Sandbox};
 
 use super::plan::{Feed, Feeding};

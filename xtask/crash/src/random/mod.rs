@@ -5,11 +5,15 @@
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod evidence;
+mod letters;
+pub(crate) mod log;
+pub(crate) mod pick;
 pub(crate) mod plan;
 pub(crate) mod round;
 pub(crate) mod stage;
 pub(crate) mod tally;
 mod work;
+mod work_check;
 
 use std::sync::Mutex;
 use std::thread;

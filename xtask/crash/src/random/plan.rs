@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::pick::pick;
 use super::work::Work;
 
 /// A process of the round, whichever life of it is running.
@@ -214,18 +215,6 @@ fn place(rng: &mut ChaCha8Rng, steps: &[Step], fault: Step) -> usize {
     } else {
         starts[rng.random_range(0..starts.len())] + 1
     }
-}
-
-/// One of several, by weight.
-pub(crate) fn pick<T: Copy>(rng: &mut ChaCha8Rng, weighted: &[(u32, T)]) -> T {
-    let mut left = rng.random_range(0..weighted.iter().map(|(weight, _)| weight).sum());
-    for (weight, value) in weighted {
-        match left.checked_sub(*weight) {
-            None => return *value,
-            Some(rest) => left = rest,
-        }
-    }
-    unreachable!("the weights add up to more than what was drawn")
 }
 
 impl fmt::Display for Part {

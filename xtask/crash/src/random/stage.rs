@@ -9,9 +9,10 @@ use nix::unistd::Pid;
 use tests::{Ended, IpcObject, Process, Sandbox};
 
 use super::client::Client;
+use super::letters::check_exit_code;
+use super::log::{read_lines, read_log};
 use super::plan::{Deed, Part, Plan};
 use super::tally::Tally;
-use super::work::Work;
 use crate::witness;
 
 /// How long a killed process may take to go.
@@ -124,7 +125,7 @@ impl<'a> Stage<'a> {
             if program == "worker" || !self.plan.by_hand {
                 args.extend(work.args(self.sandbox)?);
             }
-            sessions = super::check::read_lines(self.sandbox, self.plan)?.log.sessions;
+            sessions = read_lines(self.sandbox, self.plan)?.log.sessions;
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let process = self.sandbox.start(program, &args);
@@ -145,7 +146,7 @@ impl<'a> Stage<'a> {
 
     /// Whether the log ends at the end of a session.
     pub(crate) fn is_log_complete(&self) -> bool {
-        super::check::read_log(self.sandbox, self.plan).is_ok()
+        read_log(self.sandbox, self.plan).is_ok()
     }
 
     fn hand(&mut self, number: u32) -> &mut Option<Terminal> {
@@ -296,7 +297,7 @@ impl<'a> Stage<'a> {
                     (self.plan.work, code, &balancer)
                 {
                     let sessions = balancer.sessions;
-                    Work::check_exit_code(self, code, sessions)
+                    check_exit_code(self.sandbox, self.plan, code, sessions)
                         .map_err(|wrong| format!("`{}`: {wrong}: {}", ended.name, ended.stderr))?;
                     (explained, is_owed) = (true, false);
                 }

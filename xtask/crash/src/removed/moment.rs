@@ -5,9 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::cursors::Cursors;
+use common::grammar::rotation::WorkerId;
 use common::ledger::Ledger;
-use common::rotation::WorkerId;
+use common::ledger::cursors::Cursors;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::Process;
@@ -105,7 +105,7 @@ fn stop_worker_2(dir: &Path) -> Result<(), String> {
     };
     let worker = witness::processes(dir).into_iter().find(is_worker_2);
     let worker = worker.ok_or("there is no worker 2")?;
-    let log = dir.join(common::instance::LOG_NAME);
+    let log = dir.join(common::grammar::LOG_NAME);
     if tests::stop_outside_lock(worker.as_raw(), &log) {
         Ok(())
     } else {

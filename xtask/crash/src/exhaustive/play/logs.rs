@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use common::replay::Replay;
-use common::rotation::Workers;
+use common::grammar::rotation::Workers;
+use common::history::replay::Replay;
 
 use super::super::oracle;
 use super::super::role::Role;
