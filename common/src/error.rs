@@ -118,14 +118,9 @@ pub enum Error {
         command("loadbalancer", session)
     )]
     OtherWorkers { session: u32, asked: u32 },
-    /// A worker number beyond the session's.
-    #[error("worker {worker} is not needed: this session is shared by workers 1 to {workers}")]
-    NoSuchWorker { worker: u32, workers: u32 },
-    /// A queue is too small for any frame.
-    #[error(
-        "the message queue takes only {bytes_max} bytes and a frame needs {needed}; raise kernel.msgmnb and kernel.msgmax"
-    )]
-    QueueTooSmall { bytes_max: u64, needed: usize },
+    /// What one program alone can say, and the exit code that goes with it.
+    #[error("{what}")]
+    Own { what: String, code: u8 },
     /// A worker cannot be started, or does not stay.
     #[error("worker {worker}: {why}")]
     Worker { worker: u32, why: String },
@@ -191,9 +186,8 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::OtherWorkers { .. } | Self::NoSuchWorker { .. } | Self::NoCommand { .. } => {
-                exit::USAGE
-            }
+            Self::OtherWorkers { .. } | Self::NoCommand { .. } => exit::USAGE,
+            Self::Own { code, .. } => *code,
             Self::Aborted(signal) => signal_exit_code(*signal),
             _ => exit::TROUBLE,
         }

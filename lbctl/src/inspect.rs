@@ -177,7 +177,7 @@ fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
                 "worker": worker.get(),
                 "executed": ledger.cell(worker).executed(),
                 "in_hand": ledger.cell(worker).in_hand(ledger.cell(worker).executed()),
-                "finished": ledger.cell(worker).is_finished(),
+                "finished": ledger.cell(worker).is_done(),
                 "generation": generation,
                 "queue": if id < 0 { Value::Null } else { queue(id) },
             })

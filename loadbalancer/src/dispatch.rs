@@ -80,7 +80,7 @@ impl Dispatch {
                 any = true;
             }
             if self.finishing {
-                outlet.finish(&mut self.message, journal.ledger())?;
+                outlet.ask_for_total(&mut self.message, journal.ledger())?;
             }
         }
         Ok(any)
@@ -94,7 +94,7 @@ impl Dispatch {
         if in_hand.state != HandState::Left {
             return None; // a COMMAND may take as long as it wants
         }
-        let total = finishing && !ledger.cell(worker).is_finished();
+        let total = finishing && !ledger.cell(worker).is_done();
         let due = self.stock.workers.share(worker, self.stock.end()) + u64::from(total);
         let queued = outlet.queue.and_then(|queue| Some(queue.stat().ok()?.messages));
         let due = if queued.is_some() { outlet.sent } else { due };

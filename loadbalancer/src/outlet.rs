@@ -1,12 +1,13 @@
 //! The way to one worker: its queue, and what this life of the worker was sent through it.
 
-use common::error::Error;
+use common::error::{Error, exit};
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
 use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
 use common::ledger::Ledger;
 use common::queue;
-use common::queue::frame::{FRAME_LEN_MIN, FrameWriter, KIND_FINISH, KIND_FRAME};
+use common::queue::frame::FRAME_LEN_MIN;
+use common::queue::message::{begin_frame, put_total_is_due};
 use nix::errno::Errno;
 
 use crate::stock::Stock;
@@ -29,7 +30,7 @@ pub(crate) struct Outlet {
     len_max: usize,
     /// The queue was full when the worker had executed so many.
     full_at: Option<u64>,
-    finish_sent: bool,
+    asked_for_total: bool,
 }
 
 impl Outlet {
@@ -42,7 +43,7 @@ impl Outlet {
             text_at: 0,
             len_max: MESSAGE_LEN_MAX,
             full_at: None,
-            finish_sent: false,
+            asked_for_total: false,
         }
     }
 
@@ -111,14 +112,13 @@ impl Outlet {
         ledger: &Ledger,
         stock: &Stock,
     ) -> Result<Option<(usize, u64, usize)>, Error> {
-        message.kind = KIND_FRAME;
         let (workers, mut own, mut text_at) = (stock.workers, self.sent, self.text_at);
         let mut number = workers.message_of(self.worker, own);
         let mut parts = stock.from(number);
         let mut next = parts.find(number);
         let text_len = next.as_ref().map_or(0, |part| part.submission.text().len());
         let len = FRAME_LEN.max(32 + text_len + MESSAGES_MIN * 4).min(self.len_max);
-        let mut writer = FrameWriter::new(&mut message.bytes[..len], ledger.session(), own);
+        let mut writer = begin_frame(message, len, ledger.session(), own);
         while let Some(part) = next {
             // Within its submission a message has an index that fits: the count is a u32.
             let index = number.checked_sub(part.base).ok_or_else(|| {
@@ -150,15 +150,18 @@ impl Outlet {
         Ok(any.then(|| (writer.finish(), own, text_at)))
     }
 
-    /// Has the worker log its total.
-    pub(crate) fn finish(&mut self, message: &mut Message, ledger: &Ledger) -> Result<(), Error> {
-        let asked = self.finish_sent || ledger.cell(self.worker).is_finished();
+    /// Asks the worker for its total.
+    pub(crate) fn ask_for_total(
+        &mut self,
+        message: &mut Message,
+        ledger: &Ledger,
+    ) -> Result<(), Error> {
+        let asked = self.asked_for_total || ledger.cell(self.worker).is_done();
         let Some(queue) = self.queue.filter(|_| !asked) else { return Ok(()) };
-        message.kind = KIND_FINISH;
-        message.bytes[..8].copy_from_slice(&ledger.session().to_le_bytes());
-        match queue.try_send(message, 8) {
-            Ok(()) => self.finish_sent = true,
-            Err(error) => self.not_sent(queue, 8, error)?,
+        let len = put_total_is_due(message, ledger.session());
+        match queue.try_send(message, len) {
+            Ok(()) => self.asked_for_total = true,
+            Err(error) => self.not_sent(queue, len, error)?,
         }
         Ok(())
     }
@@ -183,7 +186,11 @@ impl Outlet {
         }
         // The next start finds another one.
         self.lose()?;
-        Err(Error::QueueTooSmall { bytes_max: len_max as u64, needed: FRAME_LEN_MIN })
+        let what = format!(
+            "the message queue takes only {len_max} bytes and a frame needs {FRAME_LEN_MIN}; raise kernel.msgmnb and \
+             kernel.msgmax"
+        );
+        Err(Error::Own { what, code: exit::TROUBLE })
     }
 
     /// Asks for another queue. The worker, if it waits in this one, notices.
@@ -213,6 +220,6 @@ impl Outlet {
                 self.full_at = None;
             }
         }
-        self.finish_sent &= !long;
+        self.asked_for_total &= !long;
     }
 }

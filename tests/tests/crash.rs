@@ -112,7 +112,7 @@ fn close_session(instance: &Instance) -> Journal<'_> {
 /// The same, up to the last total.
 fn finish_session(instance: &Instance) -> Journal<'_> {
     let mut journal = close_session(instance);
-    journal.ledger().cell(worker(1)).set_finished();
+    journal.ledger().cell(worker(1)).set_done();
     while !journal.cursors().expect("the cursors").is_ended() {
         journal.advance().expect("logging");
     }

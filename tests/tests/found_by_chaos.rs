@@ -97,7 +97,7 @@ fn a_balancer_whose_ended_session_a_client_removed_has_ended_well() {
         journal.cursors().unwrap().is_closing()
     });
     sandbox.stop(balancer.pid());
-    journal.ledger().cell(worker).set_finished();
+    journal.ledger().cell(worker).set_done();
     sandbox.wait_until("the total is written", || {
         journal.advance().unwrap();
         journal.cursors().unwrap().is_ended()

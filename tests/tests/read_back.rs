@@ -162,7 +162,7 @@ fn totals_of_fewer_messages_than_workers_were_cut_by_a_reboot() {
     sandbox.assert_code(&sandbox.end(&mut workers[0]), 0);
     let directory = Directory::open(&sandbox.dir()).unwrap();
     let ledger = objects::find_ledger(&directory).unwrap().unwrap();
-    assert!(ledger.cell(WorkerId::new(1).unwrap()).is_finished());
+    assert!(ledger.cell(WorkerId::new(1).unwrap()).is_done());
     drop(ledger);
     balancer.kill();
     workers.iter_mut().for_each(tests::Process::kill);

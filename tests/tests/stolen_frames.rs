@@ -2,10 +2,11 @@
 //! come twice, and the log comes out right.
 #![forbid(unsafe_code)]
 
-use common::fence::message_queue::Message;
+use common::fence::message_queue::{MESSAGE_LEN_MAX, Message};
 use common::instance::directory::Directory;
 use common::instance::objects;
-use common::queue::frame::{FrameWriter, KIND_FINISH, KIND_FRAME};
+use common::ledger::Ledger;
+use common::queue::message::{ToWorker, begin_frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
@@ -95,6 +96,11 @@ fn one_by_hand(sandbox: &Sandbox, worker: &[&str], first: &str) -> [Process; 2] 
     [balancer, worker]
 }
 
+fn find_ledger(sandbox: &Sandbox) -> Ledger {
+    let directory = Directory::open(&sandbox.dir()).unwrap();
+    objects::find_ledger(&directory).unwrap().unwrap()
+}
+
 /// The request for the total: there is no later message either. A balancer whose workers are started by
 /// hand once span here, and did not get to asking again.
 #[test]
@@ -103,9 +109,15 @@ fn a_stolen_request_for_a_total_is_sent_again() {
     let [mut balancer, mut worker] = one_by_hand(&sandbox, &["1"], "Halo A;1");
     sandbox.stop(worker.pid());
     balancer.signal(Signal::SIGTERM);
-    let mut loot = Message::boxed();
-    sandbox.wait_until("it is stolen", || sandbox.queues()[0].try_receive(&mut loot).is_ok());
-    assert_eq!(loot.kind, KIND_FINISH);
+    let (mut loot, mut len) = (Message::boxed(), 0);
+    sandbox.wait_until("it is stolen", || {
+        sandbox.queues()[0].try_receive(&mut loot).is_ok_and(|received| {
+            len = received;
+            true
+        })
+    });
+    let session = find_ledger(&sandbox).session();
+    assert_eq!(ToWorker::read(&loot, len, session), Ok(ToWorker::TotalIsDue));
     worker.signal(Signal::SIGCONT);
     sandbox.assert_code(&sandbox.end(&mut worker), 0);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
@@ -153,17 +165,15 @@ fn a_frame_that_comes_twice_is_executed_once() {
 fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     let sandbox = Sandbox::default();
     let [mut balancer, mut worker] = one_by_hand(&sandbox, &["--echo", "1"], "first;1");
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
     let mut message = Message::boxed();
-    message.kind = KIND_FRAME;
-    let mut forged = FrameWriter::new(&mut message.bytes, ledger.session(), 1);
+    let session = find_ledger(&sandbox).session();
+    let mut forged = begin_frame(&mut message, MESSAGE_LEN_MAX, session, 1);
     forged.push(b"forged", 0, 1, 1, 5).unwrap();
     let len = forged.finish();
     let queue = sandbox.queues()[0];
     queue.try_send(&message, len).unwrap();
     // Behind it, so that it is done with.
-    message.kind = KIND_FINISH + 1;
+    message.kind = 3;
     queue.try_send(&message, 1).unwrap();
     sandbox
         .wait_until("both are taken", || worker.stderr().contains("ignored a message of 1 byte"));
@@ -175,6 +185,5 @@ fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     assert_eq!(ended.stdout, "first;1\nHalo A;1\nHalo A;2\nHalo A;3\n");
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);
     assert_eq!(sandbox.sessions()[0].shares, [4]);
-    drop(ledger);
     sandbox.assert_clean();
 }

@@ -94,7 +94,7 @@ fn fresh_sets_it_aside(#[values(false, true)] ipc_objects_are_gone: bool) {
 }
 
 #[test]
-fn fresh_sets_nothing_aside_when_all_is_finished() {
+fn fresh_sets_nothing_aside_when_all_is_done() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["3"]);

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use common::error::{Error, heed_signals};
+use common::error::{Error, exit, heed_signals};
 use common::fence::message_queue::{Message, MessageQueue};
 use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
@@ -14,7 +14,8 @@ use common::log::journal::Journal;
 use common::program::advice;
 use common::program::pause::pause;
 use common::queue;
-use common::queue::frame::{FrameReader, KIND_FINISH, KIND_FRAME, STRANGER};
+use common::queue::frame::FrameReader;
+use common::queue::message::ToWorker;
 use nix::errno::Errno;
 
 use crate::Task;
@@ -124,10 +125,9 @@ fn check_needed(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
 }
 
 fn check_number(worker: WorkerId, workers: Option<Workers>) -> Result<(), Error> {
-    match workers.filter(|n| worker.get() > n.get()) {
-        Some(n) => Err(Error::NoSuchWorker { worker: worker.get(), workers: n.get() }),
-        None => Ok(()),
-    }
+    let Some(n) = workers.filter(|n| worker.get() > n.get()) else { return Ok(()) };
+    let what = format!("worker {worker} is not needed: this session is shared by workers 1 to {n}");
+    Err(Error::Own { what, code: exit::USAGE })
 }
 
 /// A queue of this worker's own, which goes with it.
@@ -200,19 +200,22 @@ impl Server<'_, '_> {
             };
             tries = if received == Err(Errno::ENOMSG) { tries + 1 } else { 0 };
             match received {
-                Ok(len) if self.is_finish(len) => {
-                    let ledger = self.progress.ledger();
-                    ledger.cell(self.progress.worker()).set_finished();
-                    self.progress.log_ready()?;
-                    self.progress.ledger().doorbell().ring();
-                    return Ok(true);
-                }
-                Ok(len) => {
-                    if !self.execute_frame(len, queue)? {
-                        return Ok(false);
+                Ok(len) => match ToWorker::read(&self.message, len, self.progress.session()) {
+                    Ok(ToWorker::TotalIsDue) => {
+                        let ledger = self.progress.ledger();
+                        ledger.cell(self.progress.worker()).set_done();
+                        self.progress.log_ready()?;
+                        self.progress.ledger().doorbell().ring();
+                        return Ok(true);
                     }
-                    self.progress.log_if_many()?;
-                }
+                    Ok(ToWorker::Frame(_)) => {
+                        if !self.execute_frame(len, queue)? {
+                            return Ok(false);
+                        }
+                        self.progress.log_if_many()?;
+                    }
+                    Err(why) => self.ignore(len, queue, why),
+                },
                 Err(Errno::ENOMSG) => thread::yield_now(),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EIDRM | Errno::EINVAL) => return Ok(false),
@@ -223,9 +226,12 @@ impl Server<'_, '_> {
         }
     }
 
-    fn is_finish(&self, len: usize) -> bool {
-        self.message.kind == KIND_FINISH
-            && self.message.bytes[..len] == self.progress.session().to_le_bytes()
+    fn ignore(&self, len: usize, queue: MessageQueue, why: &str) {
+        common::tell!(
+            "worker {}: ignored a message of {len} bytes in its queue (id {}): {why}",
+            self.progress.worker(),
+            queue.0
+        );
     }
 
     /// Executes what is new in a frame, and counts it. Returns false if messages before it are
@@ -240,26 +246,19 @@ impl Server<'_, '_> {
         let mut next = before;
         let mut complete = true;
         let mut taken = Ok(true);
-        let mut read = if self.message.kind == KIND_FRAME {
-            self.reader.read(bytes, ledger.session(), |own, text, index| {
-                complete &= own <= next || next == limit;
-                // Earlier ones are duplicates: sent again after a death.
-                if own == next && next < limit && matches!(taken, Ok(true)) {
-                    taken = self.executor.take(own, text, index);
-                    next += 1;
-                }
-            })
-        } else {
-            Err(STRANGER)
-        };
+        let mut read = self.reader.read(bytes, ledger.session(), |own, text, index| {
+            complete &= own <= next || next == limit;
+            // Earlier ones are duplicates: sent again after a death.
+            if own == next && next < limit && matches!(taken, Ok(true)) {
+                taken = self.executor.take(own, text, index);
+                next += 1;
+            }
+        });
         if !taken? {
             read = Err("a text in it breaks the rules for input");
         }
         if let Err(error) = read {
-            common::tell!(
-                "worker {worker}: ignored a message of {len} bytes in its queue (id {}): {error}",
-                queue.0
-            );
+            self.ignore(len, queue, error);
             // Nothing of it counts.
             self.executor.forget()?;
             self.progress.count(before);

@@ -14,7 +14,7 @@ pub struct Cell {
     pub(crate) wake_at: AtomicU64,
     pub(crate) generation: AtomicU32,
     pub(crate) queue: AtomicU32,
-    pub(crate) finished: AtomicU32,
+    pub(crate) done: AtomicU32,
     pub(crate) toll: AtomicU32,
     pub(crate) own: AtomicU64,
     pub(crate) since_ms: AtomicU64,
@@ -119,14 +119,14 @@ impl Cell {
 
     /// Whether the worker is ready for its total.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::SeqCst) == 1
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::SeqCst) == 1
     }
 
     /// Makes it ready for its total.
-    pub fn set_finished(&self) {
+    pub fn set_done(&self) {
         // SeqCst: of two that finish at once, one sees both.
-        self.finished.store(1, Ordering::SeqCst);
+        self.done.store(1, Ordering::SeqCst);
     }
 
     /// The balancer wants to be woken when the worker has executed so many.

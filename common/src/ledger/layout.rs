@@ -30,7 +30,7 @@
 //!                  +16   8  wake_at           ring the doorbell when executed reaches this
 //!                  +24   4  generation        another one than before: worker k has a new queue
 //!                  +28   4  queue             its message queue's id; k writes
-//!                  +32   4  finished          1: ready for its total
+//!                  +32   4  done              1: ready for its total
 //!                  +36   4  toll              of the message in hand: bits 0-1 left, running or pausing, bits 8-15
 //!                                             in how many attempts the worker died, 16-31 how many failed
 //!                  +40   8  own               1 + the worker's own number of it; what is said of it holds
@@ -123,7 +123,7 @@ mod tests {
             offset_of!(Cell, wake_at),
             offset_of!(Cell, generation),
             offset_of!(Cell, queue),
-            offset_of!(Cell, finished),
+            offset_of!(Cell, done),
             offset_of!(Cell, toll),
             offset_of!(Cell, own),
             offset_of!(Cell, since_ms),

@@ -223,7 +223,7 @@ impl Ledger {
         at.all_logged()
             && at.is_closing()
             && at.totals < at.workers
-            && at.workers().is_some_and(|n| n.ids().all(|worker| self.cell(worker).is_finished()))
+            && at.workers().is_some_and(|n| n.ids().all(|worker| self.cell(worker).is_done()))
     }
 
     /// Messages that the balancer has taken.

@@ -20,28 +20,41 @@
 //! stands there once, followed by the index of every message that carries it. A text that does not fit
 //! into a frame (a queue may be as small as one small frame) comes in pieces. Of a submission of one message nothing
 //! but the text is sent: so a frame holds twice as many of them.
-//!
-//! The type of the queue's message tells what it is: [`KIND_FRAME`], or [`KIND_FINISH`], which is a
-//! session nonce alone and asks the worker for its total.
+
+use zerocopy::byteorder::little_endian::{U16, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::grammar::submission::TEXT_LEN_MAX;
 
-/// Message type of a frame.
-pub const KIND_FRAME: i64 = 1;
-/// Message type of the request to finish.
-pub const KIND_FINISH: i64 = 2;
+/// What a frame begins with.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Head {
+    session: U64,
+    first: U64,
+}
 
-const HEAD_LEN: usize = 16;
-const BATCH_HEAD_LEN: usize = 8;
+/// What a batch begins with.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct BatchHead {
+    text_len: U16,
+    piece_at: U16,
+    piece_len: U16,
+    count: U16,
+}
+
+const HEAD_LEN: usize = size_of::<Head>();
+const BATCH_HEAD_LEN: usize = size_of::<BatchHead>();
 const INDEX_LEN: usize = 4;
 /// Of a batch that is one message of index 1.
-const LONE_HEAD_LEN: usize = 2;
+const LONE_HEAD_LEN: usize = size_of::<U16>();
 const LONE: u16 = 1 << 15;
 /// The smallest frame that makes progress: one byte of a text, one index.
 pub const FRAME_LEN_MIN: usize = HEAD_LEN + BATCH_HEAD_LEN + 1 + INDEX_LEN;
 
-/// Why bytes from a queue are refused that belong to another session, or to nobody.
-pub const STRANGER: &str = "it does not belong to this session";
+/// Why a frame is refused that belongs to another session.
+const STRANGER: &str = "it does not belong to this session";
 const SHORT: &str = "it is cut short";
 const CONTRADICTION: &str = "its lengths contradict each other";
 
@@ -64,9 +77,9 @@ pub struct Pushed {
 impl<'a> FrameWriter<'a> {
     /// Begins a frame in `bytes`, all of which it may fill.
     pub fn new(bytes: &'a mut [u8], session: u64, first: u64) -> Self {
-        bytes[..8].copy_from_slice(&session.to_le_bytes());
-        bytes[8..HEAD_LEN].copy_from_slice(&first.to_le_bytes());
-        Self { bytes, len: HEAD_LEN }
+        let mut writer = Self { bytes, len: 0 };
+        writer.put(Head { session: session.into(), first: first.into() }.as_bytes());
+        writer
     }
 
     /// Adds messages that carry `text`: those of index `first`, `first + step`, …, up to `count` of
@@ -99,9 +112,9 @@ impl<'a> FrameWriter<'a> {
             return None;
         }
         // All are at most TEXT_LEN_MAX or u16::MAX.
-        let numbers =
-            [text.len(), text_at, piece.len(), messages].map(|n| (n as u16).to_le_bytes());
-        self.put(numbers.as_flattened());
+        let [text_len, piece_at, piece_len, count] =
+            [text.len(), text_at, piece.len(), messages].map(|n| U16::new(n as u16));
+        self.put(BatchHead { text_len, piece_at, piece_len, count }.as_bytes());
         self.put(piece);
         let (places, _) = self.bytes[self.len..][..messages * INDEX_LEN].as_chunks_mut();
         for (i, place) in (0..).zip(places) {
@@ -116,7 +129,7 @@ impl<'a> FrameWriter<'a> {
         let fits = LONE_HEAD_LEN + text.len() <= self.room();
         if fits {
             // At most TEXT_LEN_MAX.
-            self.put(&(text.len() as u16 | LONE).to_le_bytes());
+            self.put(U16::new(text.len() as u16 | LONE).as_bytes());
             self.put(text);
         }
         fits
@@ -153,17 +166,16 @@ impl FrameReader {
         session: u64,
         mut message: impl FnMut(u64, &[u8], u32),
     ) -> Result<(), &'static str> {
-        let (owner, rest) = bytes.split_first_chunk().ok_or(SHORT)?;
-        if u64::from_le_bytes(*owner) != session {
+        let (head, mut rest) = Head::ref_from_prefix(bytes).map_err(|_| SHORT)?;
+        if head.session != session {
             return Err(STRANGER);
         }
-        let (first, mut rest) = rest.split_first_chunk().ok_or(SHORT)?;
-        let mut own = u64::from_le_bytes(*first);
+        let mut own = head.first.get();
         while !rest.is_empty() {
-            if let Some((&lone, tail)) = rest.split_first_chunk::<LONE_HEAD_LEN>()
-                && u16::from_le_bytes(lone) & LONE != 0
+            if let Ok((lone, tail)) = U16::ref_from_prefix(rest)
+                && lone.get() & LONE != 0
             {
-                let len = usize::from(u16::from_le_bytes(lone) & !LONE);
+                let len = usize::from(lone.get() & !LONE);
                 let (text, tail) = tail.split_at_checked(len).ok_or(SHORT)?;
                 if text.is_empty() || len > TEXT_LEN_MAX || !self.text.is_empty() {
                     return Err(CONTRADICTION);
@@ -173,9 +185,10 @@ impl FrameReader {
                 rest = tail;
                 continue;
             }
-            let (head, tail) = rest.split_at_checked(BATCH_HEAD_LEN).ok_or(SHORT)?;
-            let half = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
-            let (text_len, piece_at, piece_len, count) = (half(0), half(2), half(4), half(6));
+            let (head, tail) = BatchHead::ref_from_prefix(rest).map_err(|_| SHORT)?;
+            let BatchHead { text_len, piece_at, piece_len, count } = head;
+            let [text_len, piece_at, piece_len, count] =
+                [text_len, piece_at, piece_len, count].map(|n| usize::from(n.get()));
             let (piece, tail) = tail.split_at_checked(piece_len).ok_or(SHORT)?;
             let (indices, tail) = tail.split_at_checked(count * INDEX_LEN).ok_or(SHORT)?;
             let piece_end = piece_at + piece_len;

@@ -1,6 +1,7 @@
 //! The message queues of a directory's workers, one each, and what travels through them.
 
 pub mod frame;
+pub mod message;
 
 use std::collections::HashMap;
 

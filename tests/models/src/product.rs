@@ -69,7 +69,7 @@ impl Cell {
             wake_at: AtomicU64::new(u64::MAX),
             generation: AtomicU32::new(0),
             queue: AtomicU32::new(0),
-            finished: AtomicU32::new(0),
+            done: AtomicU32::new(0),
             toll: AtomicU32::new(0),
             own: AtomicU64::new(0),
             since_ms: AtomicU64::new(0),

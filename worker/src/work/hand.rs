@@ -53,6 +53,48 @@ pub(crate) enum Next {
     Stop,
 }
 
+/// What happens to the message in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    AttemptBegins,
+    /// COMMAND could not be run, so it was none.
+    NeverBegan,
+    Succeeds,
+    Fails,
+    /// COMMAND says that no further attempt can succeed.
+    IsGivenUp,
+    /// The worker is to end.
+    IsInterrupted,
+    WorkerDied,
+}
+
+/// What is counted then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    Nothing,
+    Attempt,
+    /// The attempt that was counted before.
+    NoAttempt,
+    Failure,
+    Death,
+}
+
+/// The state of the message in hand, and what happens to it: its next state, and what is counted.
+fn table(state: HandState, event: Event) -> (HandState, Count) {
+    use HandState::{Left, Pausing, Running};
+
+    match (state, event) {
+        (_, Event::AttemptBegins) => (Running, Count::Attempt),
+        (_, Event::NeverBegan) => (Left, Count::NoAttempt),
+        (_, Event::Succeeds | Event::IsInterrupted) | (Left | Pausing, Event::WorkerDied) => {
+            (Left, Count::Nothing)
+        }
+        (_, Event::Fails) => (Pausing, Count::Failure),
+        (_, Event::IsGivenUp) => (Pausing, Count::Nothing), // its letter may have to wait for room
+        (Running, Event::WorkerDied) => (Left, Count::Death),
+    }
+}
+
 /// How often a message was tried, and how that went.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hand(pub(crate) InHand);
@@ -66,30 +108,39 @@ impl Hand {
 
     /// When a life of this worker begins: the one before it may have died in an attempt.
     pub(crate) fn inherit(cell: &Cell, own: u64) {
-        let Some(mut it) = cell.in_hand(own) else { return };
-        if it.state == HandState::Running {
-            it.deaths = it.deaths.saturating_add(1);
+        let Some(it) = cell.in_hand(own) else { return };
+        let mut hand = Self(it);
+        hand.happens(Event::WorkerDied);
+        cell.set_in_hand(own, &hand.0);
+    }
+
+    fn happens(&mut self, event: Event) {
+        let it = &mut self.0;
+        let (state, count) = table(it.state, event);
+        it.state = state;
+        match count {
+            Count::Nothing => {}
+            Count::Attempt => it.attempt = it.attempt.saturating_add(1),
+            Count::NoAttempt => it.attempt = it.attempt.saturating_sub(1),
+            Count::Failure => it.failures = it.failures.saturating_add(1),
+            Count::Death => it.deaths = it.deaths.saturating_add(1),
         }
-        it.state = HandState::Left;
-        cell.set_in_hand(own, &it);
     }
 
     /// Begins an attempt.
     pub(crate) fn begin(&mut self, since_ms: u64) {
-        self.0.attempt = self.0.attempt.saturating_add(1);
         self.0.since_ms = since_ms;
-        self.0.state = HandState::Running;
+        self.happens(Event::AttemptBegins);
     }
 
     /// Interrupts it: neither a failure nor a death.
     pub(crate) fn leave(&mut self) {
-        self.0.state = HandState::Left;
+        self.happens(Event::IsInterrupted);
     }
 
     /// It never began.
     pub(crate) fn withdraw(&mut self) {
-        self.0.attempt = self.0.attempt.saturating_sub(1);
-        self.leave();
+        self.happens(Event::NeverBegan);
     }
 
     pub(crate) fn is_poison(&self) -> bool {
@@ -98,26 +149,20 @@ impl Hand {
 
     /// Judges how an attempt ended.
     pub(crate) fn end(&mut self, ended: &Ended, work: &Work) -> Next {
-        self.leave();
-        match ended {
-            Ended::Exit(0) | Ended::Answer(Answer::Ok, _) => Next::Done,
-            Ended::Exit(126 | 127) => {
-                self.withdraw();
-                Next::Stop
+        let event = match ended {
+            Ended::Exit(0) | Ended::Answer(Answer::Ok, _) => Event::Succeeds,
+            Ended::Exit(126 | 127) => Event::NeverBegan,
+            Ended::Exit(65 | 100) | Ended::Answer(Answer::Dead, _) => Event::IsGivenUp,
+            _ => Event::Fails,
+        };
+        self.happens(event);
+        match event {
+            Event::Succeeds => Next::Done,
+            Event::NeverBegan => Next::Stop,
+            Event::Fails if self.0.failures <= work.retries => {
+                Next::Again(work.pause_after(self.0.failures))
             }
-            Ended::Exit(65 | 100) | Ended::Answer(Answer::Dead, _) => {
-                self.0.state = HandState::Pausing; // its letter may have to wait for room
-                Next::Dead
-            }
-            _ => {
-                self.0.failures = self.0.failures.saturating_add(1);
-                self.0.state = HandState::Pausing;
-                if self.0.failures > work.retries {
-                    Next::Dead
-                } else {
-                    Next::Again(work.pause_after(self.0.failures))
-                }
-            }
+            _ => Next::Dead,
         }
     }
 }

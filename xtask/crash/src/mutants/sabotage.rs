@@ -157,8 +157,8 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "deaths-not-counted",
         about: "a worker's death in a message is forgotten",
         file: "worker/src/work/hand.rs",
-        from: "it.deaths = it.deaths.saturating_add(1);",
-        to: "it.deaths = it.deaths.saturating_add(0);",
+        from: "Count::Death => it.deaths = it.deaths.saturating_add(1),",
+        to: "Count::Death => {}",
     },
     Sabotage {
         name: "attempts-not-kept",
@@ -170,7 +170,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "orphans-not-killed",
         about: "what a dead worker's COMMAND has started is waited for, and not killed",
-        file: "loadbalancer/src/crew.rs",
+        file: "loadbalancer/src/crew/mod.rs",
         from: "children::signal_all_but(&spared, Some(Signal::SIGKILL))",
         to: "children::signal_all_but(&spared, None)",
     },

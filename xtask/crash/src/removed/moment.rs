@@ -50,7 +50,7 @@ impl Moment {
             Self::Executed => at.line > count + 1000,
             Self::Totals => {
                 let first = WorkerId::all().next();
-                at.totals == 0 && first.is_some_and(|worker_1| ledger.cell(worker_1).is_finished())
+                at.totals == 0 && first.is_some_and(|worker_1| ledger.cell(worker_1).is_done())
             }
         }
     }
