@@ -1,4 +1,5 @@
-//! The load balancer's loop: take, log, forward; and when nothing is left, the end.
+//! The balancer knows nothing that it cannot read again in the ledger. Its loop: take, forward, log; and when nothing is
+//! left, the end.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! A worker's life: make a queue, take frames from it, execute, count, log.
+//! A worker executes, counts in its cell, and goes on; what comes twice it recognises by its own numbers. A life of it
+//! begins with a queue that it makes, and ends with its total, or with that queue.
 
 use std::thread;
 use std::time::Duration;

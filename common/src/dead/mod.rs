@@ -15,7 +15,7 @@ use crate::instance::line_file::LineFile;
 use crate::program::advice;
 
 /// The name of the file with the letters, in the log's directory.
-pub const NAME: &str = "sistem.dead";
+pub const NAME: &str = crate::grammar::DEAD_NAME;
 /// So much is kept of what COMMAND wrote to its standard error last.
 pub const STDERR_LEN: usize = 4096;
 

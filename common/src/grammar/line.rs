@@ -1,5 +1,5 @@
-//! The lines of `sistem.log`: how each is written and read. No other product file holds a piece of
-//! a line's text.
+//! The log has five kinds of line, and this file alone knows how each is written and read. No other product file holds a
+//! piece of a line's text.
 //!
 //! | line | written for |
 //! |---|---|

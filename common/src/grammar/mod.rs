@@ -9,3 +9,5 @@ pub mod submission;
 
 /// The log's name in its directory.
 pub const LOG_NAME: &str = "sistem.log";
+/// The name of the file of dead letters, beside it.
+pub const DEAD_NAME: &str = "sistem.dead";

@@ -1,5 +1,4 @@
-//! A directory, what tells it from every other one, and the keys of its IPC objects. Nothing needs configuring, and two
-//! directories never meet.
+//! A directory, what tells it from every other one, and the keys of its IPC objects. Nothing needs configuring.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

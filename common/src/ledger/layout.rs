@@ -1,4 +1,5 @@
-//! The shared memory segment, byte by byte. What the words mean over time is in [`crate::ledger`].
+//! All that a session is fits into one segment of shared memory: a header, two slots of cursors, a cell for each worker,
+//! and a ring of what was accepted. Here it is byte by byte; what the words mean over time is in [`crate::ledger`].
 //!
 //! ```text
 //! offset  bytes

@@ -1,6 +1,6 @@
-//! The state before and after each transaction, in two slots that are written in turn, and the two counters
-//! that say how far the newest one has come. A seqlock whose writers take turns under the log's lock; its
-//! orderings are checked by `tests/models`.
+//! One store commits. The state before a transaction and the state after it are both there, in two slots that are written
+//! in turn, so either is whole at any instant; two counters say how far the newest transaction has come. It is a seqlock
+//! whose writers take turns under the log's lock. Its orderings are checked by `tests/models`.
 //!
 //! Transaction number n writes slot n mod 2:
 //!

@@ -1,9 +1,8 @@
-//! Lines that are ready are written.
+//! Nobody waits for a turn to write a line: whoever gets the lock writes every line that is ready, for all.
 //!
-//! Nobody waits for a turn to write one line. A worker counts what it has executed, and the worker or
-//! balancer that gets the lock writes every line that is ready, of all workers (flat combining). So that
-//! no ready line is left behind, it looks again after unlocking, and a worker that found the lock taken
-//! rings for the balancer, which tries again until it gets it.
+//! A worker counts what it has executed, and goes on. The worker or balancer that gets the lock writes the lines of all
+//! workers (flat combining). So that no ready line is left, it looks again after unlocking; and a worker that found the
+//! lock taken rings for the balancer, which tries again until it gets it.
 
 use std::thread;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! From cursors to the bytes between them: what a transaction appends, and what a redo appends again.
+//! The log is a function of the accepted submissions, so two cursors describe the bytes between them: a transaction appends
+//! these, and a redo renders them again.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Transactions: under the log's lock, lines appended to `sistem.log` together with the ledger's step.
+//! Commit, append, finish: whoever finds a commit without a finish appends what is missing. So lines come into `sistem.log`
+//! together with the ledger's step, always under the log's lock.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
-use crate::dead;
 use crate::error::Error;
-use crate::grammar::LOG_NAME;
+use crate::grammar::{DEAD_NAME, LOG_NAME};
 
 /// Times are given in seconds, or with a unit: 90, 1.5, 2m, 500ms.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,7 +51,7 @@ const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 fn joblog(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let name = path.file_name().map_or_else(|| text.into(), |name| name.to_string_lossy());
-    let is_own = name.starts_with(LOG_NAME) || name.starts_with(dead::NAME);
+    let is_own = name.starts_with(LOG_NAME) || name.starts_with(DEAD_NAME);
     if is_own { Err(format!("{name} is a file of the load balancer's own")) } else { Ok(path) }
 }
 

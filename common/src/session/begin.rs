@@ -1,5 +1,5 @@
-//! A session begins: it is found, made for its first submission, or read back from the log. The ledger is made only under
-//! the log's lock.
+//! A ledger exists only with an accepted submission, and can be read back from the log. So a session is found, made for its
+//! first submission, or rebuilt; the ledger is made only under the log's lock.
 
 use std::io::Write;
 

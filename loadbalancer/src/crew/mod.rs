@@ -1,6 +1,8 @@
-//! The workers as processes: started, missed, reported, replaced.
-//! What is done about a worker, by what is seen of it, is [`table`]; beside it a child that is no worker is reaped when it
-//! ends, and what a dead worker has started is killed before the worker is started again.
+//! A dead worker has lost nothing, so it is just started again. Here are the workers as processes: started, missed,
+//! reported, replaced.
+//!
+//! What is done about a worker, by what is seen of it, is [`table`]. Beside that, a child that is no worker is reaped when
+//! it ends, and what a dead worker has started is killed before the worker is started again.
 
 mod member;
 mod table;
