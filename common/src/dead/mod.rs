@@ -1,6 +1,6 @@
 //! Dead letters: the messages whose execution failed for good, in `sistem.dead` beside the log. A letter is
-//! written before its message counts as executed. Killed in between, a worker writes it again: so one may be there
-//! twice, under one id.
+//! written before its message counts as executed. Killed in between, its next life finds the letter, and only counts the
+//! message; if the last byte of it was missing, one may be there twice, under one id.
 
 pub mod settled;
 

@@ -29,7 +29,7 @@
 //!                   +0   8  executed          messages that worker k has executed; k writes
 //!                   +8   8  executed_again    the same, stored after it
 //!                  +16   8  wake_at           ring the doorbell when executed reaches this
-//!                  +24   4  generation        another one than before: worker k has a new queue
+//!                  +24   4  generation        another one than before: worker k has a new queue (and perhaps no new process)
 //!                  +28   4  queue             its message queue's id; k writes
 //!                  +32   4  done              1: ready for its total
 //!                  +36   4  toll              of the message in hand: bits 0-1 left, running or pausing, bits 8-15
