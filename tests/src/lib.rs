@@ -9,7 +9,9 @@ mod ipc;
 pub mod mood;
 mod namespaces;
 pub mod oracle;
+mod proc;
 mod process;
+pub mod ptrace;
 mod sandbox;
 mod stepped;
 mod temp_dir;
@@ -21,9 +23,11 @@ pub use interrupt::end_with_signals;
 pub use ipc::{objects, objects_that_stay};
 pub use lbctl::objects::IpcObject;
 pub use namespaces::{in_namespace, unshare};
-pub use process::{
-    Ended, Process, memory_peak, status_field, stop, stop_outside_lock, this_program,
+pub use proc::{
+    is_in_set, memory_peak, processes, signal_all, spawned_number, status_field, stop,
+    stop_outside_lock,
 };
+pub use process::{Ended, Process, this_program};
 pub use sandbox::Sandbox;
 pub use stepped::{killed_at, signalled_at_once};
 pub use temp_dir::TempDir;

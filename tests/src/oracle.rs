@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use common::grammar::line::Line;
+use common::grammar::rotation::Workers;
+use common::grammar::submission::Submission;
 use common::history::replay::{Replay, Summary};
 
 /// The log of submissions that were all accepted before the first was processed. For a single one
@@ -33,7 +35,12 @@ pub fn canonical_log(submissions: &[(&str, u32)], workers: u32) -> String {
 /// Checks every line of a log of whole sessions. Returns what each session came to, or the first
 /// line that is wrong.
 pub fn sessions(log: &[u8]) -> Result<Vec<Summary>, String> {
-    let mut replay = Replay::new(None);
+    sessions_of(log, None)
+}
+
+/// The same, for so many workers.
+pub fn sessions_of(log: &[u8], workers: Option<Workers>) -> Result<Vec<Summary>, String> {
+    let mut replay = Replay::new(workers);
     let mut sessions = Vec::new();
     let lines = match log.strip_suffix(b"\n") {
         Some(lines) => lines,
@@ -50,19 +57,51 @@ pub fn sessions(log: &[u8]) -> Result<Vec<Summary>, String> {
     Ok(sessions)
 }
 
-/// The submissions that a log tells of, in the order of their acceptance, as `TEXT;COUNT`.
-#[must_use]
-pub fn submissions(log: &str) -> Vec<String> {
-    let mut client_text = "";
-    let mut submissions = Vec::new();
-    for line in log.lines() {
-        match Line::parse(line) {
-            Some(Line::Client { text }) => client_text = text,
-            Some(Line::Count { count }) => submissions.push(format!("{client_text};{count}")),
+/// Puts submissions together from the lines of a log, in the order of their acceptance.
+#[derive(Debug, Default)]
+pub struct Pairing {
+    text: Option<String>,
+}
+
+impl Pairing {
+    /// The next line of the log. Returns the submission that is whole with it.
+    pub fn push(&mut self, line: Line<'_>) -> Option<Submission> {
+        match line {
+            Line::Client { text } => self.text = Some(text.to_owned()),
+            Line::Count { count } => {
+                let text = self.text.take()?;
+                return Submission::new(text.as_bytes(), count).ok().map(Submission::to_owned);
+            }
             _ => {}
         }
+        None
     }
-    submissions
+}
+
+/// The submissions of which both lines stand in a log, as `TEXT;COUNT`.
+#[must_use]
+pub fn submissions(log: &str) -> Vec<String> {
+    let mut pairing = Pairing::default();
+    let whole = log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    let submissions = whole.filter_map(|line| pairing.push(Line::parse(line)?));
+    submissions.map(|submission| submission.to_string()).collect()
+}
+
+/// Where a text is not another one, if it is not.
+#[must_use]
+pub fn difference(found: &str, expected: &str) -> Option<String> {
+    if found == expected {
+        return None;
+    }
+    let same = found.lines().zip(expected.lines()).take_while(|(a, b)| a == b).count();
+    let line = |text: &str| text.lines().nth(same).map(|line| format!("`{line}`"));
+    Some(match [found, expected].map(line) {
+        [None, None] => "it differs in its line ends".to_owned(),
+        lines => {
+            let [found, expected] = lines.map(|line| line.unwrap_or_else(|| "the end".to_owned()));
+            format!("line {} is {found} instead of {expected}", same + 1)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -97,5 +136,21 @@ mod tests {
             let cut = log.match_indices('\n').nth(lines - 1).unwrap().0 + 1;
             assert_eq!(sessions(&log.as_bytes()[..cut]).is_ok(), cut == log.len(), "{lines} lines");
         }
+    }
+
+    #[test]
+    fn only_whole_submissions_count() {
+        let log =
+            "Message from client: a\nMessage count: 3\nMessage from client: b\nMessage count: 1";
+        assert_eq!(submissions(log), ["a;3"]);
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let difference = |found, expected| difference(found, expected).unwrap_or_default();
+        assert_eq!(difference("a\nb\n", "a\nc\n"), "line 2 is `b` instead of `c`");
+        assert_eq!(difference("a\n", "a\nc\n"), "line 2 is the end instead of `c`");
+        assert_eq!(difference("a", "a\n"), "it differs in its line ends");
+        assert_eq!(difference("a", "a"), "");
     }
 }

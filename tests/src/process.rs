@@ -1,14 +1,13 @@
 //! One running program of a sandbox.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use common::program::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::proc::{memory_peak, status_field};
 use crate::temp_dir::unless_ending;
 
 /// A program that was started; killed when dropped.
@@ -107,62 +106,21 @@ impl Process {
     }
 }
 
+impl Ended {
+    /// For tools: it must have ended with this exit code.
+    pub fn expect_code(&self, code: i32) -> Result<(), String> {
+        if self.status.code() == Some(code) {
+            return Ok(());
+        }
+        let Self { name, status, stderr, .. } = self;
+        Err(format!("`{name}` ended with {status} instead of {code}: {stderr}"))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Stops a process with SIGSTOP and waits until it stands still: until then it may go on for a moment,
-/// and be handed a message that was sent after the signal. Returns whether it stands.
-#[must_use]
-pub fn stop(pid: i32) -> bool {
-    let sent = kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok();
-    // A signal is not held back for long, whatever the process does; one that ended has no state T.
-    let start = Instant::now();
-    while sent && start.elapsed() < Duration::from_secs(10) {
-        match ProcessStat::of(Pid::from_raw(pid)).map(|stat| stat.state) {
-            Some('T' | 't') => return true,
-            None | Some('Z' | 'X') => return false,
-            Some(_) => std::thread::sleep(Duration::from_micros(100)),
-        }
-    }
-    false
-}
-
-/// The same, at a moment when the process does not hold the lock on this log, so that others can go on.
-#[must_use]
-pub fn stop_outside_lock(pid: i32, log: &Path) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
-        if !stop(pid) {
-            return false;
-        }
-        // Unlocked, not only closed: a child that is being started has a copy of it for a moment.
-        let free =
-            File::open(log).map_or(true, |log| log.try_lock().is_ok() && log.unlock().is_ok());
-        if free {
-            return true;
-        }
-        let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    false
-}
-
-/// The most memory that a process has had resident so far, in bytes; 0 if it has ended.
-#[must_use]
-pub fn memory_peak(pid: i32) -> u64 {
-    status_field(pid, "VmHWM:")
-        .and_then(|size| size.strip_suffix(" kB")?.parse::<u64>().ok())
-        .map_or(0, |kibibytes| kibibytes * 1024)
-}
-
-/// A field of a process's status, as `proc_pid_status(5)` names it, with a colon.
-#[must_use]
-pub fn status_field(pid: i32, name: &str) -> Option<String> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
 fn read(path: &PathBuf) -> String {

@@ -13,18 +13,15 @@ use common::instance::Instance;
 use common::instance::role::Role;
 use lbctl::objects::IpcObject;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::binaries::Binaries;
 use crate::cargo::Profile;
 use crate::ipc::{objects, objects_that_stay};
 use crate::oracle;
+use crate::proc::{processes, signal_all, spawned_number, stop_outside_lock};
 use crate::process::{Ended, Process};
-use crate::temp_dir::{TempDir, unless_ending};
-
-/// The part of a sandbox in which the programs run.
-pub(crate) const RUN: &str = "run";
+use crate::temp_dir::{RUN, TempDir, unless_ending};
 
 /// How long anything may take that a test waits for. Generous: it only matters when a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -215,7 +212,7 @@ impl Sandbox {
 
     /// Stops a process where it does not hold the log's lock, so that others can go on.
     pub fn stop(&self, pid: i32) {
-        let stands = crate::process::stop_outside_lock(pid, &self.log_path());
+        let stands = stop_outside_lock(pid, &self.log_path());
         assert!(stands, "process {pid} does not stand still{}", self.report());
     }
 
@@ -232,14 +229,9 @@ impl Sandbox {
 
     /// The log must be exactly this. Tells where it is not, since logs may be long.
     pub fn assert_log(&self, expected: &str) {
-        let log = self.log();
-        let wrong = (1..)
-            .zip(log.split('\n').zip(expected.split('\n')))
-            .find(|(_, (found, expected))| found != expected);
-        if let Some((line, (found, expected))) = wrong {
-            panic!("line {line} is `{found}`, not `{expected}`{}", self.report());
+        if let Some(wrong) = oracle::difference(&self.log(), expected) {
+            panic!("the log: {wrong}{}", self.report());
         }
-        assert_eq!(log.len(), expected.len(), "the log's length{}", self.report());
     }
 
     /// The log must consist of whole sessions, in the canonical order. Returns what they came to.
@@ -252,13 +244,7 @@ impl Sandbox {
     /// The process id of worker k, if the load balancer has started it.
     #[must_use]
     pub fn spawned_worker(&self, k: u32) -> Option<i32> {
-        let is_it = |pid: &i32| {
-            let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut args = cmdline.split(|&byte| byte == 0);
-            // --spawned-by PID K, and what is to be done with messages.
-            args.any(|arg| arg == b"--spawned-by") && args.nth(1) == Some(k.to_string().as_bytes())
-        };
-        self.processes().into_iter().find(is_it)
+        self.processes().into_iter().find(|&pid| spawned_number(pid) == Some(k))
     }
 
     /// Whether a process in the directory has a role by now: it may be running without.
@@ -329,14 +315,7 @@ impl Sandbox {
     /// Processes whose working directory is this one.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
-        let dir = self.dir().canonicalize().expect("the directory");
-        let entries = std::fs::read_dir("/proc").expect("/proc");
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
-            })
-            .collect()
+        processes(&self.dir())
     }
 
     /// Everything needed to understand a failure.
@@ -372,9 +351,7 @@ impl Drop for Sandbox {
         if self.keep {
             return;
         }
-        for pid in self.processes() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        signal_all(&self.dir(), Signal::SIGKILL);
         // A test may have used directories in it as instances of their own, and have failed in the middle.
         let within = std::fs::read_dir(self.dir()).into_iter().flatten().flatten();
         let within = within.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir()));

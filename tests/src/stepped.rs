@@ -1,16 +1,16 @@
-//! A program killed or signalled at one of its system calls, where ptrace(2) stops it.
+//! A program killed or signalled at one of its system calls.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::ptrace::Options;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::temp_dir::unless_ending;
+use crate::proc::is_in_set;
+use crate::ptrace::{self, End, Event};
 
 /// Longer than any timer of the programs.
 const STAND_STILL: Duration = Duration::from_millis(30);
@@ -20,104 +20,60 @@ const STAND_STILL: Duration = Duration::from_millis(30);
 #[must_use]
 pub fn killed_at(program: &Command, file: &Path, at: usize) -> Option<i32> {
     let file = file.canonicalize().expect("the file is there");
-    let pid = seize(program);
-    let (mut is_program, mut count) = (false, None);
-    loop {
-        let mut signal = None;
-        match wait(pid, WaitPidFlag::__WALL) {
-            WaitStatus::Exited(_, code) => return Some(code),
-            WaitStatus::PtraceEvent(_, _, event) => {
-                is_program |= event == Event::PTRACE_EVENT_EXEC as i32;
-            }
-            WaitStatus::PtraceSyscall(_) if is_program => {
-                let is_counted = count.is_some() || has_open(pid, &file);
-                count = is_counted.then(|| count.map_or(0, |count| count + 1));
-                if count == Some(at) {
-                    kill(pid, Signal::SIGKILL).expect("kill");
-                    let ended = wait(pid, WaitPidFlag::__WALL);
-                    assert!(
-                        matches!(ended, WaitStatus::Signaled(_, Signal::SIGKILL, _)),
-                        "{ended:?}"
-                    );
-                    return None;
-                }
-            }
-            WaitStatus::Stopped(_, with) => signal = Some(with),
-            WaitStatus::PtraceSyscall(_) => {}
-            other => panic!("{other:?}"),
+    let mut count = None;
+    let end = at_each_call(program, |pid| {
+        let is_counted = count.is_some() || has_open(pid, &file);
+        count = is_counted.then(|| count.map_or(0, |count| count + 1));
+        if count == Some(at) {
+            kill(pid, Signal::SIGKILL).expect("kill");
         }
-        ptrace::syscall(pid, signal).expect("ptrace");
+    });
+    match end {
+        End::Code(code) => Some(code),
+        End::Signal(Signal::SIGKILL) if count == Some(at) => None,
+        End::Signal(signal) => panic!("{signal}"),
     }
 }
 
 /// Runs a program, and sends it a signal as soon as it handles it. It stands still then at each system call until
 /// another signal comes, or does not: as on a machine that has no time for it. Returns how it ended.
 #[must_use]
-pub fn signalled_at_once(program: &Command, signal: Signal, other: Signal) -> WaitStatus {
-    let pid = seize(program);
-    let (mut is_program, mut is_sent, mut has_come) = (false, false, false);
-    loop {
-        let mut with = None;
-        match wait(pid, WaitPidFlag::__WALL) {
-            ended @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => return ended,
-            WaitStatus::PtraceEvent(_, _, event) => {
-                is_program |= event == Event::PTRACE_EVENT_EXEC as i32;
+pub fn signalled_at_once(program: &Command, signal: Signal, other: Signal) -> End {
+    let (mut is_sent, mut has_come) = (false, false);
+    at_each_call(program, |pid| {
+        if is_sent {
+            let start = Instant::now();
+            while !has_come && start.elapsed() < STAND_STILL {
+                has_come = is_in_set(pid.as_raw(), "ShdPnd:", other);
+                std::thread::yield_now();
             }
-            WaitStatus::PtraceSyscall(_) if is_program && is_sent && !has_come => {
-                let start = Instant::now();
-                while !has_come && start.elapsed() < STAND_STILL {
-                    has_come = is_in(pid, "ShdPnd", other);
-                    std::thread::yield_now();
-                }
-            }
-            WaitStatus::PtraceSyscall(_) if is_program && is_in(pid, "SigCgt", signal) => {
-                if !is_sent {
-                    kill(pid, signal).expect("kill");
-                }
-                is_sent = true;
-            }
-            WaitStatus::Stopped(_, came) => with = Some(came),
-            WaitStatus::PtraceSyscall(_) => {}
-            other => panic!("{other:?}"),
+        } else if is_in_set(pid.as_raw(), "SigCgt:", signal) {
+            kill(pid, signal).expect("kill");
+            is_sent = true;
         }
-        ptrace::syscall(pid, with).expect("ptrace");
-    }
+    })
 }
 
-/// Whether a signal is in one of the sets of `/proc/PID/status` (`proc_pid_status(5)`).
-fn is_in(pid: Pid, set: &str, signal: Signal) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(":\t"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask, 16).ok());
-    mask.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
-}
-
-/// Starts a program that this thread traces from its exec on.
-fn seize(program: &Command) -> Pid {
-    // A shell that stops before it becomes the program: this is when it can be seized.
-    let mut command = Command::new("sh");
-    command.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
-    command.arg(program.get_program()).args(program.get_args());
-    command.current_dir(program.get_current_dir().expect("a directory"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let live = unless_ending();
-    let pid = Pid::from_raw(command.spawn().expect("sh").id().cast_signed());
-    drop(live);
-    let stopped = wait(pid, WaitPidFlag::WUNTRACED);
-    assert!(matches!(stopped, WaitStatus::Stopped(_, Signal::SIGSTOP)), "{stopped:?}");
-    let options =
-        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(pid, options).expect("ptrace");
-    kill(pid, Signal::SIGCONT).expect("kill");
-    pid
-}
-
-fn wait(pid: Pid, flags: WaitPidFlag) -> WaitStatus {
+/// Runs a program to its end, with something to do whenever it has entered or left a system call.
+fn at_each_call(program: &Command, mut act: impl FnMut(Pid)) -> End {
+    let mut program = ptrace::startable(program);
+    program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let pid = ptrace::start(&mut program, Options::empty()).expect("ptrace");
+    let mut signal = None;
     loop {
-        match waitpid(pid, Some(flags)) {
-            Err(Errno::EINTR) => {}
-            status => return status.expect("waitpid"),
+        ptrace::resume(pid, true, signal).expect("ptrace");
+        let event = loop {
+            match ptrace::next(Some(pid)) {
+                Err(Errno::EINTR) => {}
+                next => break next.expect("ptrace").1,
+            }
+        };
+        match event {
+            Event::Ended(end) => return end,
+            Event::Entry(_) | Event::Exit(_) => act(pid),
+            _ => {}
         }
+        signal = event.signal();
     }
 }
 

@@ -11,7 +11,10 @@ use lbctl::objects::IpcObject;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::sandbox::RUN;
+use crate::proc;
+
+/// The part of a sandbox in which the programs run.
+pub(crate) const RUN: &str = "run";
 
 /// How long killed processes may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,10 +99,8 @@ fn descendants() -> Vec<i32> {
         let stat = ProcessStat::of(Pid::from_raw(pid)).filter(|stat| !stat.is_dead())?;
         Some(stat.parent.as_raw())
     };
-    let pids = std::fs::read_dir("/proc").into_iter().flatten();
-    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let parents: HashMap<i32, i32> =
-        pids.filter_map(|pid: i32| Some((pid, parent(pid)?))).collect();
+        proc::all().filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let own = std::process::id().cast_signed();
     let ancestors = |pid: &i32| std::iter::successors(parents.get(pid), |pid| parents.get(pid));
     parents.keys().copied().filter(|pid| ancestors(pid).any(|pid| *pid == own)).collect()

@@ -8,7 +8,6 @@ use common::error::exit;
 use super::baseline::{Giver, Taker};
 use super::limit::Rewrite;
 use super::ping_pong::{PingBalancer, PingClient, PingWorker};
-use super::tracer::Traced;
 use super::work::pipes::Pipes;
 
 /// What the process is to do.
@@ -36,9 +35,6 @@ pub(super) enum Role {
     /// Feed handlers of lines through pipes.
     #[command(hide = true)]
     Pipes(Pipes),
-    /// Become a program that its parent traces.
-    #[command(hide = true)]
-    Traced(Traced),
 }
 
 impl Role {
@@ -51,7 +47,6 @@ impl Role {
             Self::PingBalancer(role) => role.run(),
             Self::PingWorker(role) => role.run(),
             Self::Pipes(role) => role.run(),
-            Self::Traced(role) => role.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,6 @@ mod oracle;
 mod plan;
 pub(crate) mod play;
 pub(crate) mod point;
-pub(crate) mod registers;
 mod replay;
 mod report;
 pub(crate) mod role;
@@ -22,11 +21,9 @@ mod successor;
 pub(crate) mod task;
 mod work;
 
-use std::ffi::OsString;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::error::exit;
 use tests::{Binaries, Sandbox};
 
 use campaign::Campaign;
@@ -57,25 +54,12 @@ pub(crate) struct Args {
     /// Points played at once.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Ask to be traced, and become the program after `--`.
-    #[arg(long, hide = true, requires = "program")]
-    traced: bool,
-    #[arg(last = true, hide = true)]
-    program: Vec<OsString>,
 }
 
 fn known_scenario(name: &str) -> Result<String, String> {
     Scenario::named(name).map(|known| known.name.to_owned()).ok_or_else(|| {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         format!("the scenarios are {}", names.join(", "))
-    })
-}
-
-/// When this process is only to become a traced program: does it, or returns the exit code.
-pub(crate) fn become_traced(args: &Args) -> Option<u8> {
-    args.traced.then(|| {
-        common::tell!("crash: cannot be traced: {}", stepper::become_traced(&args.program));
-        exit::TROUBLE
     })
 }
 

@@ -52,9 +52,6 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
-    if let Some(code) = exhaustive::become_traced(&args.exhaustive) {
-        return ExitCode::from(code);
-    }
     tests::end_with_signals();
     let passed = run(&args);
     if let Some(signal) = signals::aborted_by() {

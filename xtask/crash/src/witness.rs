@@ -70,26 +70,13 @@ fn holds_log_lock(dir: &Path, pid: Pid) -> bool {
 
 /// Whether a process handles SIGTERM already, which would end it before.
 pub(crate) fn handles_sigterm(pid: Pid) -> bool {
-    let caught = tests::status_field(pid.as_raw(), "SigCgt:");
-    let mask = caught.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
-    mask & 1 << (Signal::SIGTERM as u64 - 1) != 0
+    tests::is_in_set(pid.as_raw(), "SigCgt:", Signal::SIGTERM)
 }
 
-/// Every process whose working directory is this one.
-pub(crate) fn processes(dir: &Path) -> Vec<Pid> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten();
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir)
-        })
-        .map(Pid::from_raw)
-        .collect()
-}
-
-/// Kills all of them, but for one.
+/// Kills every process whose working directory is this one, but for one.
 pub(crate) fn kill_others(dir: &Path, but: Option<Pid>) {
-    for pid in processes(dir).into_iter().filter(|&pid| but != Some(pid)) {
+    for pid in tests::processes(dir).into_iter().map(Pid::from_raw).filter(|&pid| but != Some(pid))
+    {
         // It may have ended since.
         let _ = kill(pid, Signal::SIGKILL);
     }

@@ -6,7 +6,6 @@ use std::io;
 use std::path::Path;
 
 use common::error::exit;
-use common::grammar::line::Line;
 use common::grammar::rotation::Workers;
 use common::grammar::submission::Submission;
 use lbctl::terminal::{counted, shortened};
@@ -14,6 +13,7 @@ use lbctl::verify::verdict::{Fault, Tally, Verdict, WorkerTally};
 use lbctl::verify::{self, Account, lines};
 use serde::Serialize;
 use tests::Ended;
+use tests::oracle::Pairing;
 
 use super::expected;
 use super::interleaving::first_impossible;
@@ -175,17 +175,11 @@ fn examine_log(plan: &Plan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io::R
 /// The submissions in the order of their lines, and what else is in the log in whatever order.
 fn read_without_order(log: &Path, workers: Workers) -> io::Result<(Vec<Submission>, Tally)> {
     let mut account = Account::new(Some(workers));
-    let (mut found, mut text) = (Vec::new(), None);
+    let (mut found, mut pairing) = (Vec::new(), Pairing::default());
     lines::for_each(File::open(log)?, |bytes, _| {
         let Some(line) = lines::parse(bytes) else { return };
         account.push(line);
-        match line {
-            Line::Client { text: new } => text = Some(new.to_owned()),
-            Line::Count { count } => found.extend(text.take().and_then(|text| {
-                Submission::new(text.as_bytes(), count).map(Submission::to_owned).ok()
-            })),
-            _ => {}
-        }
+        found.extend(pairing.push(line));
     })?;
     Ok((found, account.finish()))
 }

@@ -66,11 +66,11 @@ pub(crate) fn sample(candidates: &[Candidate]) -> Vec<Candidate> {
 
 #[cfg(test)]
 mod tests {
+    use ::tests::ptrace::Call;
     use nix::libc;
     use nix::unistd::Pid;
 
     use super::*;
-    use crate::exhaustive::registers::Call;
     use crate::exhaustive::scenario::SCENARIOS;
 
     fn made(number: i64, n: u32) -> Made {

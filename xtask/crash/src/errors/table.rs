@@ -15,8 +15,7 @@ use nix::errno::Errno::{
 use nix::libc;
 use nix::unistd::Pid;
 
-use crate::exhaustive::registers::{self, Call};
-
+use ::tests::ptrace::{Call, pointed};
 use Way::{Any, Has, Is, Unlocks};
 
 /// How a call is made, as its arguments (from 0) tell.
@@ -201,7 +200,7 @@ impl Way {
             Is(argument, value) => is(argument, value),
             Unlocks => {
                 is(1, libc::F_OFD_SETLK)
-                    && registers::pointed(pid, call.arguments[2])
+                    && pointed(pid, call.arguments[2])
                         .is_ok_and(|word| word as i16 == libc::F_UNLCK as i16)
             }
         }

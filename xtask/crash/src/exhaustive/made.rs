@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
+use ::tests::ptrace::Call;
 use nix::libc;
 use nix::unistd::Pid;
 
-use super::registers::Call;
 use crate::errors::table::{self, Row};
 
 /// A call that was made.

@@ -1,8 +1,7 @@
 //! What the log must be in the end.
 
-use common::grammar::line::Line;
 use common::grammar::rotation::Workers;
-use common::history::replay::Replay;
+use tests::oracle::{difference, sessions_of, submissions};
 
 use super::scenario::Scenario;
 
@@ -32,16 +31,10 @@ impl Oracle {
     /// byte for byte.
     pub(crate) fn judge(&self, log: &str) -> Result<(), String> {
         if let Some(exact) = &self.exact {
-            return if log == exact { Ok(()) } else { Err(difference(log, exact)) };
+            let wrong = difference(log, exact);
+            return wrong.map_or(Ok(()), |wrong| Err(format!("the log: {wrong}")));
         }
-        let mut replay = Replay::new(self.workers);
-        for (i, line) in log.split_inclusive('\n').enumerate() {
-            let whole = line.strip_suffix('\n').ok_or("the log ends in the middle of a line")?;
-            replay
-                .push(whole.as_bytes())
-                .map_err(|fault| format!("line {} of the log, `{whole}`: {fault}", i + 1))?;
-        }
-        replay.finish().map_err(|fault| format!("the log's end: {fault}"))?;
+        sessions_of(log.as_bytes(), self.workers).map_err(|wrong| format!("the log: {wrong}"))?;
         let mut found = submissions(log);
         found.sort();
         if found == self.submissions {
@@ -49,58 +42,5 @@ impl Oracle {
         } else {
             Err(format!("submissions {found:?} instead of {:?}", self.submissions))
         }
-    }
-}
-
-/// The submissions of which both lines stand in a log.
-pub(crate) fn submissions(log: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut last = None;
-    for line in log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
-        match Line::parse(line) {
-            Some(Line::Client { text }) => last = Some(text),
-            Some(Line::Count { count }) => {
-                found.extend(last.take().map(|text| format!("{text};{count}")));
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-fn difference(log: &str, exact: &str) -> String {
-    let (mut found, mut expected) = (log.lines(), exact.lines());
-    let mut number = 0;
-    loop {
-        number += 1;
-        match (found.next(), expected.next()) {
-            (a, b) if a == b && a.is_some() => {}
-            (None, None) => return "the log differs in its line ends".to_owned(),
-            (a, b) => {
-                let show = |line: Option<&str>| {
-                    line.map_or_else(|| "the end".to_owned(), |line| format!("`{line}`"))
-                };
-                return format!("line {number} of the log is {} instead of {}", show(a), show(b));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_named() {
-        assert_eq!(difference("a\nb\n", "a\nc\n"), "line 2 of the log is `b` instead of `c`");
-        assert_eq!(difference("a\n", "a\nc\n"), "line 2 of the log is the end instead of `c`");
-        assert_eq!(difference("a", "a\n"), "the log differs in its line ends");
-    }
-
-    #[test]
-    fn only_whole_submissions_count() {
-        let log =
-            "Message from client: a\nMessage count: 3\nMessage from client: b\nMessage count: 1";
-        assert_eq!(submissions(log), ["a;3"]);
     }
 }

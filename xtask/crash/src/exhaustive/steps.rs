@@ -1,6 +1,7 @@
 //! What is stepped, where it is to be struck, and what stepping showed.
 
 use nix::sys::signal::Signal;
+use tests::ptrace::End;
 
 use super::made::Made;
 use super::point::{At, Moment};
@@ -42,17 +43,10 @@ pub(crate) struct Steps {
     pub(crate) outlived: bool,
     /// A call of it was made to fail.
     pub(crate) failed: bool,
-    /// How the stepped process ended.
-    pub(crate) own_end: Option<OwnEnd>,
+    /// How the stepped process ended, which may be a child of the program that was started.
+    pub(crate) own_end: Option<End>,
     /// Exit code of the program that was started, if it was not killed.
     pub(crate) code: Option<i32>,
-}
-
-/// How the stepped process ended, which may be a child of the program that was started.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OwnEnd {
-    Code(i32),
-    Signal(Signal),
 }
 
 /// What was so when a process was killed.
@@ -75,15 +69,15 @@ impl Steps {
 
     /// The stepped process ended with an error.
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.own_end, Some(OwnEnd::Code(1..)))
+        matches!(self.own_end, Some(End::Code(1..)))
     }
 
     /// What no process may do, whatever is done to it. A COMMAND may be ended by any signal.
     pub(crate) fn look_for_faults(&self, is_handler: bool) -> Result<(), String> {
         match self.own_end {
-            Some(OwnEnd::Code(PANIC)) => Err("the stepped process has panicked".to_owned()),
+            Some(End::Code(PANIC)) => Err("the stepped process has panicked".to_owned()),
             // A worker's load balancer may end it so.
-            Some(OwnEnd::Signal(signal))
+            Some(End::Signal(signal))
                 if signal != Signal::SIGKILL && self.struck.is_none() && !is_handler =>
             {
                 Err(format!("the stepped process was killed by {signal}"))

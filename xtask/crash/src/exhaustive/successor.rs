@@ -20,11 +20,11 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub(crate) fn replace_balancer(dir: &Path, worker: Pid) {
     let Some(number) = last_argument(worker).and_then(|number| number.parse().ok()) else { return };
     let before = queue_generation(dir, number);
-    for pid in witness::processes(dir) {
+    for pid in tests::processes(dir) {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         if name.trim_end() == "loadbalancer" {
             // It may have ended since.
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
     let start = Instant::now();

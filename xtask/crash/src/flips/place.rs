@@ -119,18 +119,18 @@ impl Place {
 }
 
 /// Processes that stand still; they go on when this is dropped.
-struct Held(Vec<Pid>);
+struct Held(Vec<i32>);
 
 impl Held {
     /// All of a directory that do not stand still already.
     fn all(dir: &Path) -> Self {
-        let goes = |pid: &Pid| {
-            tests::status_field(pid.as_raw(), "State:").is_some_and(|state| !state.starts_with('T'))
+        let goes = |&pid: &i32| {
+            tests::status_field(pid, "State:").is_some_and(|state| !state.starts_with('T'))
         };
-        let pids: Vec<Pid> = witness::processes(dir).into_iter().filter(goes).collect();
-        for pid in &pids {
+        let pids: Vec<i32> = tests::processes(dir).into_iter().filter(goes).collect();
+        for &pid in &pids {
             // It may have ended before.
-            let _ = tests::stop(pid.as_raw());
+            let _ = tests::stop(pid);
         }
         Self(pids)
     }
@@ -139,7 +139,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         for &pid in &self.0 {
-            let _ = kill(pid, Signal::SIGCONT);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }
     }
 }

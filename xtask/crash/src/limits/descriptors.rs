@@ -1,8 +1,8 @@
 //! `RLIMIT_NOFILE` from the least with which a program can be loaded.
 
-use tests::Sandbox;
+use tests::{Ended, Sandbox};
 
-use super::limited::{self, Limited, expect_log, run_free, wait_until};
+use super::limited::{self, Limited, clear_error, expect_log, run_free, undisturbed, wait_until};
 use super::{Outcome, Setting};
 
 const LIMITS: std::ops::RangeInclusive<u32> = 3..=14;
@@ -10,12 +10,7 @@ const LIMITS: std::ops::RangeInclusive<u32> = 3..=14;
 const NOT_LOADED: i32 = 127;
 
 pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
-    let whole = {
-        let sandbox = setting.sandbox();
-        run_free(&sandbox, "client", &["Halo A;10"])?;
-        run_free(&sandbox, "loadbalancer", &["3"])?;
-        sandbox.log()
-    };
+    let whole = undisturbed(setting, "Halo A;10")?;
     let mut refused = 0;
     for number in LIMITS {
         // The soft limit alone, so that it can be raised again.
@@ -23,14 +18,14 @@ pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
         let context = |error| format!("{number} descriptors: {error}");
         let sandbox = setting.sandbox();
         let client = limited::run(&sandbox, &limit, "client", &["Halo A;10"]).map_err(context)?;
-        if is_refused(client).map_err(context)? {
+        if is_refused(&client).map_err(context)? {
             refused += 1;
             run_free(&sandbox, "client", &["Halo A;10"])?;
         }
         let worker = limited::run(&sandbox, &limit, "worker", &["9", "--dir", "/nowhere"]);
-        is_refused(worker.map_err(context)?).map_err(context)?;
+        is_refused(&worker.map_err(context)?).map_err(context)?;
         let balancer = balancer(&sandbox, &limit).map_err(context)?;
-        if is_refused(balancer).map_err(context)? {
+        if is_refused(&balancer).map_err(context)? {
             refused += 1;
             run_free(&sandbox, "loadbalancer", &["3"])?;
         }
@@ -40,7 +35,7 @@ pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
 }
 
 /// It either ends, or says that it cannot start a worker: then the limit is raised.
-fn balancer(sandbox: &Sandbox, limit: &str) -> Result<limited::Ended, String> {
+fn balancer(sandbox: &Sandbox, limit: &str) -> Result<Ended, String> {
     let mut balancer = Limited::start(limited::command(sandbox, limit, "loadbalancer", &["3"]))?;
     let start = std::time::Instant::now();
     wait_until("an end, or the second try", || {
@@ -53,10 +48,10 @@ fn balancer(sandbox: &Sandbox, limit: &str) -> Result<limited::Ended, String> {
     balancer.wait()
 }
 
-fn is_refused(ended: limited::Ended) -> Result<bool, String> {
+fn is_refused(ended: &Ended) -> Result<bool, String> {
     match ended.status.code() {
         Some(0) => Ok(false),
         Some(NOT_LOADED) => Ok(true),
-        _ => ended.expect_clear_error().map(|_| true),
+        _ => clear_error(ended).map(|()| true),
     }
 }

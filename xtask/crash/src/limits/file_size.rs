@@ -4,7 +4,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::limited::{self, Limited, expect_log, expect_whole_lines, run_free};
+use nix::sys::signal::Signal;
+
+use super::limited::{
+    self, Limited, clear_error, end, expect_log, expect_whole_lines, run_free, undisturbed,
+    wait_until,
+};
 use super::{Outcome, Setting};
 
 const SUBMISSION: &str = "Halo A;10";
@@ -12,20 +17,12 @@ const WORKERS: &str = "3";
 /// Runs at a time: their processes mostly wait.
 const LANES: u32 = 3;
 
-/// The log of an undisturbed run.
-fn undisturbed(setting: &Setting<'_>) -> Result<String, String> {
-    let sandbox = setting.sandbox();
-    run_free(&sandbox, "client", &[SUBMISSION])?;
-    run_free(&sandbox, "loadbalancer", &[WORKERS])?;
-    Ok(sandbox.log())
-}
-
 /// Tries each limit from 0 to the log's length.
 fn at_every_byte(
     setting: &Setting<'_>,
     attempt: impl Fn(&Setting<'_>, &str, u64) -> Result<bool, String> + Sync,
 ) -> Result<Outcome, String> {
-    let whole = undisturbed(setting)?;
+    let whole = undisturbed(setting, SUBMISSION)?;
     let (next, hit) = (AtomicU64::new(0), AtomicU64::new(0));
     let lane = || -> Result<(), String> {
         loop {
@@ -56,7 +53,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
         expect_whole_lines(&sandbox, whole)?;
         let accepted = ended.status.code() == Some(0);
         if !accepted {
-            let ended = ended.expect_clear_error()?;
+            clear_error(&ended)?;
             let in_vain = sandbox.log().is_empty() && sandbox.leftovers().is_empty();
             if !ended.stderr.contains("not accepted") || !in_vain {
                 return Err(format!("{ended:?}{}", sandbox.report()));
@@ -76,11 +73,11 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
         let limit = format!("--fsize={bytes}");
         let ended = limited::run(&sandbox, &limit, "loadbalancer", &[WORKERS])?;
         // Its workers die after it.
-        limited::wait_until("no process is left", || sandbox.processes().is_empty())?;
+        wait_until("no process is left", || sandbox.processes().is_empty())?;
         expect_whole_lines(&sandbox, whole)?;
         let met = ended.status.code() != Some(0);
         if met {
-            ended.expect_clear_error()?;
+            clear_error(&ended)?;
             run_free(&sandbox, "loadbalancer", &[WORKERS])?;
         }
         expect_log(&sandbox, whole)?;
@@ -91,29 +88,35 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
 pub(super) fn worker(setting: &Setting<'_>) -> Result<Outcome, String> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
-        let start = |program: &str, args: &[&str]| Limited::start(sandbox.command(program, args));
         let limit = format!("--fsize={bytes}");
         let mut under_limit = Limited::start(limited::command(&sandbox, &limit, "worker", &["1"]))?;
-        let others = [start("worker", &["2"])?, start("worker", &["3"])?];
-        let mut balancer = start("loadbalancer", &["--no-spawn", WORKERS])?;
+        let others = ["2", "3"].map(|k| sandbox.start("worker", &[k]));
+        let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", WORKERS]);
         run_free(&sandbox, "client", &[SUBMISSION])?;
-        limited::wait_until("an end", || {
-            !under_limit.is_running().unwrap_or(false) || !balancer.is_running().unwrap_or(false)
+        wait_until("an end", || {
+            !under_limit.is_running().unwrap_or(false) || !balancer.is_running()
         })?;
         let ended = under_limit.wait()?;
         let met = ended.status.code() != Some(0);
         let mut again = None;
         if met {
-            ended.expect_clear_error()?;
-            again = Some(start("worker", &["1"])?);
+            clear_error(&ended)?;
+            again = Some(sandbox.start("worker", &["1"]));
         }
-        balancer.wait()?.expect_code(0)?;
-        for worker in others {
-            worker.wait()?.expect_code(0)?;
+        end(&mut balancer)?.expect_code(0)?;
+        for mut worker in others {
+            end(&mut worker)?.expect_code(0)?;
         }
-        if let Some(again) = again {
+        if let Some(mut again) = again {
             // If only its total was missing, the session ended without it, and it waits for the next.
-            again.end_or_terminate(&sandbox)?;
+            wait_until("an end, or a wait for a session", || {
+                !again.is_running() || sandbox.has_worker(1)
+            })?;
+            again.signal(Signal::SIGTERM);
+            let ended = end(&mut again)?;
+            if !matches!(ended.status.code(), Some(0 | 143)) {
+                return Err(format!("{ended:?}"));
+            }
         }
         expect_log(&sandbox, whole)?;
         Ok(met)

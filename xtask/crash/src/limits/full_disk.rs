@@ -1,10 +1,11 @@
 //! ENOSPC on tmpfs of 1 to 20 pages, mounted where only the check's own thread and its children see it.
 
-use std::fmt::Write as _;
-
 use tests::Sandbox;
+use tests::oracle::canonical_log;
 
-use super::limited::{Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use super::limited::{
+    clear_error, end, end_of, expect_log, expect_whole_lines, run_free, undisturbed, wait_until,
+};
 use super::namespaces::own_mounts;
 use super::{Outcome, Setting};
 
@@ -22,27 +23,31 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
         return Ok(needs);
     }
     // More than the smallest 19 sizes hold; texts that are told apart.
-    let submissions: Vec<String> =
-        (0..SIZES - 1).map(|i| format!("{i:02} {};1", "x".repeat(PAGE - 3))).collect();
+    let texts: Vec<String> =
+        (0..SIZES - 1).map(|i| format!("{i:02} {}", "x".repeat(PAGE - 3))).collect();
+    let submissions: Vec<String> = texts.iter().map(|text| format!("{text};1")).collect();
+    // One worker, all accepted before the balancer came.
+    let each: Vec<(&str, u32)> = texts.iter().map(|text| (text.as_str(), 1)).collect();
+    let expected_log = |accepted: usize| canonical_log(&each[..accepted], 1);
     let mut refused = 0;
     for pages in 1..=SIZES {
         let mut sandbox = setting.sandbox();
         set_room(&mut sandbox, pages * PAGE)?;
         let mut accepted = 0;
         for submission in &submissions {
-            let ended = Limited::start(sandbox.command("client", &[submission]))?.wait()?;
+            let ended = end_of(&sandbox, "client", &[submission])?;
             if ended.status.code() == Some(0) {
                 accepted += 1;
                 continue;
             }
-            let ended = ended.expect_clear_error()?;
+            clear_error(&ended)?;
             if !ended.stderr.contains("not accepted") || ended.stdout.contains("accepted") {
                 return Err(format!("{pages} pages: {ended:?}"));
             }
             refused += 1;
             break;
         }
-        let expected = expected_log(&submissions[..accepted]);
+        let expected = expected_log(accepted);
         expect_whole_lines(&sandbox, &expected)?;
         set_room(&mut sandbox, AMPLE)?;
         if accepted == 0 {
@@ -50,7 +55,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
             accepted = 1;
         }
         run_free(&sandbox, "loadbalancer", &["1"])?;
-        expect_log(&sandbox, &expected_log(&submissions[..accepted]))
+        expect_log(&sandbox, &expected_log(accepted))
             .map_err(|error| format!("{pages} pages: {error}"))?;
     }
     if refused == 0 {
@@ -59,32 +64,12 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
     Ok(Outcome::Passed(format!("{SIZES} sizes, {refused} times not accepted, and not in the log")))
 }
 
-/// One message each, one worker, all accepted before the balancer came.
-fn expected_log(submissions: &[String]) -> String {
-    let mut log = String::new();
-    let texts = || submissions.iter().filter_map(|s| s.strip_suffix(";1"));
-    // Writing to a String cannot fail.
-    for text in texts() {
-        let _ = write!(log, "Message from client: {text}\nMessage count: 1\n");
-    }
-    for text in texts() {
-        let _ = write!(log, "Received at lb: {text} (#message 1)\nWorker1: message received\n");
-    }
-    let _ = writeln!(log, "Worker 1: {} messages", submissions.len());
-    log
-}
-
 pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_mounts()? {
         return Ok(needs);
     }
     let submission = "Halo A;1100"; // 70 KiB of log: all sizes but the last few are too small
-    let whole = {
-        let sandbox = setting.sandbox();
-        run_free(&sandbox, "client", &[submission])?;
-        run_free(&sandbox, "loadbalancer", &["3"])?;
-        sandbox.log()
-    };
+    let whole = undisturbed(setting, submission)?;
     let mut full = 0;
     for pages in 1..=SIZES {
         let mut sandbox = setting.sandbox();
@@ -96,15 +81,16 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
             ended = balancer.wait(std::time::Duration::ZERO);
             ended.is_some() || balancer.stderr().contains("waiting for room")
         })?;
-        if ended.is_none() {
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
             full += 1;
             // For a while, so that it could say it again and again.
             std::thread::sleep(std::time::Duration::from_millis(300));
             expect_whole_lines(&sandbox, &whole)?;
             set_room(&mut sandbox, AMPLE)?;
-            ended = balancer.wait(super::limited::PATIENCE);
-        }
-        let ended = ended.ok_or_else(|| format!("it never ended{}", sandbox.report()))?;
+            end(&mut balancer).map_err(|why| format!("{why}{}", sandbox.report()))?
+        };
         let told = ended.stderr.matches("waiting for room").count();
         if ended.status.code() != Some(0) || told > 1 {
             return Err(format!("{pages} pages: {ended:?}"));

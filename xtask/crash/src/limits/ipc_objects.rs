@@ -1,6 +1,10 @@
 //! msgmni, shmmni, msgmnb and msgmax, in an IPC namespace of the check's own.
 
-use super::limited::{Ended, Limited, expect_log, expect_whole_lines, run_free, wait_until};
+use tests::Ended;
+
+use super::limited::{
+    clear_error, end_of, expect_log, expect_whole_lines, run_free, undisturbed, wait_until,
+};
 use super::namespaces::own_objects;
 use super::{Outcome, Setting};
 
@@ -10,8 +14,8 @@ fn set(name: &str, value: u64) -> Result<(), String> {
         .map_err(|error| format!("kernel.{name} = {value}: {error}"))
 }
 
-fn expect_names(ended: Ended, name: &str) -> Result<(), String> {
-    let ended = ended.expect_clear_error()?;
+fn expect_names(ended: &Ended, name: &str) -> Result<(), String> {
+    clear_error(ended)?;
     if ended.stderr.contains(name) {
         Ok(())
     } else {
@@ -19,24 +23,16 @@ fn expect_names(ended: Ended, name: &str) -> Result<(), String> {
     }
 }
 
-fn undisturbed(setting: &Setting<'_>) -> Result<String, String> {
-    let sandbox = setting.sandbox();
-    run_free(&sandbox, "client", &["Halo A;10"])?;
-    run_free(&sandbox, "loadbalancer", &["3"])?;
-    Ok(sandbox.log())
-}
-
 pub(super) fn queues(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }
-    let whole = undisturbed(setting)?;
+    let whole = undisturbed(setting, "Halo A;10")?;
     for most in 0..3 {
         let sandbox = setting.sandbox();
         run_free(&sandbox, "client", &["Halo A;10"])?;
         set("msgmni", most)?;
-        let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
-        expect_names(balancer.wait()?, "msgmni")?;
+        expect_names(&end_of(&sandbox, "loadbalancer", &["3"])?, "msgmni")?;
         wait_until("no process is left", || sandbox.processes().is_empty())?;
         expect_whole_lines(&sandbox, &whole)?;
         set("msgmni", 3)?;
@@ -50,12 +46,11 @@ pub(super) fn segments(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }
-    let whole = undisturbed(setting)?;
+    let whole = undisturbed(setting, "Halo A;10")?;
     let sandbox = setting.sandbox();
     set("shmmni", 0)?;
     // Nobody else makes a ledger.
-    let ended = Limited::start(sandbox.command("client", &["Halo A;10"]))?.wait()?;
-    expect_names(ended, "shmmni")?;
+    expect_names(&end_of(&sandbox, "client", &["Halo A;10"])?, "shmmni")?;
     set("shmmni", 1)?;
     run_free(&sandbox, "client", &["Halo A;10"])?;
     run_free(&sandbox, "loadbalancer", &["3"])?;
@@ -67,7 +62,7 @@ pub(super) fn small(setting: &Setting<'_>) -> Result<Outcome, String> {
     if let Some(needs) = own_objects()? {
         return Ok(needs);
     }
-    let whole = undisturbed(setting)?;
+    let whole = undisturbed(setting, "Halo A;10")?;
     let default = (16_384, 8192);
     let mut finished = 0;
     for (msgmnb, msgmax) in [
@@ -85,14 +80,13 @@ pub(super) fn small(setting: &Setting<'_>) -> Result<Outcome, String> {
         set("msgmnb", msgmnb)?;
         set("msgmax", msgmax)?;
         run_free(&sandbox, "client", &["Halo A;10"])?;
-        let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
-        let ended = balancer.wait().map_err(context)?;
+        let ended = end_of(&sandbox, "loadbalancer", &["3"]).map_err(context)?;
         set("msgmnb", default.0)?;
         set("msgmax", default.1)?;
         if ended.status.code() == Some(0) {
             finished += 1;
         } else {
-            expect_names(ended, "msgm").map_err(context)?;
+            expect_names(&ended, "msgm").map_err(context)?;
             wait_until("no process is left", || sandbox.processes().is_empty())?;
             run_free(&sandbox, "loadbalancer", &["3"])?;
         }

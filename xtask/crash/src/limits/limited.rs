@@ -1,26 +1,20 @@
 //! Programs under a resource limit (`prlimit(1)`), with pipes for what they print: a file would fall
 //! under the limit too.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::{Sandbox, objects_that_stay};
+use tests::{Ended, Process, Sandbox, objects_that_stay};
+
+use super::Setting;
 
 /// A check waits so long for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running program; killed when dropped.
-pub(super) struct Limited(Option<Child>);
-
-/// A program that has ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(super) struct Limited {
+    name: String,
+    child: Option<Child>,
 }
 
 /// A command for a program under a limit, as `--fsize=100`.
@@ -34,12 +28,13 @@ pub(super) fn command(sandbox: &Sandbox, limit: &str, program: &str, args: &[&st
 impl Limited {
     pub(super) fn start(mut command: Command) -> Result<Self, String> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-        Ok(Self(Some(child)))
+        let name = format!("{command:?}");
+        let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self { name, child: Some(child) })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.0.as_ref().map_or(0, Child::id)
+        self.child.as_ref().map_or(0, Child::id)
     }
 
     /// Waits for its end; an error if that does not come. What it prints must fit its pipes.
@@ -51,59 +46,32 @@ impl Limited {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let child = self.0.take().ok_or("waited for twice")?;
+        let child = self.child.take().ok_or("waited for twice")?;
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        Ok(Ended { status: output.status, stdout, stderr })
-    }
-
-    /// Waits for its end, or asks for it once it waits for work.
-    pub(super) fn end_or_terminate(mut self, sandbox: &Sandbox) -> Result<(), String> {
-        let pid = Pid::from_raw(self.pid().cast_signed());
-        wait_until("an end, or a wait for a session", || {
-            !self.is_running().unwrap_or(false) || sandbox.has_worker(1)
-        })?;
-        let _ = kill(pid, Signal::SIGTERM);
-        let ended = self.wait()?;
-        let code = ended.status.code();
-        if matches!(code, Some(0 | 143)) { Ok(()) } else { Err(format!("{ended:?}")) }
+        Ok(Ended { name: self.name.clone(), status: output.status, stdout, stderr })
     }
 
     pub(super) fn is_running(&mut self) -> Result<bool, String> {
-        let Some(child) = &mut self.0 else { return Ok(false) };
+        let Some(child) = &mut self.child else { return Ok(false) };
         child.try_wait().map(|status| status.is_none()).map_err(|error| error.to_string())
     }
 }
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
+        if let Some(child) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-impl Ended {
-    /// It ended with this code.
-    pub(super) fn expect_code(self, code: i32) -> Result<Self, String> {
-        if self.status.code() == Some(code) {
-            Ok(self)
-        } else {
-            Err(format!("not {code}: {self:?}"))
-        }
-    }
-
-    /// It ended with an error in words: not by a signal, not by a panic.
-    pub(super) fn expect_clear_error(self) -> Result<Self, String> {
-        let clear = self.status.code() == Some(3) && !self.stderr.is_empty();
-        if clear && self.status.signal().is_none() {
-            Ok(self)
-        } else {
-            Err(format!("no clear error: {self:?}"))
-        }
-    }
+/// It must have ended with an error in words: not by a signal, not by a panic.
+pub(super) fn clear_error(ended: &Ended) -> Result<(), String> {
+    let clear = ended.status.code() == Some(3) && !ended.stderr.is_empty();
+    if clear { Ok(()) } else { Err(format!("no clear error: {ended:?}")) }
 }
 
 /// Runs a program under a limit to its end.
@@ -116,10 +84,27 @@ pub(super) fn run(
     Limited::start(command(sandbox, limit, program, args))?.wait()
 }
 
+/// Runs a program without limits to its end.
+pub(super) fn end_of(sandbox: &Sandbox, program: &str, args: &[&str]) -> Result<Ended, String> {
+    end(&mut sandbox.start(program, args))
+}
+
+/// The same of one that is running.
+pub(super) fn end(process: &mut Process) -> Result<Ended, String> {
+    process.wait(PATIENCE).ok_or_else(|| format!("has not ended within {PATIENCE:?}"))
+}
+
 /// Runs a program without limits; it must end well.
 pub(super) fn run_free(sandbox: &Sandbox, program: &str, args: &[&str]) -> Result<(), String> {
-    let plain = sandbox.command(program, args);
-    Limited::start(plain)?.wait()?.expect_code(0).map(drop)
+    end_of(sandbox, program, args)?.expect_code(0)
+}
+
+/// The log of an undisturbed run with three workers.
+pub(super) fn undisturbed(setting: &Setting<'_>, submission: &str) -> Result<String, String> {
+    let sandbox = setting.sandbox();
+    run_free(&sandbox, "client", &[submission])?;
+    run_free(&sandbox, "loadbalancer", &["3"])?;
+    Ok(sandbox.log())
 }
 
 /// The log is these bytes, and nothing is left but it.

@@ -3,7 +3,7 @@
 
 use tests::TempDir;
 
-use super::limited::{Limited, expect_log, run_free, wait_until};
+use super::limited::{end, expect_log, run_free, undisturbed, wait_until};
 use super::namespaces::{own_mounts, own_objects};
 use super::{Outcome, Setting};
 
@@ -15,10 +15,7 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
     if let Some(needs) = own_mounts()? {
         return Ok(needs);
     }
-    let plain = setting.sandbox();
-    run_free(&plain, "client", &["Halo A;10"])?;
-    run_free(&plain, "loadbalancer", &["3"])?;
-
+    let plain = undisturbed(setting, "Halo A;10")?;
     let mut sandbox = setting.sandbox();
     let root = sandbox.dir().parent().ok_or("a directory without a parent")?.to_owned();
     let layers = TempDir::new("pipip-layers-").map_err(|error| error.to_string())?;
@@ -31,11 +28,11 @@ pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<Outcome, String> 
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     sandbox.mount(&root, "overlay", &options).map_err(|error| format!("overlay: {error}"))?;
 
-    let balancer = Limited::start(sandbox.command("loadbalancer", &["3"]))?;
+    let mut balancer = sandbox.start("loadbalancer", &["3"]);
     wait_until("the balancer has made the log", || sandbox.log_path().exists())?;
     // Must find that balancer's ledger.
     run_free(&sandbox, "client", &["Halo A;10"])?;
-    balancer.wait()?.expect_code(0)?;
-    expect_log(&sandbox, &plain.log())?;
+    end(&mut balancer)?.expect_code(0)?;
+    expect_log(&sandbox, &plain)?;
     Ok(Outcome::Passed("whoever comes first and later find the same ledger".to_owned()))
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use super::limited::{Limited, run_free, wait_until};
+use super::limited::{end, undisturbed, wait_until};
 use super::{Outcome, Setting};
 
 const NOBODY: u32 = 65_534;
@@ -27,12 +27,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(Outcome::NotRun("root, to become another user".to_owned()));
     }
-    let whole = {
-        let sandbox = setting.sandbox();
-        run_free(&sandbox, "client", &["Halo A;10"])?;
-        run_free(&sandbox, "loadbalancer", &["3"])?;
-        sandbox.log()
-    };
+    let whole = undisturbed(setting, "Halo A;10")?;
     let sandbox = setting.sandbox();
     let dir = sandbox.dir();
     let root = dir.parent().ok_or("no parent")?.to_owned();
@@ -54,7 +49,8 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     let limited = |limit: &str, name: &str, arg: &str| {
         as_nobody(&[limit.as_ref(), "--".as_ref(), &program(name), arg.as_ref()])
     };
-    Limited::start(limited("--nproc=64", "client", "Halo A;10"))?.wait()?.expect_code(0)?;
+    let client = limited("--nproc=64", "client", "Halo A;10");
+    end(&mut sandbox.start_command(client, "client as nobody"))?.expect_code(0)?;
     // The soft limit alone, so that it can be raised again.
     let command = limited("--nproc=1:64", "loadbalancer", "3");
     let mut balancer = sandbox.start_command(command, "loadbalancer as nobody");
@@ -63,7 +59,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
         .map_err(|error| format!("{error}{}", sandbox.report()))?;
     let pid = balancer.pid().to_string();
     expect_success(as_nobody(&["--nproc=64".as_ref(), "--pid".as_ref(), pid.as_ref()]))?;
-    let ended = balancer.wait(super::limited::PATIENCE).ok_or("it never ended")?;
+    let ended = end(&mut balancer)?;
     let once = ended.stderr.matches("cannot start worker").count() <= 3;
     if ended.status.code() != Some(0) || !once || sandbox.log() != whole {
         return Err(format!("{ended:?}{}", sandbox.report()));

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Process, Sandbox};
 
-use super::limited::{PATIENCE, expect_log, run_free};
+use super::limited::{PATIENCE, expect_log, undisturbed};
 use super::{Outcome, Setting};
 
 const EVERY: Duration = Duration::from_micros(50);
@@ -17,12 +17,7 @@ const SIGNAL: Signal = Signal::SIGCHLD;
 
 pub(super) fn storm(setting: &Setting<'_>) -> Result<Outcome, String> {
     const SUBMISSION: &str = "Halo A;20000";
-    let whole = {
-        let sandbox = setting.sandbox();
-        run_free(&sandbox, "client", &[SUBMISSION])?;
-        run_free(&sandbox, "loadbalancer", &["3"])?;
-        sandbox.log()
-    };
+    let whole = undisturbed(setting, SUBMISSION)?;
     let start = Instant::now();
     let (mut sessions, mut signals) = (0_u64, 0);
     while start.elapsed() < setting.storm_for {

@@ -4,7 +4,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
-use super::limited::{self, Limited, PATIENCE, expect_log, run_free, wait_until};
+use super::limited::{clear_error, end, end_of, expect_log, run_free, wait_until};
 use super::{Outcome, Setting};
 use crate::witness;
 use common::grammar::rotation::WorkerId;
@@ -12,10 +12,9 @@ use common::grammar::rotation::WorkerId;
 pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     let sandbox = setting.sandbox();
     let mut balancer = sandbox.start("loadbalancer", &["3"]);
-    // "… (process 123)" is only told later, so the pid comes from its place among the processes.
     let mut pid = None;
     wait_until("worker 1 runs", || {
-        pid = sandbox.processes().into_iter().find(|pid| is_worker(*pid, "1"));
+        pid = sandbox.spawned_worker(1);
         pid.is_some() && sandbox.has_worker(1)
     })?;
     let pid = Pid::from_raw(pid.ok_or("no worker 1")?);
@@ -44,7 +43,7 @@ pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     if replaced < Duration::from_secs(2) || replaced > Duration::from_secs(6) {
         return Err(format!("replaced after {replaced:?}, not about 3 s"));
     }
-    let ended = balancer.wait(PATIENCE).ok_or("it never ended")?;
+    let ended = end(&mut balancer)?;
     if ended.status.code() != Some(0) || !sandbox.log().ends_with("Worker 3: 10000 messages\n") {
         return Err(format!("{ended:?}{}", sandbox.report()));
     }
@@ -54,28 +53,19 @@ pub(super) fn stopped(setting: &Setting<'_>) -> Result<Outcome, String> {
     )))
 }
 
-fn is_worker(pid: i32, number: &str) -> bool {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let args: Vec<&[u8]> = command.split(|&byte| byte == 0).collect();
-    args.first().is_some_and(|program| program.ends_with(b"/worker"))
-        && args.iter().rev().nth(1).is_some_and(|last| *last == number.as_bytes())
-}
-
 pub(super) fn dying(setting: &Setting<'_>) -> Result<Outcome, String> {
     let sandbox = setting.sandbox();
     run_free(&sandbox, "client", &["Halo A;10"])?;
     let start = Instant::now();
     let args = ["--worker-program", "/bin/false", "1"];
-    let ended = Limited::start(sandbox.command("loadbalancer", &args))?.wait()?;
-    let ended = ended.expect_clear_error()?;
+    let ended = end_of(&sandbox, "loadbalancer", &args)?;
+    clear_error(&ended)?;
     if !ended.stderr.contains("times in a row") {
         return Err(format!("{ended:?}"));
     }
     let seconds = start.elapsed().as_secs_f64();
     let args = ["--worker-program", "/nowhere/worker", "1"];
-    limited::Limited::start(sandbox.command("loadbalancer", &args))?
-        .wait()?
-        .expect_clear_error()?;
+    clear_error(&end_of(&sandbox, "loadbalancer", &args)?)?;
     run_free(&sandbox, "loadbalancer", &["1"])?;
     let log = sandbox.log();
     expect_log(&sandbox, &log)?;

@@ -1,14 +1,11 @@
 //! What must hold at the end of a round.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-
-use common::dead;
-use tests::objects_that_stay;
 
 use super::log::read_log;
 use super::stage::Stage;
 use super::work_check;
+use common::dead;
 
 /// Everything accepted is there once; what is there was submitted; each client's are in its order,
 /// without a gap; and nothing is left behind.
@@ -63,21 +60,9 @@ pub(crate) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
 }
 
 fn nothing_left(stage: &Stage<'_>) -> Result<(), String> {
-    let Stage { sandbox, plan, .. } = stage;
-    let objects = objects_that_stay(&sandbox.dir());
-    if !objects.is_empty() {
-        return Err(format!("IPC objects are left: {objects:?}"));
-    }
-    let processes = sandbox.processes();
-    if !processes.is_empty() {
-        return Err(format!("processes are left: {processes:?}"));
-    }
-    let entries = std::fs::read_dir(sandbox.dir()).map_err(|error| error.to_string())?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let mut left = stage.sandbox.leftovers();
     // Letters stay; and a file without any, where a worker was killed before it wrote the first.
-    let stays = |name: &OsString| name == "sistem.log" || plan.work.is_some() && name == dead::NAME;
-    match names.into_iter().find(|name| !stays(name)) {
-        Some(name) => Err(format!("a file is left: {}", name.display())),
-        None => Ok(()),
-    }
+    let letters = stage.plan.work.is_some().then(|| format!("file {}", dead::NAME));
+    left.retain(|what| Some(what) != letters.as_ref());
+    if left.is_empty() { Ok(()) } else { Err(format!("left: {}", left.join(", "))) }
 }

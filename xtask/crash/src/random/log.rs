@@ -5,6 +5,7 @@ use common::grammar::rotation::Workers;
 use common::grammar::submission::Submission;
 use common::history::replay::Replay;
 use tests::Sandbox;
+use tests::oracle::Pairing;
 
 use super::plan::Plan;
 
@@ -42,27 +43,19 @@ pub(crate) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Read, String>
     let bytes = std::fs::read(sandbox.log_path()).unwrap_or_default();
     let mut replay = Replay::new(Workers::new(plan.workers).ok());
     let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0, ends: Vec::new() };
-    let mut text = None;
+    let mut pairing = Pairing::default();
     for (number, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let place = |what: &dyn std::fmt::Display| format!("sistem.log:{}: {what}", number + 1);
         let Some(line) = line.strip_suffix(b"\n") else {
             return Ok(Read { log, replay, is_torn: true });
         };
-        let ended = replay.push(line).map_err(|fault| place(&fault))?;
+        let ended =
+            replay.push(line).map_err(|fault| format!("sistem.log:{}: {fault}", number + 1))?;
         if let Some(summary) = ended {
             log.messages += summary.messages;
             log.sessions += 1;
             log.ends.push(log.submissions.len());
         }
-        match Line::parse_bytes(line) {
-            Some(Line::Client { text: of }) => text = Some(of),
-            Some(Line::Count { count }) => {
-                let text = text.take().unwrap_or_default();
-                let submission = Submission::new(text.as_bytes(), count);
-                log.submissions.push(submission.map_err(|error| place(&error))?.to_owned());
-            }
-            _ => {}
-        }
+        log.submissions.extend(Line::parse_bytes(line).and_then(|line| pairing.push(line)));
     }
     Ok(Read { log, replay, is_torn: false })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Ended, IpcObject, Process, Sandbox};
+use tests::{Ended, IpcObject, Process, Sandbox, signal_all};
 
 use super::client::Client;
 use super::letters::check_exit_code;
@@ -173,9 +173,8 @@ impl<'a> Stage<'a> {
         if let Part::Handler(_) = part {
             return Ok(self.signal(part, Signal::SIGKILL));
         }
-        if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
-            let Some(pid) = self.spawned_worker(number) else { return Ok(false) };
-            let killed = kill(pid, Signal::SIGKILL).is_ok();
+        if let (Part::Worker(_), false) = (part, self.plan.by_hand) {
+            let killed = self.signal(part, Signal::SIGKILL);
             self.workers_killed += u32::from(killed);
             self.look_for_pending(killed);
             return Ok(killed);
@@ -212,7 +211,8 @@ impl<'a> Stage<'a> {
             return met.is_some_and(|&pid| kill(pid, signal).is_ok());
         }
         if let (Part::Worker(number), false) = (part, self.plan.by_hand) {
-            return self.spawned_worker(number).is_some_and(|pid| kill(pid, signal).is_ok());
+            let pid = self.sandbox.spawned_worker(number).map(Pid::from_raw);
+            return pid.is_some_and(|pid| kill(pid, signal).is_ok());
         }
         self.process(part).map(|process| process.signal(signal)).is_some()
     }
@@ -238,19 +238,6 @@ impl<'a> Stage<'a> {
             Part::Worker(number) => self.hand(number).as_mut().map(|worker| &mut worker.process),
             Part::Handler(_) => None,
         }
-    }
-
-    /// The pid of a worker that the balancer started.
-    fn spawned_worker(&self, number: u32) -> Option<Pid> {
-        let number = number.to_string();
-        let is_it = |pid: &i32| {
-            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut args = command.split(|&byte| byte == 0);
-            args.next().is_some_and(|program| program.ends_with(b"/worker"))
-                && args.any(|arg| arg == b"--spawned-by")
-                && args.nth(1) == Some(number.as_bytes())
-        };
-        self.sandbox.processes().into_iter().find(is_it).map(Pid::from_raw)
     }
 
     /// Every part that runs, as far as is known.
@@ -325,17 +312,12 @@ impl<'a> Stage<'a> {
 
     /// Continues whatever is stopped.
     pub(crate) fn continue_all(&self) {
-        for pid in self.sandbox.processes() {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-        }
+        signal_all(&self.sandbox.dir(), Signal::SIGCONT);
     }
 
     /// Ends everything, whatever state it is in.
     pub(crate) fn kill_all(&mut self) {
-        for pid in self.sandbox.processes() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        signal_all(&self.sandbox.dir(), Signal::SIGKILL);
         for object in self.sandbox.ipc_objects() {
             IpcObject::remove(object);
         }

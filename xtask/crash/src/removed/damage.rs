@@ -5,9 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 
 use nix::sys::signal::Signal;
-use tests::{IpcObject, Sandbox};
+use tests::{IpcObject, Sandbox, signal_all};
 
-use super::moment::signal_all;
 use crate::exhaustive;
 
 /// What a foreign program writes.

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tests::oracle::canonical_log;
-use tests::{Ended, Process, Sandbox, objects_that_stay};
+use tests::oracle::{canonical_log, difference};
+use tests::{Ended, Process, Sandbox, objects_that_stay, signal_all};
 
 use super::damage::{Damage, FOREIGN, RENAMED};
-use super::moment::{Moment, hold, signal_all};
+use super::moment::{Moment, hold};
 use crate::witness;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ impl<'a> Stage<'a> {
         let serve = ["--serve", WORKERS];
         let arguments = if self.moment == Moment::Totals { &serve[..] } else { &serve[1..] };
         let mut balancer = self.sandbox.start("loadbalancer", arguments);
-        if !hold(&self.sandbox.dir(), self.moment, &balancer)? {
+        if !hold(self.sandbox, self.moment, &balancer)? {
             return Ok(false);
         }
         inflict()?;
@@ -61,12 +61,12 @@ impl<'a> Stage<'a> {
     fn judge(&self, running: Option<&Ended>) -> Outcome {
         match self.damage {
             Damage::Queues => match running {
-                Some(ended) => code(ended, 0)?,
+                Some(ended) => ended.expect_code(0)?,
                 None => self.again(0)?,
             },
             Damage::Segment | Damage::SegmentAndQueues => {
                 if let Some(ended) = running {
-                    code(ended, 3)?;
+                    ended.expect_code(3)?;
                     says(ended, "was removed by another program")?;
                 }
                 self.again(0)?;
@@ -115,7 +115,7 @@ impl<'a> Stage<'a> {
     /// written any more.
     fn refused(&self, running: Option<&Ended>) -> Outcome {
         if let Some(ended) = running {
-            code(ended, 3)?;
+            ended.expect_code(3)?;
             says(ended, "sistem.log")?;
         }
         let before = self.sandbox.log();
@@ -138,7 +138,7 @@ impl<'a> Stage<'a> {
                 || witness::ledger(&self.sandbox.dir()).is_none() && self.sandbox.has_balancer()
         });
         self.submit()?;
-        code(&self.end(&mut balancer)?, 0)?;
+        self.end(&mut balancer)?.expect_code(0)?;
         self.is_exact()?;
         self.is_clean()
     }
@@ -154,7 +154,7 @@ impl<'a> Stage<'a> {
 
     fn expect(&self, program: &str, arguments: &[&str], expected: i32) -> Result<Ended, String> {
         let ended = self.end(&mut self.sandbox.start(program, arguments))?;
-        code(&ended, expected)?;
+        ended.expect_code(expected)?;
         Ok(ended)
     }
 
@@ -168,13 +168,7 @@ impl<'a> Stage<'a> {
     }
 
     fn is_exact(&self) -> Outcome {
-        let (log, expected) = (self.sandbox.log(), self.expected());
-        if log == expected {
-            return Ok(());
-        }
-        let same = log.lines().zip(expected.lines()).take_while(|(a, b)| a == b).count();
-        let line = |text: &str| text.lines().nth(same).unwrap_or("the end").to_owned();
-        Err(format!("line {} is `{}` instead of `{}`", same + 1, line(&log), line(&expected)))
+        difference(&self.sandbox.log(), &self.expected()).map_or(Ok(()), Err)
     }
 
     fn is_beginning(&self, log: &str) -> Outcome {
@@ -185,16 +179,6 @@ impl<'a> Stage<'a> {
         self.sandbox.wait_until("all processes are gone", || self.sandbox.processes().is_empty());
         let objects = objects_that_stay(&self.sandbox.dir());
         if objects.is_empty() { Ok(()) } else { Err(format!("IPC objects are left: {objects:?}")) }
-    }
-}
-
-fn code(ended: &Ended, expected: i32) -> Outcome {
-    match ended.status.code() {
-        Some(code) if code == expected => Ok(()),
-        _ => Err(format!(
-            "`{}` ended with {} instead of {expected}: {}",
-            ended.name, ended.status, ended.stderr
-        )),
     }
 }
 

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use common::grammar::rotation::WorkerId;
 use common::ledger::Ledger;
 use common::ledger::cursors::Cursors;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::Process;
+use nix::sys::signal::Signal;
+use tests::{Process, Sandbox, signal_all};
 
 use crate::witness;
 
@@ -69,7 +68,8 @@ impl fmt::Display for Moment {
 
 /// Waits for the moment, and stops every process there. Returns whether it was met: it may have passed
 /// before all stood still.
-pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<bool, String> {
+pub(crate) fn hold(sandbox: &Sandbox, moment: Moment, balancer: &Process) -> Result<bool, String> {
+    let dir = &sandbox.dir();
     let start = Instant::now();
     let mut asked = false;
     while start.elapsed() < PATIENCE {
@@ -83,7 +83,7 @@ pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<boo
             if moment == Moment::Totals && !asked && at.submissions > 0 && at.all_logged() {
                 // Worker 1 can finish, worker 2 cannot.
                 asked = true;
-                stop_worker_2(dir)?;
+                stop_worker_2(sandbox)?;
                 balancer.signal(Signal::SIGTERM);
             }
             if moment.is_now(&ledger, &at) {
@@ -98,34 +98,17 @@ pub(crate) fn hold(dir: &Path, moment: Moment, balancer: &Process) -> Result<boo
     Err(format!("the moment never came: {moment}"))
 }
 
-fn stop_worker_2(dir: &Path) -> Result<(), String> {
-    let is_worker_2 = |pid: &Pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|command| command.contains("worker\0") && command.ends_with("\x002\0"))
-    };
-    let worker = witness::processes(dir).into_iter().find(is_worker_2);
-    let worker = worker.ok_or("there is no worker 2")?;
-    let log = dir.join(common::grammar::LOG_NAME);
-    if tests::stop_outside_lock(worker.as_raw(), &log) {
-        Ok(())
-    } else {
-        Err("worker 2 did not stop".to_owned())
-    }
+fn stop_worker_2(sandbox: &Sandbox) -> Result<(), String> {
+    let worker = sandbox.spawned_worker(2).ok_or("there is no worker 2")?;
+    let stands = tests::stop_outside_lock(worker, &sandbox.log_path());
+    stands.then_some(()).ok_or_else(|| "worker 2 did not stop".to_owned())
 }
 
 fn stop_all(dir: &Path) {
-    // First all, then each waited for: at the moment that was asked for.
+    // First all, then each waited for: in the moment that was asked for.
     signal_all(dir, Signal::SIGSTOP);
-    for pid in witness::processes(dir) {
+    for pid in tests::processes(dir) {
         // It may have ended before.
-        let _ = tests::stop(pid.as_raw());
-    }
-}
-
-/// Sends a signal to everyone in the directory.
-pub(crate) fn signal_all(dir: &Path, signal: Signal) {
-    for pid in witness::processes(dir) {
-        // It may have ended since.
-        let _ = kill(pid, signal);
+        let _ = tests::stop(pid);
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use common::grammar::rotation::Workers;
 use common::history::replay::Replay;
+use tests::oracle::submissions;
 
-use super::super::oracle;
 use super::super::role::Role;
 use super::super::scenario::Rotation;
 use super::Play;
@@ -46,10 +46,10 @@ impl Play<'_> {
         // Before the look at the ledger: what ends in between is in the log already.
         let all = self.whole_log();
         let ended = self.whole_sessions(&all);
-        let logged = oracle::submissions(&all[ended..]).len();
+        let logged = submissions(&all[ended..]).len();
         let ledger = witness::cursors(&self.sandbox.dir()).filter(|at| !at.is_ended());
         let open = ledger.map_or(0, |at| usize::try_from(at.submissions).unwrap_or(usize::MAX));
-        oracle::submissions(&all[..ended]).len() + open.max(logged)
+        submissions(&all[..ended]).len() + open.max(logged)
     }
 
     /// The load balancer has renamed all that it is to rename.
@@ -57,7 +57,7 @@ impl Play<'_> {
         let all = self.whole_log();
         let is_whole = self.whole_sessions(&all) == all.len();
         let is_renamed = self.sandbox.log_len() == 0 || self.may_fail;
-        let is_all = oracle::submissions(&all).len() == self.scenario.submissions().count();
+        let is_all = submissions(&all).len() == self.scenario.submissions().count();
         self.scenario.rotation == Some(Rotation::BySize) && is_renamed && is_all && is_whole
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tests::objects_that_stay;
-
 use super::super::actor::Actor;
 use super::super::role::Role;
 use super::super::scenario::Rotation;
@@ -82,19 +80,15 @@ impl Play<'_> {
             oracle.judge(&self.whole_log())?;
             self.judge_logs()?;
         }
-        let objects = objects_that_stay(&self.sandbox.dir());
-        if !objects.is_empty() {
-            return Err(format!("IPC objects are left: {objects:?}"));
-        }
         self.wait_for("all processes are gone", |play| play.sandbox.processes().is_empty())?;
-        let entries = std::fs::read_dir(self.sandbox.dir()).map_err(|error| error.to_string())?;
-        let files: Vec<_> = entries
-            .filter_map(|entry| Some(entry.ok()?.file_name()))
-            .filter(|name| !self.sandbox.logs().contains(&self.sandbox.dir().join(name)))
-            .filter(|name| self.scenario.work.is_none() || name != common::dead::NAME)
-            .collect();
-        if !files.is_empty() {
-            return Err(format!("files are left: {files:?}"));
+        let logs = self.sandbox.logs();
+        let names = logs.iter().filter_map(|log| log.file_name()).map(|name| name.display());
+        let mut may_stay: Vec<String> = names.map(|name| format!("file {name}")).collect();
+        may_stay.extend(self.scenario.work.map(|_| format!("file {}", common::dead::NAME)));
+        let mut left = self.sandbox.leftovers();
+        left.retain(|what| !may_stay.contains(what));
+        if !left.is_empty() {
+            return Err(format!("left: {}", left.join(", ")));
         }
         if let Some(work) = self.scenario.work {
             let torn = self.steps.iter().filter(|s| s.struck.is_some_and(|struck| struck.torn));

@@ -1,29 +1,25 @@
 //! What is done to the stepped process at its system calls.
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use nix::Result;
 use nix::libc;
-use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tests::ptrace::{self, Call};
 
 use super::super::made::Made;
 use super::super::point::{At, Moment};
 use super::super::steps::Struck;
-use super::super::{registers, successor};
+use super::super::successor;
 use super::Stepper;
 use crate::errors::table;
 use crate::witness;
 
 impl Stepper {
-    /// At the entry or the exit of a call. Returns whether the process was killed there.
-    pub(super) fn at_call(&mut self, pid: Pid) -> io::Result<bool> {
-        let Ok(info) = ptrace::syscall_info(pid) else { return Ok(false) };
-        if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-            return self.at_entry(pid);
-        }
+    /// At the exit of a call. Returns whether the process was killed there.
+    pub(super) fn at_exit(&mut self, pid: Pid, result: i64) -> Result<bool> {
         match self.stop.at {
             Some((_, moment)) if self.inside => return self.leave_struck(pid, moment),
             // It stands still: if there are two now, it has made the second one.
@@ -31,27 +27,26 @@ impl Stepper {
                 let second = witness::segments(&self.dir) > 1;
                 self.told.made_second_ledger.fetch_or(second, Ordering::SeqCst);
             }
-            _ => {}
-        }
-        if self.stop.at.is_none() && self.steps.opened_at.is_none() {
-            let opened = registers::result(pid)?;
-            let link = std::fs::read_link(format!("/proc/{pid}/fd/{opened}"));
-            if link.is_ok_and(|link| link == self.dir) {
-                self.steps.opened_at = Some(self.steps.calls);
+            None if self.steps.opened_at.is_none() => {
+                let link = std::fs::read_link(format!("/proc/{pid}/fd/{result}"));
+                if link.is_ok_and(|link| link == self.dir) {
+                    self.steps.opened_at = Some(self.steps.calls);
+                }
             }
+            _ => {}
         }
         Ok(false)
     }
 
-    fn at_entry(&mut self, pid: Pid) -> io::Result<bool> {
-        let call = registers::call(pid)?;
-        self.is_log_write = self.files.iter().any(|file| writes_to(pid, &call, file));
+    /// At its entry, likewise.
+    pub(super) fn at_entry(&mut self, pid: Pid, call: &Call) -> Result<bool> {
+        self.is_log_write = self.files.iter().any(|file| writes_to(pid, call, file));
         self.is_shmget = call.number == libc::SYS_shmget;
         self.steps.calls += 1;
         self.steps.writes += u32::from(self.is_log_write);
-        let nth = self.counts.count(&call);
+        let nth = self.counts.count(call);
         let Some((at, moment)) = self.stop.at else {
-            self.steps.made.extend(nth.map(|n| Made::of(pid, &call, n)));
+            self.steps.made.extend(nth.map(|n| Made::of(pid, call, n)));
             return Ok(false);
         };
         let here = match at {
@@ -69,16 +64,16 @@ impl Stepper {
             }
             Moment::Exit | Moment::Outlive => self.inside = true,
             Moment::Torn(part) if self.is_log_write && call.arguments[2] > 1 => {
-                registers::set_third_argument(pid, part.of(call.arguments[2]))?;
+                ptrace::set_third_argument(pid, part.of(call.arguments[2]))?;
                 self.inside = true;
             }
             Moment::Torn(_) => {} // nothing to tear: not reached
             Moment::Fails(error) => {
                 // Made in another way than the one that was counted, it may not: not reached.
                 self.inside =
-                    table::row_of(pid, &call).is_some_and(|row| row.errors.contains(&error));
-                if self.inside && !table::is_done_anyway(&call, error) {
-                    registers::skip_call(pid)?;
+                    table::row_of(pid, call).is_some_and(|row| row.errors.contains(&error));
+                if self.inside && !table::is_done_anyway(call, error) {
+                    ptrace::skip_call(pid)?;
                 }
             }
         }
@@ -86,7 +81,7 @@ impl Stepper {
     }
 
     /// Inside a call that has made a child: who is killed at its exit is killed here, before the child is on its own.
-    pub(super) fn at_birth(&mut self, pid: Pid) -> io::Result<bool> {
+    pub(super) fn at_birth(&mut self, pid: Pid) -> Result<bool> {
         match self.stop.at {
             Some((_, moment @ Moment::Exit)) if self.inside => self.leave_struck(pid, moment),
             _ => Ok(false),
@@ -94,11 +89,11 @@ impl Stepper {
     }
 
     /// At the exit of the call in which the process is struck.
-    fn leave_struck(&mut self, pid: Pid, moment: Moment) -> io::Result<bool> {
+    fn leave_struck(&mut self, pid: Pid, moment: Moment) -> Result<bool> {
         self.inside = false;
         match moment {
             Moment::Fails(error) => {
-                registers::set_result(pid, -i64::from(error as i32))?;
+                ptrace::set_result(pid, -i64::from(error as i32))?;
                 self.steps.failed = true;
             }
             Moment::Outlive => {
@@ -127,7 +122,7 @@ impl Stepper {
 
 /// Whether a call writes to this file. A vectored write would need another way to be cut short, and
 /// the product has none: a run in which no write was seen fails as blind.
-fn writes_to(pid: Pid, call: &registers::Call, file: &Path) -> bool {
+fn writes_to(pid: Pid, call: &Call, file: &Path) -> bool {
     matches!(call.number, libc::SYS_write | libc::SYS_pwrite64)
         && std::fs::read_link(format!("/proc/{pid}/fd/{}", call.arguments[0]))
             .is_ok_and(|link| link == file)

@@ -7,10 +7,12 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
+use tests::ptrace;
 
 use super::limited::{run_free, wait_until};
 use super::{Outcome, Setting};
-use trace::{Call, Traced};
+use trace::{Effect, to_its_end};
 
 pub(super) use cost::cost;
 
@@ -24,12 +26,12 @@ pub(super) fn order(setting: &Setting<'_>) -> Result<Outcome, String> {
         }
         calls => calls.map_err(Refused::into_words)?,
     };
-    let expected = [Call::LogWritten, Call::LogSynced, Call::StdoutWritten];
+    let expected = [Effect::LogWritten, Effect::LogSynced, Effect::StdoutWritten];
     if client != expected {
         return Err(format!("client --durable: {client:?}, not {expected:?}"));
     }
     let plain = client_plain(setting)?;
-    if plain != [Call::LogWritten, Call::StdoutWritten] {
+    if plain != [Effect::LogWritten, Effect::StdoutWritten] {
         return Err(format!("client: {plain:?}"));
     }
     let balancer = balancer(setting, &["--durable", "1"])?;
@@ -64,12 +66,12 @@ impl From<String> for Refused {
     }
 }
 
-fn client_plain(setting: &Setting<'_>) -> Result<Vec<Call>, String> {
+fn client_plain(setting: &Setting<'_>) -> Result<Vec<Effect>, String> {
     client(setting, &[]).map_err(Refused::into_words)
 }
 
 /// Traces a client that reads one submission from a pipe.
-fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, Refused> {
+fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Effect>, Refused> {
     let sandbox = setting.sandbox();
     let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
     let mut command = sandbox.command("client", args);
@@ -77,23 +79,25 @@ fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, Refused> {
     let process = sandbox.start_command(command, "client");
     // It has opened the log before it reads.
     wait_until("the client reads", || is_in(process.pid(), "pipe_read"))?;
-    let traced = match Traced::attach(process.pid()) {
+    let pid = Pid::from_raw(process.pid());
+    match ptrace::attach(pid) {
         Err(Errno::EPERM) => return Err(Refused::Ptrace),
-        traced => traced.map_err(|error| error.to_string())?,
-    };
+        attached => attached.map_err(|error| error.to_string())?,
+    }
     writer.write_all(b"Halo A;10\n").map_err(|error| error.to_string())?;
     drop(writer);
-    Ok(traced.run(&canonical(&sandbox.log_path())?)?)
+    Ok(to_its_end(pid, &canonical(&sandbox.log_path())?)?)
 }
 
 /// Traces a balancer through a session.
-fn balancer(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Call>, String> {
+fn balancer(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Effect>, String> {
     let sandbox = setting.sandbox();
     let process = sandbox.start("loadbalancer", args);
     wait_until("the balancer waits", || is_in(process.pid(), "poll"))?;
-    let traced = Traced::attach(process.pid()).map_err(|error| error.to_string())?;
+    let pid = Pid::from_raw(process.pid());
+    ptrace::attach(pid).map_err(|error| error.to_string())?;
     run_free(&sandbox, "client", &["Halo A;10"])?;
-    traced.run(&canonical(&sandbox.log_path())?)
+    to_its_end(pid, &canonical(&sandbox.log_path())?)
 }
 
 fn canonical(path: &std::path::Path) -> Result<std::path::PathBuf, String> {
@@ -105,24 +109,24 @@ fn is_in(pid: i32, function: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|name| name.contains(function))
 }
 
-fn balancer_syncs(calls: &[Call]) -> usize {
-    calls.iter().filter(|call| **call == Call::LogSynced).count()
+fn balancer_syncs(calls: &[Effect]) -> usize {
+    calls.iter().filter(|call| **call == Effect::LogSynced).count()
 }
 
 /// Nothing that it wrote is unsynced when it sends a frame, and nothing at all at the end.
-fn check_balancer(calls: &[Call]) -> Result<usize, String> {
+fn check_balancer(calls: &[Effect]) -> Result<usize, String> {
     let mut unsynced = false;
     for call in calls {
         match call {
-            Call::LogWritten => unsynced = true,
-            Call::LogSynced => unsynced = false,
-            Call::FrameSent if unsynced => return Err(format!("sent before synced: {calls:?}")),
+            Effect::LogWritten => unsynced = true,
+            Effect::LogSynced => unsynced = false,
+            Effect::FrameSent if unsynced => return Err(format!("sent before synced: {calls:?}")),
             _ => {}
         }
     }
     // Workers may have written after its last write: the end has a sync of its own.
-    let end: Vec<&Call> = calls.iter().rev().take(2).collect();
-    if end != [&Call::SegmentRemoved, &Call::LogSynced] {
+    let end: Vec<&Effect> = calls.iter().rev().take(2).collect();
+    if end != [&Effect::SegmentRemoved, &Effect::LogSynced] {
         return Err(format!("not synced at the end: {calls:?}"));
     }
     Ok(balancer_syncs(calls))

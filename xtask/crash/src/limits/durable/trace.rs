@@ -3,18 +3,15 @@
 use std::path::Path;
 
 use nix::libc;
-use nix::sys::ptrace;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-
-use crate::exhaustive::registers;
+use tests::ptrace::{self, Call, End, Event};
 
 /// As it stands in a register.
 const IPC_RMID: u64 = libc::IPC_RMID as u64;
 
-/// A completed call.
+/// What a completed call did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum Effect {
     LogWritten,
     LogSynced,
     StdoutWritten,
@@ -22,59 +19,40 @@ pub(super) enum Call {
     SegmentRemoved,
 }
 
-/// A program that is stopped, so that nothing it does from now on is missed.
-pub(super) struct Traced(Pid);
-
-impl Traced {
-    /// Attaches to a program that is running. Its tracer is this thread.
-    pub(super) fn attach(pid: i32) -> nix::Result<Self> {
-        let pid = Pid::from_raw(pid);
-        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
-        ptrace::interrupt(pid)?;
-        waitpid(pid, None)?;
-        Ok(Self(pid))
-    }
-
-    /// Lets it run to its end, which must be exit code 0.
-    pub(super) fn run(self, log: &Path) -> Result<Vec<Call>, String> {
-        let mut calls = Vec::new();
-        let mut entered = None;
-        let mut signal = None;
-        loop {
-            let error = |error| format!("ptrace: {error}");
-            ptrace::syscall(self.0, signal.take()).map_err(error)?;
-            match waitpid(self.0, None).map_err(error)? {
-                WaitStatus::Exited(_, 0) => return Ok(calls),
-                WaitStatus::Stopped(_, sent) => signal = Some(sent),
-                WaitStatus::PtraceSyscall(_) => {
-                    let info = ptrace::syscall_info(self.0).map_err(error)?;
-                    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-                        entered = Some(registers::call(self.0).map_err(error)?);
-                    } else if let Some(call) = entered.take()
-                        && registers::result(self.0).map_err(error)? >= 0
-                    {
-                        calls.extend(self.completed(&call, log));
-                    }
-                }
-                WaitStatus::PtraceEvent(..) => {}
-                other => return Err(format!("it ended with {other:?} after {calls:?}")),
+/// Lets a program that is attached to run to its end, which must be exit code 0.
+pub(super) fn to_its_end(pid: Pid, log: &Path) -> Result<Vec<Effect>, String> {
+    let error = |error| format!("ptrace: {error}");
+    let (mut effects, mut entered, mut signal) = (Vec::new(), None, None);
+    loop {
+        ptrace::resume(pid, true, signal).map_err(error)?;
+        let (_, event) = ptrace::next(Some(pid)).map_err(error)?;
+        match event {
+            Event::Ended(End::Code(0)) => return Ok(effects),
+            Event::Ended(other) => {
+                return Err(format!("it ended with {other:?} after {effects:?}"));
             }
+            Event::Entry(call) => entered = Some(call),
+            Event::Exit(0..) => {
+                effects.extend(entered.take().and_then(|call| completed(pid, &call, log)));
+            }
+            Event::Exit(_) => entered = None,
+            _ => {}
         }
+        signal = event.signal();
     }
+}
 
-    /// What a successful call did, if it matters.
-    fn completed(&self, call: &registers::Call, log: &Path) -> Option<Call> {
-        let [first, second, ..] = call.arguments;
-        let is_log = || {
-            std::fs::read_link(format!("/proc/{}/fd/{first}", self.0)).is_ok_and(|file| file == log)
-        };
-        match call.number {
-            libc::SYS_write if first == 1 => Some(Call::StdoutWritten),
-            libc::SYS_write | libc::SYS_writev if is_log() => Some(Call::LogWritten),
-            libc::SYS_fdatasync if is_log() => Some(Call::LogSynced),
-            libc::SYS_msgsnd => Some(Call::FrameSent),
-            libc::SYS_shmctl if second == IPC_RMID => Some(Call::SegmentRemoved),
-            _ => None,
-        }
+/// What a successful call did, if it matters.
+fn completed(pid: Pid, call: &Call, log: &Path) -> Option<Effect> {
+    let [first, second, ..] = call.arguments;
+    let is_log =
+        || std::fs::read_link(format!("/proc/{pid}/fd/{first}")).is_ok_and(|file| file == log);
+    match call.number {
+        libc::SYS_write if first == 1 => Some(Effect::StdoutWritten),
+        libc::SYS_write | libc::SYS_writev if is_log() => Some(Effect::LogWritten),
+        libc::SYS_fdatasync if is_log() => Some(Effect::LogSynced),
+        libc::SYS_msgsnd => Some(Effect::FrameSent),
+        libc::SYS_shmctl if second == IPC_RMID => Some(Effect::SegmentRemoved),
+        _ => None,
     }
 }
