@@ -21,7 +21,7 @@ use common::grammar::rotation::{WorkerId, Workers};
 
 use super::case::Case;
 use super::failure::Failure;
-use super::launch::{Launched, as_role, launch};
+use super::launch::{Launched, as_subprocess, launch};
 use super::queues::{Queues, send};
 
 /// Runs N takers and a giver to their end; with a log it is line at a time, without one the raw
@@ -35,11 +35,11 @@ pub(super) fn run(case: &Case, log: Option<&Path>) -> Result<Duration, Failure> 
     let mut takers = Vec::new();
     for (worker, queue) in case.workers.ids().zip(&ids) {
         let share = case.workers.share(worker, u64::from(case.messages));
-        let mut taker = as_role("taker");
+        let mut taker = as_subprocess("taker");
         taker.args([queue, &worker.to_string(), &share.to_string()]).args(&log);
         takers.push(launch(taker)?);
     }
-    let mut giver = as_role("giver");
+    let mut giver = as_subprocess("giver");
     giver.args([&case.text(), &case.messages.to_string()]).args(&ids).args(&log);
     launch(giver)?.finish()?;
     takers.into_iter().try_for_each(Launched::finish)?;

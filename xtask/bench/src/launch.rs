@@ -12,10 +12,10 @@ use nix::unistd::Pid;
 
 use super::failure::Failure;
 
-/// A command that starts this very program in a role.
-pub(super) fn as_role(role: &str) -> Command {
+/// A command that starts this very program as one of those that are measured.
+pub(super) fn as_subprocess(which: &str) -> Command {
     let mut command = tests::this_program();
-    command.arg(role).stdin(Stdio::null());
+    command.arg(which).stdin(Stdio::null());
     command
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 
 use super::failure::Failure;
-use super::launch::as_role;
+use super::launch::as_subprocess;
 use super::page_cache::leave_pages;
 
 const CHUNK_LEN: usize = 1 << 20;
@@ -42,7 +42,7 @@ pub(super) struct Limit {
 pub(super) fn run(log: &Path) -> Result<Limit, Failure> {
     let len = || log.metadata().map(|log| log.len()).map_err(Failure::system("the log"));
     let len_before = len()?;
-    let mut command = as_role("rewrite");
+    let mut command = as_subprocess("rewrite");
     let output = command.arg(log).output().map_err(Failure::system("the process that rewrites"))?;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let measured = printed.trim().split_once(' ').and_then(|(took, cpu)| {

@@ -38,9 +38,9 @@ mod queues;
 mod report;
 mod resources;
 mod rivals;
-mod role;
 mod spread;
 mod startup;
+mod subprocess;
 mod tables;
 mod texts;
 mod tracer;
@@ -60,6 +60,7 @@ use plan::Plan;
 use progress::Progress;
 use report::Report;
 use rivals::Rivals;
+use subprocess::Subprocess;
 
 /// Measure speed, as ratios within one run.
 #[derive(Debug, Parser)]
@@ -96,7 +97,7 @@ struct Args {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     #[command(subcommand)]
-    role: Option<Box<role::Role>>,
+    subprocess: Option<Box<Subprocess>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -114,8 +115,8 @@ enum Section {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(role) = &args.role {
-        return role.run();
+    if let Some(subprocess) = &args.subprocess {
+        return subprocess.run();
     }
     match measure(&args).and_then(|report| publish(&args, &report)) {
         Ok(()) => ExitCode::SUCCESS,

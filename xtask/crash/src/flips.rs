@@ -17,7 +17,7 @@ use std::thread;
 
 use tests::Binaries;
 
-use plan::Plan;
+use plan::FlipPlan;
 use report::Report;
 
 use crate::{is_interrupted, rounds};
@@ -43,7 +43,7 @@ pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, St
         for _ in 0..LANES.min(rounds.number) {
             scope.spawn(|| {
                 while let Some(round) = rounds.next() {
-                    let plan = Plan::draw(rounds.seed, round);
+                    let plan = FlipPlan::draw(rounds.seed, round);
                     let played = session::play(programs, &plan);
                     if is_interrupted() {
                         return; // everyone in it may have got the same Ctrl-C

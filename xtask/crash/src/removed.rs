@@ -2,8 +2,8 @@
 //! the crash table in ARCHITECTURE.md promises then.
 
 mod damage;
-mod expectation;
-mod moment;
+mod phase;
+mod trial;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use std::thread;
 use tests::{Binaries, Sandbox};
 
 use damage::Damage;
-use expectation::Stage;
-use moment::Moment;
+use phase::Phase;
+use trial::Trial;
 
 /// Cases played at once: most of them wait for something to be noticed.
 const JOBS: usize = 4;
-/// A moment of a millisecond may be missed.
+/// A phase of a millisecond may be missed.
 const TRIES: u32 = 20;
 
 /// Remove things.
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
 /// A case whose promise was not kept.
 struct Broken {
-    moment: Moment,
+    phase: Phase,
     damage: Damage,
     what: String,
     kept: PathBuf,
@@ -45,12 +45,12 @@ pub(crate) fn run(programs: &Binaries) -> Result<bool, String> {
     let mut report = String::new();
     for damage in Damage::ALL {
         let of =
-            |moment| broken.iter().any(|broken| broken.moment == moment && broken.damage == damage);
+            |phase| broken.iter().any(|broken| broken.phase == phase && broken.damage == damage);
         // Writing to a String cannot fail.
         let _ = write!(report, "{:<28}", damage.to_string());
-        for moment in Moment::ALL {
-            let result = if of(moment) { "BROKEN" } else { "ok" };
-            let _ = write!(report, "{moment}: {result:<8}");
+        for phase in Phase::ALL {
+            let result = if of(phase) { "BROKEN" } else { "ok" };
+            let _ = write!(report, "{phase}: {result:<8}");
         }
         report.push('\n');
     }
@@ -59,7 +59,7 @@ pub(crate) fn run(programs: &Binaries) -> Result<bool, String> {
             report,
             "VIOLATION {}, {}: {}\n  see {}",
             broken.damage,
-            broken.moment,
+            broken.phase,
             broken.what,
             broken.kept.display()
         );
@@ -77,15 +77,15 @@ pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
         // What cannot be removed stays in the temp directory.
         let _ = std::fs::remove_dir_all(&broken.kept);
     }
-    broken.first().map(|broken| format!("{}, {}: {}", broken.damage, broken.moment, broken.what))
+    broken.first().map(|broken| format!("{}, {}: {}", broken.damage, broken.phase, broken.what))
 }
 
-fn cases() -> Vec<(Moment, Damage)> {
-    let of = |damage| Moment::ALL.map(|moment| (moment, damage));
+fn cases() -> Vec<(Phase, Damage)> {
+    let of = |damage| Phase::ALL.map(|phase| (phase, damage));
     Damage::ALL.into_iter().flat_map(of).collect()
 }
 
-fn play_all(programs: &Binaries, cases: &[(Moment, Damage)], stop_early: bool) -> Vec<Broken> {
+fn play_all(programs: &Binaries, cases: &[(Phase, Damage)], stop_early: bool) -> Vec<Broken> {
     let broken = Mutex::new(Vec::new());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -93,13 +93,13 @@ fn play_all(programs: &Binaries, cases: &[(Moment, Damage)], stop_early: bool) -
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed)
                     && !crate::is_interrupted()
-                    && let Some(&(moment, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
+                    && let Some(&(phase, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    if let Err((what, kept)) = play(programs, moment, damage) {
+                    if let Err((what, kept)) = play(programs, phase, damage) {
                         stop.store(stop_early, Ordering::Relaxed);
                         let mut broken =
                             broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        broken.push(Broken { moment, damage, what, kept });
+                        broken.push(Broken { phase, damage, what, kept });
                     }
                 }
             });
@@ -108,13 +108,13 @@ fn play_all(programs: &Binaries, cases: &[(Moment, Damage)], stop_early: bool) -
     broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn play(programs: &Binaries, moment: Moment, damage: Damage) -> Result<(), (String, PathBuf)> {
+fn play(programs: &Binaries, phase: Phase, damage: Damage) -> Result<(), (String, PathBuf)> {
     for _ in 0..TRIES {
         let mut sandbox = Sandbox::new(programs);
-        let outcome = Stage::new(&sandbox, moment, damage).play();
+        let outcome = Trial::new(&sandbox, phase, damage).play();
         match outcome {
             Ok(true) => return Ok(()),
-            Ok(false) => {} // too late: the moment had passed
+            Ok(false) => {} // too late: the phase had passed
             Err(what) => {
                 let evidence = sandbox.report();
                 sandbox.keep();
@@ -126,5 +126,5 @@ fn play(programs: &Binaries, moment: Moment, damage: Damage) -> Result<(), (Stri
             }
         }
     }
-    Err((format!("the moment was missed {TRIES} times"), PathBuf::new()))
+    Err((format!("the phase was missed {TRIES} times"), PathBuf::new()))
 }

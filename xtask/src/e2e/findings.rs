@@ -18,7 +18,7 @@ use tests::oracle::Pairing;
 use super::expected;
 use super::interleaving::first_impossible;
 use super::letters::Letters;
-use super::scene::{BALANCER, Plan, Scene};
+use super::scene::{BALANCER, RunPlan, Scene};
 
 /// One thing that was checked.
 #[derive(Debug, Serialize)]
@@ -45,7 +45,7 @@ pub(super) struct Findings {
 }
 
 /// Looks at a run from every side.
-pub(super) fn examine(plan: &Plan<'_>, scene: &Scene) -> Findings {
+pub(super) fn examine(plan: &RunPlan<'_>, scene: &Scene) -> Findings {
     let letters = Letters::read(plan, &scene.sandbox.dir());
     let mut checks = vec![programs(plan, scene, letters.dead), accepted(plan, scene)];
     let mut findings = match examine_log(plan, scene, &mut checks) {
@@ -97,7 +97,7 @@ fn check<P: Display>(
     Check { name, passed: false, detail: format!("{first}{more}") }
 }
 
-fn programs(plan: &Plan<'_>, scene: &Scene, dead: u64) -> Check {
+fn programs(plan: &RunPlan<'_>, scene: &Scene, dead: u64) -> Check {
     let limit = plan.limit.as_secs();
     let late = scene.late.iter().map(|name| format!("{name} has not ended within {limit} s"));
     let ended = scene.clients.iter().chain(&scene.others);
@@ -118,7 +118,7 @@ fn programs(plan: &Plan<'_>, scene: &Scene, dead: u64) -> Check {
     })
 }
 
-fn accepted(plan: &Plan<'_>, scene: &Scene) -> Check {
+fn accepted(plan: &RunPlan<'_>, scene: &Scene) -> Check {
     let mut expected = String::new();
     for input in plan.inputs {
         // Writing to a String cannot fail.
@@ -138,7 +138,7 @@ fn accepted(plan: &Plan<'_>, scene: &Scene) -> Check {
     })
 }
 
-fn examine_log(plan: &Plan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io::Result<Findings> {
+fn examine_log(plan: &RunPlan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io::Result<Findings> {
     let log = &scene.sandbox.log_path();
     let verdict = verify::check(log, Some(plan.workers))?;
     let (found, tally) = read_without_order(log, plan.workers)?;
@@ -207,7 +207,7 @@ fn order(verdict: &Verdict) -> Check {
     })
 }
 
-fn submissions(plan: &Plan<'_>, found: &[Submission]) -> Check {
+fn submissions(plan: &RunPlan<'_>, found: &[Submission]) -> Check {
     let given = plan.inputs.len() * plan.clients;
     let number = (found.len() != given).then(|| {
         format!("{} in the log, {given} given", counted(found.len() as u64, "submission"))

@@ -11,7 +11,7 @@ use common::instance::directory::Directory;
 use common::instance::line_file::LineFile;
 use lbctl::terminal::{counted, shortened};
 
-use super::scene::Plan;
+use super::scene::RunPlan;
 
 /// What `sistem.dead` holds.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Letters {
 
 impl Letters {
     /// Of the one session in a directory.
-    pub(super) fn read(plan: &Plan<'_>, dir: &Path) -> Self {
+    pub(super) fn read(plan: &RunPlan<'_>, dir: &Path) -> Self {
         let mut letters = Self::default();
         if let Err(error) = letters.read_all(plan, dir) {
             letters.wrong.push(error.to_string());
@@ -33,7 +33,7 @@ impl Letters {
         letters
     }
 
-    fn read_all(&mut self, plan: &Plan<'_>, dir: &Path) -> Result<(), Error> {
+    fn read_all(&mut self, plan: &RunPlan<'_>, dir: &Path) -> Result<(), Error> {
         let directory = Directory::open(dir)?;
         let Some(file) = LineFile::find(&directory, dead::NAME)? else { return Ok(()) };
         let mut known = BTreeSet::new();
@@ -58,7 +58,7 @@ impl Letters {
 }
 
 /// Why a letter cannot be true behind those that are known.
-fn wrong(plan: &Plan<'_>, known: &BTreeSet<MessageId>, letter: &Letter) -> Option<String> {
+fn wrong(plan: &RunPlan<'_>, known: &BTreeSet<MessageId>, letter: &Letter) -> Option<String> {
     let id = letter.id;
     let given: u64 = plan.inputs.iter().map(|input| u64::from(input.count())).sum();
     if known.contains(&id) {

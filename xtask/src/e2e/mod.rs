@@ -21,7 +21,7 @@ use common::program::work::Work;
 use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};
-use scene::{Order, Plan, Scene};
+use scene::{Order, RunPlan, Scene};
 
 /// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
@@ -110,7 +110,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 /// Returns the exit code.
 fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
-    let plan = Plan {
+    let plan = RunPlan {
         binaries: Binaries::or_built(args.programs.as_ref(), profile, Programs::System)?,
         workers: args.workers,
         inputs: &args.inputs,
@@ -162,7 +162,7 @@ fn limit(args: &Args) -> Duration {
 }
 
 /// One run in a directory of its own. What failed is reported on stderr with all that is known.
-fn run_once(plan: &Plan<'_>, number: u32, keep: bool) -> Run {
+fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
     let mut sandbox = Sandbox::new(plan.binaries);
     if keep {
         sandbox.keep();

@@ -7,7 +7,7 @@ use lbctl::terminal::{DIM, Shares, counted, grouped, mark, shortened};
 use serde::Serialize;
 
 use super::findings::Findings;
-use super::scene::{Order, Plan};
+use super::scene::{Order, RunPlan};
 
 /// The version of what `--json` prints.
 const FORMAT_VERSION: u32 = 1;
@@ -46,7 +46,7 @@ pub(super) struct Run {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan<'_>) -> Self {
+    pub(super) fn new(plan: &RunPlan<'_>) -> Self {
         Self {
             version: FORMAT_VERSION,
             passed: true,

@@ -27,7 +27,7 @@ pub(crate) enum Order {
 
 /// What to run.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub(super) struct RunPlan<'a> {
     pub(super) binaries: &'a Binaries,
     pub(super) workers: Workers,
     pub(super) inputs: &'a [Submission],
@@ -56,7 +56,7 @@ pub(super) struct Scene {
     pub(super) duration: Duration,
 }
 
-impl Plan<'_> {
+impl RunPlan<'_> {
     /// Plays it to its end, or until the time is up.
     pub(super) fn play(&self, sandbox: Sandbox) -> Scene {
         let start = Instant::now();

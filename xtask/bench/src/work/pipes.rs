@@ -14,7 +14,7 @@ use common::grammar::rotation::Workers;
 
 use crate::case::Case;
 use crate::failure::Failure;
-use crate::launch::as_role;
+use crate::launch::as_subprocess;
 use crate::launch::launch;
 
 /// As much as a pipe holds.
@@ -22,7 +22,7 @@ const CHUNK_LEN: usize = 64 << 10;
 
 /// Runs it as a process, which is timed from its start as our job is.
 pub(super) fn time(case: &Case, handler: &[OsString]) -> Result<Duration, Failure> {
-    let mut command = as_role("pipes");
+    let mut command = as_subprocess("pipes");
     command.args([case.workers.to_string(), case.messages.to_string(), case.text()]).args(handler);
     let start = Instant::now();
     launch(command)?.finish()?;

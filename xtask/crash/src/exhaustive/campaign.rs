@@ -6,7 +6,7 @@ use tests::Binaries;
 use super::oracle::Oracle;
 use super::plan::{self, Density};
 use super::play::{self, Trace};
-use super::point::{At, Moment, Part, Strike};
+use super::point::{At, Moment, Portion, Strike};
 use super::report::Report;
 use super::role::Role;
 use super::scenario::Scenario;
@@ -93,8 +93,9 @@ impl Campaign {
         report: &mut Report,
     ) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
-        let is_first_half =
-            |first: &Strike| (first.at, first.moment) == (At::Write(1), Moment::Torn(Part::Half));
+        let is_first_half = |first: &Strike| {
+            (first.at, first.moment) == (At::Write(1), Moment::Torn(Portion::Half))
+        };
         let is_doubled = |(scenario, _, first): &&(&Scenario, &Oracle, Strike)| {
             self.is_doubled(first)
                 && (self.thorough || scenario.work.is_none() || is_first_half(first))
@@ -125,7 +126,7 @@ impl Campaign {
 
     /// The quick set kills again after two of the five ways to die in a write.
     fn is_doubled(&self, first: &Strike) -> bool {
-        let often = matches!(first.moment, Moment::Entry | Moment::Torn(Part::Half));
+        let often = matches!(first.moment, Moment::Entry | Moment::Torn(Portion::Half));
         matches!(first.at, At::Write(_)) && (self.thorough || often)
     }
 

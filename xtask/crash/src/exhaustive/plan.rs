@@ -1,7 +1,7 @@
 //! Which points are tried: all, or a sample that always holds each write to the log.
 
 use super::play::Trace;
-use super::point::{At, Moment, Part, Strike};
+use super::point::{At, Moment, Portion, Strike};
 use super::role::Role;
 use super::steps::Steps;
 
@@ -61,7 +61,7 @@ pub(crate) fn strikes(role: Role, counted: &Steps, density: Density) -> Vec<Stri
 /// Those at and inside each write to the log.
 fn writes(role: Role, writes: u32) -> Vec<Strike> {
     let moments: Vec<Moment> =
-        [Moment::Entry, Moment::Exit].into_iter().chain(Part::ALL.map(Moment::Torn)).collect();
+        [Moment::Entry, Moment::Exit].into_iter().chain(Portion::ALL.map(Moment::Torn)).collect();
     (1..=writes)
         .flat_map(|n| moments.iter().map(move |&moment| Strike { role, at: At::Write(n), moment }))
         .collect()

@@ -27,7 +27,7 @@ pub(crate) enum Moment {
     /// It is killed; the call has happened, and the process does not learn of it.
     Exit,
     /// It is killed; the call has written only the first part.
-    Torn(Part),
+    Torn(Portion),
     /// The call has happened; then the load balancer is killed and started again while this process, a
     /// worker, stands still; and then it goes on, with what it knows from before.
     Outlive,
@@ -37,13 +37,13 @@ pub(crate) enum Moment {
 
 /// How much of a write happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Portion {
     One,
     Half,
     AllButOne,
 }
 
-impl Part {
+impl Portion {
     pub(crate) const ALL: [Self; 3] = [Self::One, Self::Half, Self::AllButOne];
 
     /// So many bytes of a write of `len`.
@@ -111,9 +111,9 @@ impl fmt::Display for Moment {
             Self::Entry => "entry",
             Self::Exit => "exit",
             Self::Outlive => "outlive",
-            Self::Torn(Part::One) => "torn-1",
-            Self::Torn(Part::Half) => "torn-half",
-            Self::Torn(Part::AllButOne) => "torn-but-1",
+            Self::Torn(Portion::One) => "torn-1",
+            Self::Torn(Portion::Half) => "torn-half",
+            Self::Torn(Portion::AllButOne) => "torn-but-1",
             // Its name.
             Self::Fails(error) => return write!(f, "{error:?}"),
         })
@@ -124,7 +124,7 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let torn = Part::ALL.map(Self::Torn);
+        let torn = Portion::ALL.map(Self::Torn);
         [Self::Entry, Self::Exit, Self::Outlive]
             .into_iter()
             .chain(torn)

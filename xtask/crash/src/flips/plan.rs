@@ -27,16 +27,16 @@ pub(super) enum Scene {
 
 /// A round.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct FlipPlan {
     pub(super) scene: Scene,
-    pub(super) play: random::Plan,
+    pub(super) play: random::RoundPlan,
     /// The flip comes before this step, after a pause.
     pub(super) flip_before: usize,
     pub(super) pause: Duration,
     pub(super) place: Place,
 }
 
-impl Plan {
+impl FlipPlan {
     /// The decisions of a round: a function of seed and round.
     pub(super) fn draw(seed: u64, round: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -65,7 +65,7 @@ impl Plan {
         let flip_before = flip_before + by_hand_first.clone().count();
         let steps = by_hand_first.chain(steps).collect();
         let play =
-            random::Plan { seed, round, workers, serve, by_hand, work: None, clients, steps };
+            random::RoundPlan { seed, round, workers, serve, by_hand, work: None, clients, steps };
         let pause = match scene {
             Scene::Idle => upto(&mut rng, 50_000),
             Scene::Drain => upto(&mut rng, 8_000),
@@ -147,7 +147,7 @@ impl fmt::Display for Scene {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for FlipPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scene, play, flip_before, pause, place } = self;
         write!(f, "{scene}: {play}")?;
@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_decisions_again() {
-        rounds::assert_drawn_again(|seed, round| Plan::draw(seed, round).to_string());
+        rounds::assert_drawn_again(|seed, round| FlipPlan::draw(seed, round).to_string());
     }
 
     #[test]
     fn every_flip_comes_after_a_start_and_every_stopped_worker_goes_on() {
         for round in 0..200 {
-            let Plan { scene, play, flip_before, .. } = Plan::draw(1, round);
+            let FlipPlan { scene, play, flip_before, .. } = FlipPlan::draw(1, round);
             assert!((1..=play.steps.len()).contains(&flip_before), "round {round}");
             let count = |deed| play.steps.iter().filter(|step| step.deed == deed).count();
             assert_eq!(count(Deed::Stop), count(Deed::Continue), "round {round}");

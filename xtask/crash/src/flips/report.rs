@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::place::Region;
-use super::plan::{Plan, Scene};
+use super::plan::{FlipPlan, Scene};
 use super::session::{Outcome, Played};
 
 /// In so many rounds a region is met at least once.
@@ -39,7 +39,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn played(&mut self, plan: &Plan, played: &Played) {
+    pub(super) fn played(&mut self, plan: &FlipPlan, played: &Played) {
         let region = played.flipped.map_or(plan.place.region, |flipped| flipped.region);
         self.by_scene.entry(plan.scene).or_default().count(played);
         self.by_region.entry(region).or_default().count(played);

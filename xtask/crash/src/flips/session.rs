@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use tests::{Binaries, Sandbox};
 
 use super::place::Flipped;
-use super::plan::Plan;
+use super::plan::FlipPlan;
 use super::recovery;
 use super::watch::watch;
 use crate::random::check;
@@ -46,7 +46,7 @@ pub(super) struct Broken {
 }
 
 /// Plays a round.
-pub(super) fn play(binaries: &Binaries, plan: &Plan) -> Played {
+pub(super) fn play(binaries: &Binaries, plan: &FlipPlan) -> Played {
     let mut sandbox = Sandbox::new(binaries);
     let mut stage = Stage::new(&sandbox, &plan.play);
     stage.may_fail = true;
@@ -87,7 +87,11 @@ struct Disturbed {
 }
 
 /// Does what was decided, and the flip in between.
-fn disturb(stage: &mut Stage<'_>, plan: &Plan, disturbed: &mut Disturbed) -> Result<(), String> {
+fn disturb(
+    stage: &mut Stage<'_>,
+    plan: &FlipPlan,
+    disturbed: &mut Disturbed,
+) -> Result<(), String> {
     let dir = stage.sandbox.dir();
     for number in 0..=plan.play.steps.len() {
         if number == plan.flip_before {

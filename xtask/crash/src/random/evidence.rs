@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use tests::Sandbox;
 
-use super::plan::Plan;
+use super::plan::RoundPlan;
 use crate::witness;
 
 /// Writes it into the sandbox's directory, and returns where that is.
-pub(crate) fn write(sandbox: &Sandbox, plan: &Plan, what: &str) -> PathBuf {
+pub(crate) fn write(sandbox: &Sandbox, plan: &RoundPlan, what: &str) -> PathBuf {
     let dir = sandbox.dir();
     let root = dir.parent().unwrap_or(&dir).to_owned();
     let files = [

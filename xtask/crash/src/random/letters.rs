@@ -6,7 +6,7 @@ use common::dead::{self, Letter};
 use tests::Sandbox;
 
 use super::log::read_lines;
-use super::plan::Plan;
+use super::plan::RoundPlan;
 
 /// One for each dead message, the first: a message that is dead twice would not be. Half a line is none.
 pub(super) fn letters(sandbox: &Sandbox) -> Result<HashMap<(String, u32), Letter>, String> {
@@ -25,7 +25,7 @@ pub(super) fn letters(sandbox: &Sandbox) -> Result<HashMap<(String, u32), Letter
 /// Whether a balancer that found so many sessions in the log ended with the right code, 0 or 1.
 pub(super) fn check_exit_code(
     sandbox: &Sandbox,
-    plan: &Plan,
+    plan: &RoundPlan,
     code: i32,
     sessions: u64,
 ) -> Result<(), String> {

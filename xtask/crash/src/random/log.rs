@@ -7,7 +7,7 @@ use common::history::replay::Replay;
 use tests::Sandbox;
 use tests::oracle::Pairing;
 
-use super::plan::Plan;
+use super::plan::RoundPlan;
 
 /// What a log of whole sessions holds.
 pub(crate) struct Log {
@@ -19,7 +19,7 @@ pub(crate) struct Log {
 }
 
 /// Reads the log: canonical order, rotation and totals, and no session unfinished.
-pub(crate) fn read_log(sandbox: &Sandbox, plan: &Plan) -> Result<Log, String> {
+pub(crate) fn read_log(sandbox: &Sandbox, plan: &RoundPlan) -> Result<Log, String> {
     let Read { log, mut replay, is_torn } = read_lines(sandbox, plan)?;
     if is_torn {
         return Err("sistem.log ends inside a line".to_owned());
@@ -39,7 +39,7 @@ pub(crate) struct Read {
 }
 
 /// Reads whole lines: canonical order and rotation.
-pub(crate) fn read_lines(sandbox: &Sandbox, plan: &Plan) -> Result<Read, String> {
+pub(crate) fn read_lines(sandbox: &Sandbox, plan: &RoundPlan) -> Result<Read, String> {
     let bytes = std::fs::read(sandbox.log_path()).unwrap_or_default();
     let mut replay = Replay::new(Workers::new(plan.workers).ok());
     let mut log = Log { submissions: Vec::new(), messages: 0, sessions: 0, ends: Vec::new() };

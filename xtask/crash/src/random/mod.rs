@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tests::Binaries;
 
 use crate::rounds::{self, Rounds};
-use plan::Plan;
+use plan::RoundPlan;
 use tally::Tally;
 
 /// Rounds at a time: a process that waits in one leaves the processor to the others.
@@ -72,7 +72,7 @@ impl Run {
     fn lane(&self, binaries: &Binaries) {
         let seed = self.rounds.seed;
         while let Some(round) = self.rounds.next() {
-            match round::run(binaries, &Plan::draw(seed, round)) {
+            match round::run(binaries, &RoundPlan::draw(seed, round)) {
                 Ok(tally) => self.count(&tally),
                 Err(violation) => {
                     self.rounds.stop();

@@ -63,7 +63,7 @@ pub(crate) struct Feeding {
 
 /// A round.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RoundPlan {
     pub(crate) seed: u64,
     pub(crate) round: u64,
     pub(crate) workers: u32,
@@ -74,7 +74,7 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
 }
 
-impl Plan {
+impl RoundPlan {
     /// The decisions of a round: a function of seed and round.
     pub(crate) fn draw(seed: u64, round: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -228,7 +228,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for RoundPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {} round {}", self.seed, self.round)?;
         let by = if self.by_hand { "; workers by hand" } else { "" };
@@ -258,13 +258,13 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_decisions_again() {
-        rounds::assert_drawn_again(|seed, round| Plan::draw(seed, round).to_string());
+        rounds::assert_drawn_again(|seed, round| RoundPlan::draw(seed, round).to_string());
     }
 
     #[test]
     fn every_kill_is_followed_by_a_start() {
         for round in 0..200 {
-            let steps = Plan::draw(1, round).steps;
+            let steps = RoundPlan::draw(1, round).steps;
             let is_kill = |step: &Step| {
                 matches!(step.deed, Deed::Kill | Deed::KillBoth)
                     && !matches!(step.part, Part::Handler(_))

@@ -8,7 +8,7 @@ use tests::{Binaries, Sandbox};
 
 use super::check::check;
 use super::evidence;
-use super::plan::{Part, Plan};
+use super::plan::{Part, RoundPlan};
 use super::stage::{Stage, Terminal};
 use super::tally::Tally;
 use crate::{is_interrupted, witness};
@@ -21,7 +21,7 @@ const HEALING_WITH_WORK: Duration = Duration::from_secs(30);
 const READY: Duration = Duration::from_millis(100);
 
 /// Runs a round. An error is a violation: what was wrong, and where the evidence lies.
-pub(super) fn run(binaries: &Binaries, plan: &Plan) -> Result<Tally, String> {
+pub(super) fn run(binaries: &Binaries, plan: &RoundPlan) -> Result<Tally, String> {
     let mut sandbox = Sandbox::new(binaries);
     let mut stage = Stage::new(&sandbox, plan);
     let outcome = perform(&mut stage);

@@ -11,7 +11,7 @@ use tests::{Ended, IpcObject, Process, Sandbox, signal_all};
 use super::client::Client;
 use super::letters::check_exit_code;
 use super::log::{read_lines, read_log};
-use super::plan::{Deed, Part, Plan};
+use super::plan::{Deed, Part, RoundPlan};
 use super::tally::Tally;
 use crate::witness;
 
@@ -45,7 +45,7 @@ impl fmt::Display for Terminal {
 
 pub(crate) struct Stage<'a> {
     pub(crate) sandbox: &'a Sandbox,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a RoundPlan,
     pub(crate) clients: Vec<Client>,
     pub(crate) balancer: Option<Terminal>,
     /// Workers that were started by hand.
@@ -63,7 +63,7 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(crate) fn new(sandbox: &'a Sandbox, plan: &'a Plan) -> Self {
+    pub(crate) fn new(sandbox: &'a Sandbox, plan: &'a RoundPlan) -> Self {
         let clients = plan.clients.iter().enumerate().map(|(i, c)| Client::new(i, c)).collect();
         Self {
             sandbox,

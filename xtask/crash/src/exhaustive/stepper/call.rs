@@ -63,8 +63,8 @@ impl Stepper {
                 return Ok(true);
             }
             Moment::Exit | Moment::Outlive => self.inside = true,
-            Moment::Torn(part) if self.is_log_write && call.arguments[2] > 1 => {
-                ptrace::set_third_argument(pid, part.of(call.arguments[2]))?;
+            Moment::Torn(portion) if self.is_log_write && call.arguments[2] > 1 => {
+                ptrace::set_third_argument(pid, portion.of(call.arguments[2]))?;
                 self.inside = true;
             }
             Moment::Torn(_) => {} // nothing to tear: not reached

@@ -13,7 +13,7 @@ use super::work::pipes::Pipes;
 /// What the process is to do.
 #[derive(Debug, clap::Subcommand)]
 #[command(hide = true)]
-pub(super) enum Role {
+pub(super) enum Subprocess {
     /// Write a file anew, and print how long the writes took.
     #[command(hide = true)]
     Rewrite(Rewrite),
@@ -37,16 +37,16 @@ pub(super) enum Role {
     Pipes(Pipes),
 }
 
-impl Role {
+impl Subprocess {
     pub(super) fn run(&self) -> ExitCode {
         let outcome: io::Result<()> = match self {
-            Self::Rewrite(role) => role.run(),
-            Self::Giver(role) => role.run(),
-            Self::Taker(role) => role.run(),
-            Self::PingClient(role) => role.run(),
-            Self::PingBalancer(role) => role.run(),
-            Self::PingWorker(role) => role.run(),
-            Self::Pipes(role) => role.run(),
+            Self::Rewrite(it) => it.run(),
+            Self::Giver(it) => it.run(),
+            Self::Taker(it) => it.run(),
+            Self::PingClient(it) => it.run(),
+            Self::PingBalancer(it) => it.run(),
+            Self::PingWorker(it) => it.run(),
+            Self::Pipes(it) => it.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

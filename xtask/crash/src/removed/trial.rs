@@ -1,4 +1,4 @@
-//! One case: a session up to its moment, the damage, and what must follow.
+//! One case: a session up to its phase, the damage, and what must follow.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tests::oracle::{canonical_log, difference};
 use tests::{Ended, Process, Sandbox, objects_that_stay, signal_all};
 
 use super::damage::{Damage, FOREIGN, RENAMED};
-use super::moment::{Moment, hold};
+use super::phase::{Phase, hold};
 use crate::witness;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,30 +20,30 @@ const OTHER_WORKERS: &str = "3";
 type Outcome = Result<(), String>;
 
 /// A case being played.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Trial<'a> {
     sandbox: &'a Sandbox,
-    moment: Moment,
+    phase: Phase,
     damage: Damage,
 }
 
-impl<'a> Stage<'a> {
-    pub(crate) fn new(sandbox: &'a Sandbox, moment: Moment, damage: Damage) -> Self {
-        Self { sandbox, moment, damage }
+impl<'a> Trial<'a> {
+    pub(crate) fn new(sandbox: &'a Sandbox, phase: Phase, damage: Damage) -> Self {
+        Self { sandbox, phase, damage }
     }
 
-    /// Plays it. Returns false if the moment passed unmet.
+    /// Plays it. Returns false if the phase passed unmet.
     pub(crate) fn play(&self) -> Result<bool, String> {
         self.submit()?;
         let inflict = || self.damage.inflict(self.sandbox).map_err(|error| error.to_string());
-        if self.moment == Moment::NotStarted {
+        if self.phase == Phase::NotStarted {
             inflict()?;
             self.judge(None)?;
             return Ok(true);
         }
         let serve = ["--serve", WORKERS];
-        let arguments = if self.moment == Moment::Totals { &serve[..] } else { &serve[1..] };
+        let arguments = if self.phase == Phase::Totals { &serve[..] } else { &serve[1..] };
         let mut balancer = self.sandbox.start("loadbalancer", arguments);
-        if !hold(self.sandbox, self.moment, &balancer)? {
+        if !hold(self.sandbox, self.phase, &balancer)? {
             return Ok(false);
         }
         inflict()?;
@@ -73,7 +73,7 @@ impl<'a> Stage<'a> {
             }
             Damage::Reboot => {
                 // Only once a worker's line stands does the log tell N.
-                if matches!(self.moment, Moment::Executed | Moment::Totals) {
+                if matches!(self.phase, Phase::Executed | Phase::Totals) {
                     let refused = self.expect("loadbalancer", &[OTHER_WORKERS], 2)?;
                     says(&refused, "--fresh")?;
                     says(&refused, "resuming the session")?;
@@ -144,7 +144,7 @@ impl<'a> Stage<'a> {
     }
 
     fn submit(&self) -> Outcome {
-        let submission = format!("{TEXT};{}", self.moment.count());
+        let submission = format!("{TEXT};{}", self.phase.count());
         self.expect("client", &[&submission], 0).map(drop)
     }
 
@@ -164,7 +164,7 @@ impl<'a> Stage<'a> {
     }
 
     fn expected(&self) -> String {
-        canonical_log(&[(TEXT, self.moment.count())], WORKERS_COUNT)
+        canonical_log(&[(TEXT, self.phase.count())], WORKERS_COUNT)
     }
 
     fn is_exact(&self) -> Outcome {

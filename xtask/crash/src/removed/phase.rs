@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How far the session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum Phase {
     /// A submission is accepted, and no load balancer has come.
     NotStarted,
     /// In the middle of the `Received` lines.
@@ -28,11 +28,11 @@ pub(crate) enum Moment {
     Totals,
 }
 
-impl Moment {
+impl Phase {
     pub(crate) const ALL: [Self; 4] =
         [Self::NotStarted, Self::Received, Self::Executed, Self::Totals];
 
-    /// How many messages are submitted: for a moment in the middle of lines enough to meet it.
+    /// How many messages are submitted: for a phase in the middle of lines enough to meet it.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::NotStarted | Self::Totals => 10,
@@ -55,7 +55,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotStarted => "not started",
@@ -66,9 +66,9 @@ impl fmt::Display for Moment {
     }
 }
 
-/// Waits for the moment, and stops every process there. Returns whether it was met: it may have passed
+/// Waits for the phase, and stops every process there. Returns whether it was met: it may have passed
 /// before all stood still.
-pub(crate) fn hold(sandbox: &Sandbox, moment: Moment, balancer: &Process) -> Result<bool, String> {
+pub(crate) fn hold(sandbox: &Sandbox, phase: Phase, balancer: &Process) -> Result<bool, String> {
     let dir = &sandbox.dir();
     let start = Instant::now();
     let mut asked = false;
@@ -80,22 +80,22 @@ pub(crate) fn hold(sandbox: &Sandbox, moment: Moment, balancer: &Process) -> Res
         // Attached once: the moments in the middle of lines are short.
         while start.elapsed() < PATIENCE {
             let Ok(at) = ledger.cursors() else { continue };
-            if moment == Moment::Totals && !asked && at.submissions > 0 && at.all_logged() {
+            if phase == Phase::Totals && !asked && at.submissions > 0 && at.all_logged() {
                 // Worker 1 can finish, worker 2 cannot.
                 asked = true;
                 stop_worker_2(sandbox)?;
                 balancer.signal(Signal::SIGTERM);
             }
-            if moment.is_now(&ledger, &at) {
+            if phase.is_now(&ledger, &at) {
                 stop_all(dir);
-                return Ok(ledger.cursors().is_ok_and(|at| moment.is_now(&ledger, &at)));
+                return Ok(ledger.cursors().is_ok_and(|at| phase.is_now(&ledger, &at)));
             }
-            if at.is_closing() && moment != Moment::Totals {
+            if at.is_closing() && phase != Phase::Totals {
                 return Ok(false);
             }
         }
     }
-    Err(format!("the moment never came: {moment}"))
+    Err(format!("the phase never came: {phase}"))
 }
 
 fn stop_worker_2(sandbox: &Sandbox) -> Result<(), String> {
@@ -105,7 +105,7 @@ fn stop_worker_2(sandbox: &Sandbox) -> Result<(), String> {
 }
 
 fn stop_all(dir: &Path) {
-    // First all, then each waited for: in the moment that was asked for.
+    // First all, then each waited for: in the phase that was asked for.
     signal_all(dir, Signal::SIGSTOP);
     for pid in tests::processes(dir) {
         // It may have ended before.
