@@ -20,7 +20,7 @@ use crate::bar::{Bar, REFRESH};
 use crate::crew::{self, Crew, TICK};
 use crate::dispatch::Dispatch;
 use crate::lasting::{Lasting, once};
-use crate::rotation::Rotation;
+use crate::log_rotation::LogRotation;
 
 /// The sleep while somebody else holds the log's lock, or the disk is full: at first, since most hold
 /// it for less, and at most.
@@ -36,7 +36,7 @@ pub(crate) struct Balancer<'a> {
     dispatch: Dispatch,
     crew: &'a mut Crew,
     serve: bool,
-    rotation: &'a mut Rotation,
+    rotation: &'a mut LogRotation,
     workers: Workers,
     begun: Instant,
     /// Messages that were executed when it began.
@@ -61,7 +61,7 @@ impl<'a> Balancer<'a> {
         workers: Workers,
         crew: &'a mut Crew,
         serve: bool,
-        rotation: &'a mut Rotation,
+        rotation: &'a mut LogRotation,
     ) -> Result<Self, Error> {
         let now = Instant::now();
         let executed_before = executed(journal.ledger(), workers);

@@ -36,8 +36,8 @@ mod bar;
 mod crew;
 mod dispatch;
 mod lasting;
+mod log_rotation;
 mod outlet;
-mod rotation;
 mod stock;
 
 use std::process::ExitCode;
@@ -64,7 +64,7 @@ use balance::Balancer;
 use bar::Bar;
 use crew::{Crew, Start, TICK};
 use lasting::{Lasting, once};
-use rotation::Rotation;
+use log_rotation::LogRotation;
 
 fn main() -> ExitCode {
     report("loadbalancer", run(&help::parse()))
@@ -103,7 +103,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     // The worst of all sessions.
     let mut worst = 0;
     let mut told_waiting = false;
-    let mut rotation = Rotation::new(args.serve, args.rotate);
+    let mut rotation = LogRotation::new(args.serve, args.rotate);
     loop {
         let role = Role::Balancer(args.workers);
         if instance.is_log_replaced() {
@@ -136,7 +136,7 @@ fn next_session(
     args: &Args,
     instance: &Instance,
     crew: &mut Crew,
-    rotation: &mut Rotation,
+    rotation: &mut LogRotation,
     told_waiting: &mut bool,
 ) -> Result<Option<u8>, Error> {
     let mut watch = None;
@@ -232,7 +232,7 @@ fn balance(
     mut journal: Journal<'_>,
     rebuilt: bool,
     crew: &mut Crew,
-    rotation: &mut Rotation,
+    rotation: &mut LogRotation,
 ) -> Result<Option<u8>, Error> {
     let at = journal.cursors()?;
     if rebuilt {

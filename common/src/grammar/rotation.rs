@@ -1,5 +1,8 @@
 //! Round-robin: which worker a message belongs to. Messages of a session are numbered 0, 1, 2, …
 //! over all submissions, so the turn runs on from one submission to the next.
+//!
+//! Others rely on a turn of N messages, one for each worker: `Outlet::fill` of the load balancer steps over the others', the
+//! log's `runs.rs` writes a turn at a time, and `history` learns N from the log by worker 1's coming again.
 
 use std::fmt;
 use std::str::FromStr;

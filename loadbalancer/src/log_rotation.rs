@@ -3,7 +3,7 @@
 
 use common::fence::signals;
 
-pub(crate) struct Rotation {
+pub(crate) struct LogRotation {
     /// Nothing but a service goes on with another log.
     serve: bool,
     size: Option<u64>,
@@ -12,7 +12,7 @@ pub(crate) struct Rotation {
     failed_at: u64,
 }
 
-impl Rotation {
+impl LogRotation {
     pub(crate) fn new(serve: bool, size: Option<u64>) -> Self {
         Self { serve, size, is_asked_for: false, failed_at: 0 }
     }
