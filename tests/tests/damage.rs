@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use common::fence::foreign;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rstest::rstest;

@@ -1,7 +1,6 @@
 //! Frames carry the messages: a worker prints what it takes out of them, through queues of any size.
 #![forbid(unsafe_code)]
 
-use common::fence::foreign;
 use common::grammar::submission::TEXT_LEN_MAX;
 use common::queue::frame::FRAME_LEN_MIN;
 use nix::sys::signal::Signal;

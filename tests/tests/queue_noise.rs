@@ -1,7 +1,6 @@
 //! Others send into a worker's queue: reported, ignored, and the log comes out right.
 #![forbid(unsafe_code)]
 
-use common::fence::foreign;
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
 use nix::sys::signal::Signal;
 use rand::{Rng, RngExt, SeedableRng};

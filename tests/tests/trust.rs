@@ -1,7 +1,6 @@
 //! Objects of others under our keys: stepped over, left as they were, and the sample comes out right.
 #![forbid(unsafe_code)]
 
-use common::fence::foreign;
 use common::fence::message_queue::{Message, MessageQueue};
 use common::fence::shared_memory;
 use common::grammar::rotation::WorkerId;

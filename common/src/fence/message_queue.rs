@@ -55,14 +55,10 @@ impl MessageQueue {
             .map(Self)
     }
 
-    pub(super) fn raw_stat(self) -> Result<libc::msqid_ds> {
-        // SAFETY: a msqid_ds is what IPC_STAT fills in, and zeros are a valid one.
-        unsafe { ask(libc::msgctl, self.0, libc::IPC_STAT) }.map(|(_, stat)| stat)
-    }
-
     /// Owner, limit and load.
     pub fn stat(self) -> Result<QueueStat> {
-        let stat = self.raw_stat()?;
+        // SAFETY: a msqid_ds is what IPC_STAT fills in, and zeros are a valid one.
+        let (_, stat): (_, libc::msqid_ds) = unsafe { ask(libc::msgctl, self.0, libc::IPC_STAT) }?;
         let permissions = Permissions::new(&stat.msg_perm);
         Ok(QueueStat {
             permissions,

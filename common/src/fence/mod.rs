@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use nix::Result;
 use nix::errno::Errno;
 
-pub mod foreign;
 pub mod futex;
 pub mod message_queue;
 pub mod shared_memory;

@@ -44,14 +44,10 @@ pub fn find(key: i32) -> Result<i32> {
     Errno::result(unsafe { libc::shmget(key, 0, 0) })
 }
 
-pub(super) fn raw_stat(id: i32) -> Result<libc::shmid_ds> {
-    // SAFETY: a shmid_ds is what IPC_STAT fills in, and zeros are a valid one.
-    unsafe { ask(libc::shmctl, id, libc::IPC_STAT) }.map(|(_, stat)| stat)
-}
-
 /// Owner, size and whether it was removed.
 pub fn stat(id: i32) -> Result<SegmentStat> {
-    let stat = raw_stat(id)?;
+    // SAFETY: a shmid_ds is what IPC_STAT fills in, and zeros are a valid one.
+    let (_, stat): (_, libc::shmid_ds) = unsafe { ask(libc::shmctl, id, libc::IPC_STAT) }?;
     let permissions = Permissions::new(&stat.shm_perm);
     let removed = u32::from(stat.shm_perm.mode) & SHM_DEST != 0;
     Ok(SegmentStat { permissions, size: stat.shm_segsz, removed })

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::fence::foreign;
 use common::ledger::cell::Cell;
 use common::ledger::layout::{CELLS, Layout};
 use common::ledger::ring::RING_LEN;

@@ -1,18 +1,24 @@
 //! What other programs can do to IPC objects, for tests: give them to anyone, change their limits, and write
-//! anything into them. No process of the product calls this.
+//! anything into them. A crate of its own, so that the product's fence holds nothing that no process of ours does.
+#![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::{ptr, slice};
 
+use common::fence::message_queue::MessageQueue;
+use common::fence::shared_memory;
 use nix::Result;
 use nix::errno::Errno;
-
-use super::message_queue::MessageQueue;
-use super::shared_memory;
+use nix::libc;
 
 /// Changes a segment: its owner (`shm_perm.uid`), for example.
 pub fn change_segment(id: i32, change: impl FnOnce(&mut libc::shmid_ds)) -> Result<()> {
-    let mut stat = shared_memory::raw_stat(id)?;
+    let mut stat = MaybeUninit::zeroed();
+    // SAFETY: IPC_STAT fills a shmid_ds in.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+    // SAFETY: zeros are a valid one, and the kernel wrote over them.
+    let mut stat = unsafe { stat.assume_init() };
     change(&mut stat);
     // SAFETY: IPC_SET reads the shmid_ds it is given.
     Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut stat) }).map(drop)
@@ -21,7 +27,11 @@ pub fn change_segment(id: i32, change: impl FnOnce(&mut libc::shmid_ds)) -> Resu
 /// Changes a queue: its owner (`msg_perm.uid`), or the most bytes that it takes (`msg_qbytes`), above
 /// `kernel.msgmnb` only with CAP_SYS_RESOURCE.
 pub fn change_queue(queue: MessageQueue, change: impl FnOnce(&mut libc::msqid_ds)) -> Result<()> {
-    let mut stat = queue.raw_stat()?;
+    let mut stat = MaybeUninit::zeroed();
+    // SAFETY: IPC_STAT fills a msqid_ds in.
+    Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+    // SAFETY: zeros are a valid one, and the kernel wrote over them.
+    let mut stat = unsafe { stat.assume_init() };
     change(&mut stat);
     // SAFETY: IPC_SET reads the msqid_ds it is given.
     Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_SET, &raw mut stat) }).map(drop)
