@@ -59,6 +59,7 @@ use args::Args;
 
 /// What is to be done with messages.
 struct Task {
+    by_hand: bool,
     echo: bool,
     durable: bool,
     work: Work,
@@ -103,7 +104,7 @@ fn run(args: Args) -> Result<u8, Error> {
     }
     let mut instance = Instance::of(directory(&args)?)?;
     let by_hand = args.spawned_by.is_none();
-    let task = Task { echo: args.echo, durable: args.durable, work: args.work };
+    let task = Task { by_hand, echo: args.echo, durable: args.durable, work: args.work };
     // Nobody else says what one waits for that was started by hand.
     let mut told_waiting = !by_hand;
     loop {

@@ -62,7 +62,8 @@ fn serve_sessions<'a>(
             progress.count(progress.executed() + 1);
         }
         let (message, reader) = (Message::boxed(), FrameReader::default());
-        let mut server = Server { progress, executor, message, reader };
+        let by_hand = task.by_hand;
+        let mut server = Server { progress, executor, message, reader, by_hand };
         match server.run() {
             // It was set aside while a COMMAND ran.
             Ok(false) | Err(Error::SessionEnded) => {}
@@ -146,6 +147,7 @@ struct Server<'a, 'e> {
     executor: &'e mut Executor<'a>,
     message: Box<Message>,
     reader: FrameReader,
+    by_hand: bool,
 }
 
 impl Server<'_, '_> {
@@ -155,7 +157,7 @@ impl Server<'_, '_> {
         loop {
             let (instance, worker) = (self.progress.instance(), self.progress.worker());
             let make = |instance: &_| queue::fresh(instance, worker).map(OwnQueue);
-            let queue = self.progress.journal.unless_removed(make)?;
+            let queue = self.progress.journal.unless_removed(self.by_hand, make)?;
             let ledger = self.progress.ledger();
             let at = ledger.cursors()?;
             if at.is_ended() {

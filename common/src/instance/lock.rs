@@ -31,6 +31,8 @@ pub(crate) enum Wait<'a> {
     Unasked,
     /// Those who write one transaction after the other are asked to leave it.
     Asking(&'a Ledger),
+    /// So they are, and nothing is said: the load balancer says who has the lock.
+    Silently(&'a Ledger),
     /// So they are, but by one client at a time: many who try again and again take the processor from whoever has the
     /// lock. Those behind sleep until one before them is through.
     InTurn(&'a Ledger),
@@ -66,7 +68,7 @@ impl<'a> LogLock<'a> {
                 return Ok(lock);
             }
             heed_signals()?;
-            if !told && start.elapsed() > PATIENCE {
+            if !told && !matches!(how, Wait::Silently(_)) && start.elapsed() > PATIENCE {
                 told = true;
                 crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
@@ -92,7 +94,9 @@ impl Wait<'_> {
     fn session(&self) -> Option<&Ledger> {
         match self {
             Self::Unasked => None,
-            Self::Asking(session) | Self::InTurn(session) => Some(session),
+            Self::Asking(session) | Self::Silently(session) | Self::InTurn(session) => {
+                Some(session)
+            }
         }
     }
 }

@@ -69,12 +69,14 @@ impl<'a> Journal<'a> {
     }
 
     /// Makes something that the session's end removes: as long as this has the log's lock, it does not end. Nothing if it
-    /// has.
+    /// has. `tells`: says who has the lock, if that is long.
     pub fn unless_removed<T>(
         &self,
+        tells: bool,
         make: impl FnOnce(&Instance) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let _lock = LogLock::wait(self.instance.log(), &Wait::Asking(&self.ledger))?;
+        let wait = if tells { Wait::Asking } else { Wait::Silently };
+        let _lock = LogLock::wait(self.instance.log(), &wait(&self.ledger))?;
         if self.ledger.is_removed()? { Ok(None) } else { make(self.instance).map(Some) }
     }
 }
