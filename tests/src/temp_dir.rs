@@ -35,8 +35,13 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// A new one, whose name begins so.
     pub fn new(prefix: &str) -> io::Result<Self> {
+        Self::new_in(&tempfile::env::temp_dir(), prefix)
+    }
+
+    /// The same, in that directory.
+    pub fn new_in(dir: &Path, prefix: &str) -> io::Result<Self> {
         let mut live = unless_ending();
-        let path = tempfile::Builder::new().prefix(prefix).tempdir()?.keep();
+        let path = tempfile::Builder::new().prefix(prefix).tempdir_in(dir)?.keep();
         live.push((path.clone(), false));
         Ok(Self(path))
     }

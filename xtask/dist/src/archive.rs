@@ -15,13 +15,12 @@ pub(crate) fn make(
     workspace: &Workspace,
     binaries: &Binaries,
     stage: &Path,
-    output: &Path,
 ) -> Result<PathBuf, Failure> {
     let name = format!("{NAME}-{}-{}-linux", workspace.version, std::env::consts::ARCH);
     let tree = Tree::at(&stage.join(&name));
     tree.lay_out(workspace, binaries, "share/zsh/site-functions")?;
     tree.copy(&workspace.root.join("LICENSE"), &format!("{DOCUMENTS}/LICENSE"))?;
-    let archive = output.join(format!("{name}.tar.gz"));
+    let archive = stage.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
     // Else it holds the order of a directory, the time of the day and who made it.
     tar.args(["--format=gnu", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"]);

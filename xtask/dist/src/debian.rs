@@ -27,7 +27,6 @@ pub(crate) fn make(
     workspace: &Workspace,
     binaries: &Binaries,
     stage: &Path,
-    output: &Path,
 ) -> Result<PathBuf, Failure> {
     let usr = stage.join("usr");
     let tree = Tree::at(&usr);
@@ -60,7 +59,7 @@ pub(crate) fn make(
     fs::set_permissions(stage, std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .map_err(file_error(stage))?;
 
-    let package = output.join(format!("{NAME}_{version}_{architecture}.deb"));
+    let package = stage.with_file_name(format!("{NAME}_{version}_{architecture}.deb"));
     let mut build = Command::new("dpkg-deb");
     build.env("SOURCE_DATE_EPOCH", workspace.epoch.to_string());
     build.args(["--root-owner-group", "-Zxz", "--build"]).arg(stage).arg(&package);

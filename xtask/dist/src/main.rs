@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use common::error::exit;
-use tests::{Binaries, Profile, Programs};
+use tests::{Binaries, Profile, Programs, TempDir};
 
 use external::{Failure, file_error};
 use workspace::Workspace;
@@ -69,7 +69,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    tests::end_with_signals();
+    match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             common::tell!("dist: {failure}");
@@ -85,15 +87,18 @@ fn run(args: &Args) -> Result<(), Failure> {
     let programs = programs.map_err(Failure::Programs)?;
     let output = args.output.clone().unwrap_or_else(|| workspace.target.join("dist"));
     fs::create_dir_all(&output).map_err(file_error(&output))?;
-    let stage = tempfile::tempdir_in(&output).map_err(file_error(&output))?;
-    announce(&archive::make(&workspace, programs, &stage.path().join("archive"), &output)?)?;
+    // What is cut off is not taken for what was made.
+    let stage = TempDir::new_in(&output, "pipip-").map_err(file_error(&output))?;
+    publish(&archive::make(&workspace, programs, &stage.path().join("archive"))?, &output)?;
     if !args.no_deb {
-        announce(&debian::make(&workspace, programs, &stage.path().join("debian"), &output)?)?;
+        publish(&debian::make(&workspace, programs, &stage.path().join("debian"))?, &output)?;
     }
     Ok(())
 }
 
-/// Who closed standard output finds the file all the same.
-fn announce(made: &Path) -> Result<(), Failure> {
+/// Puts what is whole in its place. Who closed standard output finds the file all the same.
+fn publish(whole: &Path, output: &Path) -> Result<(), Failure> {
+    let made = output.join(whole.file_name().unwrap_or_default());
+    fs::rename(whole, &made).map_err(file_error(&made))?;
     lbctl::terminal::print(&format!("{}\n", made.display())).map_err(Failure::Report)
 }
