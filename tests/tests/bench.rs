@@ -116,3 +116,12 @@ fn only_what_was_asked_for_is_measured_and_drawn() {
     let svg = std::fs::read_to_string(&picture).expect("the picture");
     assert!(svg.contains("<svg") && svg.contains("10³ × 6 B, N = 2"), "{svg}");
 }
+
+#[test]
+fn what_would_do_nothing_is_refused() {
+    for args in [["--plot", "never.svg"], ["--case", "10x6x3"]] {
+        let mut command = Command::new(tests::built(&["-p", "bench"]));
+        let refused = command.args(["--only", "memory"]).args(args).output();
+        assert_eq!(refused.expect("starting bench").status.code(), Some(2), "{args:?}");
+    }
+}

@@ -50,7 +50,8 @@ mod work;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use common::fence::signals;
 use tests::{Binaries, Profile, Programs};
 
@@ -113,8 +114,27 @@ enum Section {
     Work,
 }
 
+impl Args {
+    fn wants(&self, section: Section) -> bool {
+        self.only.is_empty() || self.only.contains(&section)
+    }
+
+    /// What was asked for beside sections that have no use for it.
+    fn in_vain(&self) -> Option<&'static str> {
+        let [throughput, lines] = [Section::Throughput, Section::Lines].map(|it| self.wants(it));
+        if self.plot.is_some() && !throughput {
+            return Some("--plot draws the throughput, which --only leaves out");
+        }
+        let in_vain = !self.cases.is_empty() && !throughput && !lines;
+        in_vain.then_some("--case is of throughput and lines, which --only leaves out")
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(why) = args.in_vain() {
+        Args::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     if let Some(subprocess) = &args.subprocess {
         return subprocess.run();
     }
@@ -147,7 +167,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
         (plan.cases, plan.lines) = args.cases.iter().partition(|case| case.shape == Shape::Many);
     }
     let rounds = usize::from(args.rounds);
-    let wanted = |section| args.only.is_empty() || args.only.contains(&section);
+    let wanted = |section| args.wants(section);
 
     let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All)
         .map_err(Failure::build)?;
