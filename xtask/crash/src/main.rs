@@ -79,6 +79,8 @@ fn run(args: &Args) -> Result<bool, String> {
     }
     if args.random.random {
         let programs = programs()?;
+        // Built as long as Ctrl-C ends everything at once, and not in a round that is to be over soon.
+        let _ = Binaries::unruly();
         passed.push(heeding_ctrl_c(|| random::run(&args.rounds, programs))?);
     }
     if args.flips.flips {

@@ -40,8 +40,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
-    // Built now, and not in a round that is to be over soon.
-    let _ = Binaries::unruly();
     let run =
         Run { rounds: rounds.begin(ROUNDS), total: Mutex::new((Tally::default(), Instant::now())) };
     thread::scope(|scope| {
