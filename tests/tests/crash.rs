@@ -65,6 +65,9 @@ fn a_bad_point_is_refused(#[case] point: &str) {
 #[rstest]
 #[case::of_no_seed(&["--flips", "--round", "1"])]
 #[case::of_nothing(&["--sample"])]
+#[case::no_rounds(&["--seed", "1"])]
+#[case::no_limits(&["--storm-for", "1s"])]
+#[case::no_points(&["--removed", "--jobs", "1"])]
 #[case::two_tools(&["--errors", "--replay", "one-1:client1:openat#1:EACCES"])]
 fn what_would_do_nothing_is_refused(#[case] arguments: &[&str]) {
     let refused = crash(arguments);

@@ -21,6 +21,7 @@ mod successor;
 pub(crate) mod task;
 mod work;
 
+use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,20 +41,25 @@ const DYING: Duration = Duration::from_secs(2);
 #[group(skip)]
 pub(crate) struct Args {
     /// Kill at every system call instead of a sample of them.
-    #[arg(long, conflicts_with = "errors")]
+    #[arg(long, conflicts_with_all = ["errors", "elsewhere"])]
     all: bool,
     /// Only these scenarios.
-    #[arg(long, value_name = "NAME", value_parser = known_scenario)]
+    #[arg(long, value_name = "NAME", conflicts_with = "elsewhere", value_parser = known_scenario)]
     scenario: Vec<String>,
     /// Only this point, as a failure names it: SCENARIO:ROLE:N:MOMENT, or SCENARIO:ROLE:CALL#N:ERROR.
-    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario", "errors"])]
+    #[arg(long, value_name = "POINT", conflicts_with_all = ["all", "scenario", "errors", "elsewhere", "json", "jobs"])]
     replay: Option<Point>,
     /// Print the result as JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "elsewhere")]
     pub(crate) json: bool,
     /// Points played at once.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "elsewhere", value_parser = at_least_one)]
     jobs: Option<usize>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let jobs: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(jobs.get())
 }
 
 fn known_scenario(name: &str) -> Result<String, String> {

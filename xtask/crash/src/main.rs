@@ -14,7 +14,7 @@ mod witness;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use common::error::{exit, signal_exit_code};
 use common::fence::signals;
 use tests::{Binaries, Profile, Programs};
@@ -24,6 +24,11 @@ use tests::{Binaries, Profile, Programs};
 /// Without an option that names a tool: kills at system calls (the quick set), a sample of failing ones, and `--removed`.
 #[derive(Parser)]
 #[command(name = "crash", bin_name = "cargo xtask crash", version)]
+#[command(group(ArgGroup::new("drawn").args(["random", "flips"]).multiple(true)))]
+// Those that have nothing to do with points.
+#[command(group(
+    ArgGroup::new("elsewhere").args(["removed", "random", "flips", "limits", "mutants"]).multiple(true)
+))]
 struct Args {
     #[command(flatten)]
     exhaustive: exhaustive::Args,

@@ -10,13 +10,13 @@ use crate::is_interrupted;
 #[group(skip)]
 pub(crate) struct Args {
     /// Draws the decisions of `--random` and `--flips`; the same seed draws the same ones.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", requires = "drawn")]
     seed: Option<u64>,
     /// How long to begin new rounds.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", requires = "drawn", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// How many rounds; without it and without --for: 1000 of `--random`, 300 of `--flips`.
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", requires = "drawn")]
     rounds: Option<u64>,
     /// Only this round of the seed.
     #[arg(long, value_name = "R", requires = "seed", conflicts_with = "rounds")]

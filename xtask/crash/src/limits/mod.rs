@@ -27,10 +27,16 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) limits: bool,
     /// How long the storm of signals lasts.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", requires = "limits", default_value = "30s", value_parser = humantime::parse_duration)]
     storm_for: Duration,
     /// Only the checks with this in their name.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "limits",
+        default_value = "",
+        hide_default_value = true
+    )]
     check: String,
 }
 
