@@ -148,7 +148,8 @@ fn of_a_client(#[values(&[], &["before;1"])] before: &'static [&'static str]) {
     assert_seen(&seen, wanted);
 }
 
-/// By hand, so that there is one worker, whose system calls are the same each time but for those of waiting.
+/// By hand, so that there is one worker. How often it waits differs from time to time, and with that which call is the nth:
+/// so it is not certain to die in a transaction, as a client is.
 #[test]
 fn of_a_worker() {
     let begin = |sandbox: &Sandbox| {
@@ -162,7 +163,7 @@ fn of_a_worker() {
         sandbox.assert_log(&canonical_log(&[("a", 2)], 1));
     };
     let seen = kill_everywhere("worker", 2, begin, ("worker", &["1"]), go_on);
-    assert_seen(&seen, &["worker without COMMAND", "anyone, in any other transaction"]);
+    assert_seen(&seen, &["worker without COMMAND"]);
 }
 
 #[test]
@@ -180,14 +181,7 @@ fn of_a_load_balancer() {
     };
     let program = ("loadbalancer", &["--no-spawn", "1"][..]);
     let seen = kill_everywhere("balancer", 2, begin, program, go_on);
-    assert_seen(
-        &seen,
-        &[
-            "balancer, after `received`",
-            "anyone, in any other transaction",
-            "anyone, after the totals",
-        ],
-    );
+    assert_seen(&seen, &["balancer, after `received`", "anyone, after the totals"]);
 }
 
 /// A worker by hand that comes when all is over waits for the next session.
