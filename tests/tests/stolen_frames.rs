@@ -117,7 +117,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
         })
     });
     let session = find_ledger(&sandbox).session();
-    assert_eq!(ToWorker::read(&loot, len, session), Ok(ToWorker::TotalIsDue));
+    assert_eq!(ToWorker::of(&loot, len, session), Ok(ToWorker::TotalIsDue));
     worker.signal(Signal::SIGCONT);
     sandbox.assert_code(&sandbox.end(&mut worker), 0);
     sandbox.assert_code(&sandbox.end(&mut balancer), 0);

@@ -203,7 +203,7 @@ impl Server<'_, '_> {
             };
             tries = if received == Err(Errno::ENOMSG) { tries + 1 } else { 0 };
             match received {
-                Ok(len) => match ToWorker::read(&self.message, len, self.progress.session()) {
+                Ok(len) => match ToWorker::of(&self.message, len, self.progress.session()) {
                     Ok(ToWorker::TotalIsDue) => {
                         let ledger = self.progress.ledger();
                         ledger.cell(self.progress.worker()).set_done();
@@ -211,7 +211,7 @@ impl Server<'_, '_> {
                         self.progress.ledger().doorbell().ring();
                         return Ok(true);
                     }
-                    Ok(ToWorker::Frame(_)) => {
+                    Ok(ToWorker::Frame) => {
                         if !self.execute_frame(len, queue)? {
                             return Ok(false);
                         }

@@ -60,7 +60,10 @@ impl<'a> LogLock<'a> {
         let start = Instant::now();
         let (mut told, mut is_first) = (false, false);
         loop {
-            let seen = how.session().map(|session| session.space().look());
+            let turn = match how {
+                Wait::InTurn(session) if !is_first => Some((session, session.space().look())),
+                _ => None,
+            };
             if let Some(lock) = Self::try_take(log)? {
                 if let Some(session) = how.session() {
                     session.stop_asking();
@@ -73,13 +76,11 @@ impl<'a> LogLock<'a> {
                 crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
             let others_ask = how.session().is_some_and(Ledger::ask_for_lock);
-            match (how, seen) {
-                (Wait::InTurn(session), Some(seen)) if others_ask && !is_first => {
-                    session.space().sleep(seen, TURN_MAX).map_err(Error::system("futex"))?;
-                    continue;
-                }
-                _ => is_first = true,
+            if let Some((session, seen)) = turn.filter(|_| others_ask) {
+                session.space().sleep(seen, TURN_MAX).map_err(Error::system("futex"))?;
+                continue;
             }
+            is_first = true;
             match start.elapsed() {
                 waited if waited < YIELD_FOR => thread::yield_now(),
                 // Half of LEAVE_LOCK, so that it is not missed.

@@ -37,11 +37,6 @@ impl Instance {
         self.take(role, before.filter(|_| matches!(role, Role::Balancer(_))).as_ref())
     }
 
-    /// Takes a role that this process has in the log before.
-    pub(crate) fn go_on_as(&self, role: Role) -> Result<(), Error> {
-        self.take(role, None)
-    }
-
     /// Takes a role once nobody has it, nor in the log before.
     fn take(&self, role: Role, before: Option<&File>) -> Result<(), Error> {
         be_here(self.log(), self.directory().id())?;
@@ -127,11 +122,12 @@ impl Instance {
         Ok(if is_there { String::new() } else { advice::no_balancer(workers) })
     }
 
-    /// The same for whoever goes on with his role, which he has all the while in one log or the other.
+    /// Opens the log again that now has the name, and takes the role there that this process has in the one before: so
+    /// it has it all the while in one or the other.
     pub fn reopen_as(&mut self, role: Role) -> Result<(), Error> {
         let (log, log_id) = log_file::open(&self.directory)?;
         let _before = std::mem::replace(&mut self.log, log);
         self.log_id = log_id;
-        self.go_on_as(role)
+        self.take(role, None)
     }
 }

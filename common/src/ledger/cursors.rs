@@ -1,22 +1,23 @@
 //! How far a session has come: the state before and after each transaction.
 
 use serde::Serialize;
+use zerocopy::{FromBytes, IntoBytes, transmute};
 
 use crate::grammar::rotation::{WORKERS_MAX, Workers};
 
-use super::ring::RING_LEN;
-
 use super::record::RING_FILLED_MAX;
+use super::ring::RING_LEN;
 
 /// Numbers that [`Cursors`] are.
 pub const NUMBERS: usize = 11;
 
-/// These numbers, in their order.
+/// These numbers, in the order of its fields.
 pub(super) type State = [u64; NUMBERS];
 
 /// How far a session has come. The log's lines, client lines aside, are a function of the accepted
 /// submissions; `head`, `index`, `base` and `line` say how many of them are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromBytes, IntoBytes)]
+#[repr(C)]
 pub struct Cursors {
     /// Bytes of `sistem.log`.
     pub log_len: u64,
@@ -53,50 +54,12 @@ pub enum Closing {
 
 impl Cursors {
     pub(crate) fn numbers(self) -> State {
-        let it = self;
-        [
-            it.log_len,
-            it.tail,
-            it.submissions,
-            it.messages,
-            it.head,
-            it.index,
-            it.base,
-            it.line,
-            it.totals,
-            it.workers,
-            it.closing,
-        ]
+        transmute!(self)
     }
 
     /// The numbers are allegations: what contradicts itself is refused.
     pub(crate) fn from_numbers(numbers: State) -> Result<Self, &'static str> {
-        let [
-            log_len,
-            tail,
-            submissions,
-            messages,
-            head,
-            index,
-            base,
-            line,
-            totals,
-            workers,
-            closing,
-        ] = numbers;
-        let it = Self {
-            log_len,
-            tail,
-            submissions,
-            messages,
-            head,
-            index,
-            base,
-            line,
-            totals,
-            workers,
-            closing,
-        };
+        let it: Self = transmute!(numbers);
         let sound = it.head <= it.tail
             && it.tail - it.head <= RING_LEN
             && (it.index == 0 || it.head < it.tail)

@@ -35,7 +35,8 @@ pub enum Accept {
 }
 
 impl<'a> Journal<'a> {
-    /// Attaches the session of which this is the ledger, as [`find_ledger`](crate::instance::objects::find_ledger) gave it. Takes no lock.
+    /// Attaches the session of which this is the ledger, as
+    /// [`find_ledger`](crate::instance::objects::find_ledger) gave it. Takes no lock.
     #[must_use]
     pub fn of(instance: &'a Instance, ledger: Ledger, durable: bool) -> Self {
         Self {

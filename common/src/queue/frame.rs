@@ -53,8 +53,8 @@ const LONE: u16 = 1 << 15;
 /// The smallest frame that makes progress: one byte of a text, one index.
 pub const FRAME_LEN_MIN: usize = HEAD_LEN + BATCH_HEAD_LEN + 1 + INDEX_LEN;
 
-/// Why a frame is refused that belongs to another session.
-const STRANGER: &str = "it does not belong to this session";
+/// Why bytes from a queue are refused that belong to another session, or to nobody.
+pub(super) const STRANGER: &str = "it does not belong to this session";
 const SHORT: &str = "it is cut short";
 const CONTRADICTION: &str = "its lengths contradict each other";
 

@@ -2,31 +2,26 @@
 
 use crate::fence::message_queue::Message;
 
-use super::frame::FrameWriter;
+use super::frame::{FrameWriter, STRANGER};
 
 const FRAME: i64 = 1;
 const TOTAL_IS_DUE: i64 = 2;
 
-/// Why bytes from a queue are refused that belong to another session, or to nobody.
-pub(crate) const STRANGER: &str = "it does not belong to this session";
-
 /// Such a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToWorker<'a> {
-    /// Messages to execute: see [`frame`](super::frame).
-    Frame(&'a [u8]),
+pub enum ToWorker {
+    /// Messages to execute: [`FrameReader`](super::frame::FrameReader) reads and checks them.
+    Frame,
     /// Nothing follows: the worker's total may be logged. In the queue it is the session's number (8).
     TotalIsDue,
 }
 
-impl<'a> ToWorker<'a> {
-    /// What `len` bytes are that came from a queue. Whoever may write to it may have sent them; a frame is only
-    /// checked when it is read.
-    pub fn read(message: &'a Message, len: usize, session: u64) -> Result<Self, &'static str> {
-        let bytes = &message.bytes[..len];
+impl ToWorker {
+    /// What it is that came, with `len` bytes. Whoever may write to the queue may have sent it.
+    pub fn of(message: &Message, len: usize, session: u64) -> Result<Self, &'static str> {
         match message.kind {
-            FRAME => Ok(Self::Frame(bytes)),
-            TOTAL_IS_DUE if bytes == session.to_le_bytes() => Ok(Self::TotalIsDue),
+            FRAME => Ok(Self::Frame),
+            TOTAL_IS_DUE if message.bytes[..len] == session.to_le_bytes() => Ok(Self::TotalIsDue),
             _ => Err(STRANGER),
         }
     }
@@ -59,16 +54,14 @@ mod tests {
     fn what_is_sent_is_what_comes() {
         let mut message = Message::boxed();
         let len = put_total_is_due(&mut message, 7);
-        assert_eq!(ToWorker::read(&message, len, 7), Ok(ToWorker::TotalIsDue));
-        assert_eq!(ToWorker::read(&message, len, 8), Err(STRANGER));
-        assert_eq!(ToWorker::read(&message, len - 1, 7), Err(STRANGER));
+        assert_eq!(ToWorker::of(&message, len, 7), Ok(ToWorker::TotalIsDue));
+        assert_eq!(ToWorker::of(&message, len, 8), Err(STRANGER));
+        assert_eq!(ToWorker::of(&message, len - 1, 7), Err(STRANGER));
         let mut writer = begin_frame(&mut message, 64, 7, 0);
         writer.push(b"x", 0, 1, 1, 1).unwrap();
         let len = writer.finish();
-        assert!(
-            matches!(ToWorker::read(&message, len, 7), Ok(ToWorker::Frame(bytes)) if bytes.len() == len)
-        );
+        assert_eq!(ToWorker::of(&message, len, 7), Ok(ToWorker::Frame));
         message.kind = 3;
-        assert_eq!(ToWorker::read(&message, len, 7), Err(STRANGER));
+        assert_eq!(ToWorker::of(&message, len, 7), Err(STRANGER));
     }
 }

@@ -26,7 +26,7 @@ use crate::dispatch::Dispatch;
 
 use member::Member;
 pub(crate) use member::Start;
-use table::{Absent, Starter, on_absence};
+use table::{Absent, on_absence};
 
 /// The longest sleep: within it, a removed ledger and the death of what has no parent here is noticed.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -119,8 +119,8 @@ impl Crew {
                 continue;
             }
             member.forget();
-            let starter = if self.start.is_some() { Starter::Us } else { Starter::Others };
-            match on_absence(finishing, member.start > Instant::now(), self.orphans, starter) {
+            let pauses = member.start > Instant::now();
+            match on_absence(finishing, pauses, self.orphans, self.start.as_ref()) {
                 Absent::CountAsDone => {
                     if let Some(ledger) = ledger.filter(|it| !it.cell(worker).is_done()) {
                         ledger.cell(worker).set_done();
@@ -130,11 +130,9 @@ impl Crew {
                 Absent::Pauses => look_again = look_again.min(member.start),
                 // What they do must not be done twice at once.
                 Absent::HasOrphans => look_again = look_again.min(Instant::now() + DYING),
-                Absent::IsDue => {
-                    if let Some(start) = &self.start {
-                        member.executed_at_start = member.executed(ledger);
-                        member.start(start, instance)?;
-                    }
+                Absent::IsDue(start) => {
+                    member.executed_at_start = member.executed(ledger);
+                    member.start(start, instance)?;
                 }
                 Absent::IsMissing => missing.push(worker),
             }

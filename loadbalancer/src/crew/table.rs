@@ -70,35 +70,32 @@ pub(super) fn on_sight(sight: Sight, lasts: For) -> Deed {
 
 /// What a worker is that is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(super) enum Absent<S> {
     /// It need not come again: only totals are missing.
     CountAsDone,
     /// It ended at once, and is started after a pause.
     Pauses,
     /// Something that a dead worker has started is alive.
     HasOrphans,
-    /// It is started now.
-    IsDue,
+    /// It is started now, in this way.
+    IsDue(S),
     /// Whoever starts it by hand is asked for it.
     IsMissing,
 }
 
-/// Who starts workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Starter {
-    Us,
-    /// Somebody, by hand.
-    Others,
-}
-
-/// What is done about a worker that is not here.
-pub(super) fn on_absence(finishing: bool, pauses: bool, orphans: bool, starter: Starter) -> Absent {
-    match (finishing, pauses, orphans, starter) {
+/// What is done about a worker that is not here. `start`: how it is started, unless that is done by hand.
+pub(super) fn on_absence<S>(
+    finishing: bool,
+    pauses: bool,
+    orphans: bool,
+    start: Option<S>,
+) -> Absent<S> {
+    match (finishing, pauses, orphans, start) {
         (true, _, _, _) => Absent::CountAsDone,
         (_, true, _, _) => Absent::Pauses,
         (_, _, true, _) => Absent::HasOrphans,
-        (_, _, _, Starter::Us) => Absent::IsDue,
-        (_, _, _, Starter::Others) => Absent::IsMissing,
+        (_, _, _, Some(start)) => Absent::IsDue(start),
+        (_, _, _, None) => Absent::IsMissing,
     }
 }
 
@@ -177,9 +174,9 @@ mod tests {
         for (finishing, pauses, orphans) in
             [(true, false, false), (false, true, false), (false, false, true)]
         {
-            assert_ne!(on_absence(finishing, pauses, orphans, Starter::Us), Absent::IsDue);
+            assert_ne!(on_absence(finishing, pauses, orphans, Some(())), Absent::IsDue(()));
         }
-        assert_eq!(on_absence(false, false, false, Starter::Us), Absent::IsDue);
-        assert_eq!(on_absence(false, false, false, Starter::Others), Absent::IsMissing);
+        assert_eq!(on_absence(false, false, false, Some(())), Absent::IsDue(()));
+        assert_eq!(on_absence(false, false, false, None::<()>), Absent::IsMissing);
     }
 }

@@ -12,29 +12,34 @@ use nix::Result;
 use nix::errno::Errno;
 use nix::libc;
 
+/// `msgctl(2)` or `shmctl(2)`.
+type Control<T> = unsafe extern "C" fn(i32, i32, *mut T) -> i32;
+
 /// Changes a segment: its owner (`shm_perm.uid`), for example.
 pub fn change_segment(id: i32, change: impl FnOnce(&mut libc::shmid_ds)) -> Result<()> {
-    let mut stat = MaybeUninit::zeroed();
-    // SAFETY: IPC_STAT fills a shmid_ds in.
-    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
-    // SAFETY: zeros are a valid one, and the kernel wrote over them.
-    let mut stat = unsafe { stat.assume_init() };
-    change(&mut stat);
-    // SAFETY: IPC_SET reads the shmid_ds it is given.
-    Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut stat) }).map(drop)
+    // SAFETY: this is what shmctl fills in and reads, and zeros are a valid one.
+    unsafe { change_by(libc::shmctl, id, change) }
 }
 
 /// Changes a queue: its owner (`msg_perm.uid`), or the most bytes that it takes (`msg_qbytes`), above
 /// `kernel.msgmnb` only with CAP_SYS_RESOURCE.
 pub fn change_queue(queue: MessageQueue, change: impl FnOnce(&mut libc::msqid_ds)) -> Result<()> {
+    // SAFETY: this is what msgctl fills in and reads, and zeros are a valid one.
+    unsafe { change_by(libc::msgctl, queue.0, change) }
+}
+
+/// # Safety
+///
+/// `IPC_STAT` must write to no more than a `T`, `IPC_SET` read no more, and zeros must be a valid one.
+unsafe fn change_by<T>(control: Control<T>, id: i32, change: impl FnOnce(&mut T)) -> Result<()> {
     let mut stat = MaybeUninit::zeroed();
-    // SAFETY: IPC_STAT fills a msqid_ds in.
-    Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_STAT, stat.as_mut_ptr()) })?;
-    // SAFETY: zeros are a valid one, and the kernel wrote over them.
+    // SAFETY: the buffer is large enough, as the caller promises.
+    Errno::result(unsafe { control(id, libc::IPC_STAT, stat.as_mut_ptr()) })?;
+    // SAFETY: zeros are valid, as the caller promises, and the kernel wrote over them.
     let mut stat = unsafe { stat.assume_init() };
     change(&mut stat);
-    // SAFETY: IPC_SET reads the msqid_ds it is given.
-    Errno::result(unsafe { libc::msgctl(queue.0, libc::IPC_SET, &raw mut stat) }).map(drop)
+    // SAFETY: it reads what it has filled in.
+    Errno::result(unsafe { control(id, libc::IPC_SET, &raw mut stat) }).map(drop)
 }
 
 /// Writes bytes into a segment, whoever uses it.
