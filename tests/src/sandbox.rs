@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use common::fence::message_queue::MessageQueue;
 use common::grammar::rotation::WorkerId;
 use common::history::replay::Summary;
-use common::instance::Instance;
+use common::instance::directory::Directory;
 use common::instance::role::Role;
+use common::instance::{Instance, objects};
+use common::ledger::Ledger;
 use lbctl::objects::IpcObject;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 
 use crate::binaries::Binaries;
 use crate::cargo::Profile;
-use crate::ipc::{objects, objects_that_stay};
+use crate::ipc::{self, objects_that_stay};
 use crate::oracle;
 use crate::proc::{processes, signal_all, spawned_number, stop_outside_lock};
 use crate::process::{Ended, Process};
@@ -271,7 +273,7 @@ impl Sandbox {
     /// IPC objects of the directory's instance.
     #[must_use]
     pub fn ipc_objects(&self) -> Vec<IpcObject> {
-        objects(&self.dir())
+        ipc::objects(&self.dir())
     }
 
     /// The message queues among them.
@@ -291,6 +293,13 @@ impl Sandbox {
             IpcObject::Segment { id, .. } => Some(id),
             IpcObject::Queue { .. } => None,
         })
+    }
+
+    /// The directory's ledger, if there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<Ledger> {
+        let directory = Directory::open(&self.dir()).expect("the directory");
+        objects::find_ledger(&directory).expect("a look for the ledger")
     }
 
     /// No IPC object, no process and no file but the log is left.
@@ -356,7 +365,7 @@ impl Drop for Sandbox {
         let within = std::fs::read_dir(self.dir()).into_iter().flatten().flatten();
         let within = within.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir()));
         for directory in within.map(|entry| entry.path()).chain([self.dir()]) {
-            objects(&directory).into_iter().for_each(IpcObject::remove);
+            ipc::objects(&directory).into_iter().for_each(IpcObject::remove);
         }
         if let Some(at) = &self.mounted {
             // A directory under a mount cannot be removed.

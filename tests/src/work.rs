@@ -7,7 +7,6 @@ use common::dead::{self, Letter};
 use common::grammar::rotation::WorkerId;
 use common::instance::directory::Directory;
 use common::instance::line_file::LineFile;
-use common::instance::objects;
 use common::ledger::cell::{Cell, InHand};
 
 use crate::process::{Ended, Process};
@@ -96,8 +95,6 @@ impl Sandbox {
     }
 
     fn of_cell<T>(&self, k: u32, of: impl Fn(&Cell) -> T) -> Option<T> {
-        let directory = Directory::open(&self.dir()).ok()?;
-        let ledger = objects::find_ledger(&directory).ok()??;
-        Some(of(ledger.cell(WorkerId::new(k).ok()?)))
+        Some(of(self.ledger()?.cell(WorkerId::new(k).ok()?)))
     }
 }

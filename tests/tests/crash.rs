@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use common::grammar::rotation::{WorkerId, Workers};
 use common::grammar::submission::Submission;
 use common::instance::Instance;
-use common::instance::directory::Directory;
-use common::instance::objects;
 use common::ledger::cursors::Closing;
 use common::log::journal::{Accept, Journal};
 use rstest::rstest;
@@ -182,8 +180,7 @@ fn a_worker_whose_queue_is_not_the_one_in_the_ledger_makes_another() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;1"]);
     let mut by_hand = sandbox.start("worker", &["1"]);
-    let directory = Directory::open(&sandbox.dir()).expect("the directory");
-    let ledger = objects::find_ledger(&directory).expect("a look").expect("a ledger");
+    let ledger = sandbox.ledger().unwrap();
     sandbox.wait_until("the worker has a queue", || ledger.cell(worker(1)).queue().0 == 1);
     ledger.cell(worker(1)).set_queue(-1);
     sandbox.ok("loadbalancer", &["--no-spawn", "1"]);

@@ -133,8 +133,7 @@ fn a_worker_that_has_executed_less_than_is_logged_was_a_panic() {
     sandbox.wait_until("all is executed", || sandbox.log().matches(": message").count() == 6);
     balancer.kill();
     sandbox.wait_until("its workers are gone", || sandbox.processes().is_empty());
-    let directory = common::instance::directory::Directory::open(&sandbox.dir()).unwrap();
-    let ledger = common::instance::objects::find_ledger(&directory).unwrap().unwrap();
+    let ledger = sandbox.ledger().unwrap();
     ledger.cell(common::grammar::rotation::WorkerId::new(1).unwrap()).set_executed(1);
     sandbox.ok("client", &["second;4"]);
     let refused = sandbox.run("loadbalancer", &["2"]);

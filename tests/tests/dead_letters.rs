@@ -12,7 +12,6 @@ use common::grammar::rotation::Workers;
 use common::instance::Instance;
 use common::instance::directory::Directory;
 use common::instance::line_file::LineFile;
-use common::instance::objects;
 use common::session::aside;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
@@ -252,8 +251,7 @@ enum Between {
 }
 
 fn has_session(sandbox: &Sandbox) -> bool {
-    let ledger = objects::find_ledger(&Directory::open(&sandbox.dir()).unwrap()).unwrap();
-    ledger.is_some_and(|ledger| ledger.is_published())
+    sandbox.ledger().is_some_and(|ledger| ledger.is_published())
 }
 
 fn reboot(sandbox: &Sandbox) {
@@ -444,8 +442,7 @@ fn a_closing_session_is_waited_for() {
     sandbox.stop(worker.pid());
     sandbox.ok("client", &["a;1"]);
     sandbox.wait_for_log(canonical_log(&[("a", 1)], 1).find("Worker1").unwrap() as u64);
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
+    let ledger = sandbox.ledger().unwrap();
     // The balancer closes the session when it is asked to end.
     balancer.signal(Signal::SIGTERM);
     sandbox.wait_until("it closes", || ledger.cursors().unwrap().is_closing());

@@ -5,8 +5,6 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 
-use common::instance::directory::Directory;
-use common::instance::objects;
 use rstest::rstest;
 use tests::oracle::canonical_log;
 use tests::{Process, Sandbox, killed_at};
@@ -41,8 +39,7 @@ fn rows() -> Vec<Row> {
 fn state(sandbox: &Sandbox) -> [&'static str; 5] {
     let sign = |is: bool| if is { "+" } else { "-" };
     let queue = sign(!sandbox.queues().is_empty());
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    let Some(ledger) = objects::find_ledger(&directory).unwrap() else {
+    let Some(ledger) = sandbox.ledger() else {
         return ["-", "", "", "", queue];
     };
     if !ledger.is_published() {

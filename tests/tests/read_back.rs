@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use common::grammar::line;
 use common::grammar::rotation::WorkerId;
 use common::grammar::submission::Submission;
-use common::instance::directory::Directory;
-use common::instance::objects;
 use common::ledger::record::{RING_FILLED_MAX, Record};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -160,8 +158,7 @@ fn totals_of_fewer_messages_than_workers_were_cut_by_a_reboot() {
     sandbox.stop(workers[2].pid());
     sandbox.ok("client", &["a;1"]);
     sandbox.assert_code(&sandbox.end(&mut workers[0]), 0);
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = objects::find_ledger(&directory).unwrap().unwrap();
+    let ledger = sandbox.ledger().unwrap();
     assert!(ledger.cell(WorkerId::new(1).unwrap()).is_done());
     drop(ledger);
     balancer.kill();

@@ -199,9 +199,7 @@ fn a_service_that_finishes_anothers_drain_serves_on() {
 
 /// Whether a client that comes now has to wait for the next session.
 fn is_closing(sandbox: &Sandbox) -> bool {
-    let directory = common::instance::directory::Directory::open(&sandbox.dir()).unwrap();
-    let ledger = common::instance::objects::find_ledger(&directory).unwrap();
-    ledger.is_some_and(|ledger| ledger.cursors().unwrap().is_closing())
+    sandbox.ledger().is_some_and(|ledger| ledger.cursors().unwrap().is_closing())
 }
 
 #[test]

@@ -3,9 +3,6 @@
 #![forbid(unsafe_code)]
 
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message};
-use common::instance::directory::Directory;
-use common::instance::objects;
-use common::ledger::Ledger;
 use common::queue::message::{ToWorker, begin_frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -96,11 +93,6 @@ fn one_by_hand(sandbox: &Sandbox, worker: &[&str], first: &str) -> [Process; 2] 
     [balancer, worker]
 }
 
-fn find_ledger(sandbox: &Sandbox) -> Ledger {
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    objects::find_ledger(&directory).unwrap().unwrap()
-}
-
 /// The request for the total: there is no later message either. A balancer whose workers are started by
 /// hand once span here, and did not get to asking again.
 #[test]
@@ -116,7 +108,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
             true
         })
     });
-    let session = find_ledger(&sandbox).session();
+    let session = sandbox.ledger().unwrap().session();
     assert_eq!(ToWorker::of(&loot, len, session), Ok(ToWorker::TotalIsDue));
     worker.signal(Signal::SIGCONT);
     sandbox.assert_code(&sandbox.end(&mut worker), 0);
@@ -166,7 +158,7 @@ fn a_forged_frame_is_not_executed_beyond_what_was_received() {
     let sandbox = Sandbox::default();
     let [mut balancer, mut worker] = one_by_hand(&sandbox, &["--echo", "1"], "first;1");
     let mut message = Message::boxed();
-    let session = find_ledger(&sandbox).session();
+    let session = sandbox.ledger().unwrap().session();
     let mut forged = begin_frame(&mut message, MESSAGE_LEN_MAX, session, 1);
     forged.push(b"forged", 0, 1, 1, 5).unwrap();
     let len = forged.finish();

@@ -192,8 +192,7 @@ fn all_keys_of_a_queue_are_taken() {
 fn a_balancer_puts_nothing_into_a_queue_that_is_not_its_workers() {
     let sandbox = Sandbox::default();
     sandbox.ok("client", &["Halo A;10"]);
-    let directory = Directory::open(&sandbox.dir()).unwrap();
-    let ledger = common::instance::objects::find_ledger(&directory).unwrap().unwrap();
+    let ledger = sandbox.ledger().unwrap();
     let elsewhere = Sandbox::default();
     let foreign = MessageQueue::create(queue_key(&elsewhere, 1)[0], 0o600).unwrap();
     ledger.cell(WorkerId::new(1).unwrap()).set_queue(foreign.0);

@@ -9,6 +9,7 @@ mod lines;
 mod once;
 mod output;
 mod process;
+mod wait;
 
 use std::ffi::OsString;
 use std::rc::Rc;
@@ -27,7 +28,8 @@ use hand::Ended;
 use joblog::Joblog;
 use lines::Lines;
 use once::Once;
-use process::{Look, Place, TICK, cannot_run, wait_for};
+use process::{Look, Place, TICK, cannot_run};
+use wait::wait_for;
 
 /// A message, as its frame says.
 pub(crate) struct Message {

@@ -19,7 +19,8 @@ use nix::poll::{PollFd, PollFlags};
 use nix::{libc, unistd};
 use rustix::fs::{FallocateFlags, FileType, OFlags};
 
-use crate::work::process::{Look, wait_for};
+use crate::work::process::Look;
+use crate::work::wait::wait_for;
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 64 << 10;

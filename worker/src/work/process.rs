@@ -13,7 +13,7 @@ use common::program::children;
 use common::program::pause::pause;
 use common::program::service_manager;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid};
@@ -21,6 +21,7 @@ use rustix::io::FdFlags;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::work::leftover;
+use crate::work::wait::wait_for;
 
 /// The longest sleep: within it, a removed ledger and a signal to this process is noticed.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -233,15 +234,4 @@ impl<'a> Running<'a> {
 /// COMMAND cannot be run: that consumes nothing.
 pub(crate) fn cannot_run(worker: WorkerId, program: &str, why: &dyn Display) -> Error {
     Error::Worker { worker: worker.get(), why: format!("cannot run {program}: {why}") }
-}
-
-/// Waits until something can be done with one of them; false after so long, or a signal.
-pub(crate) fn wait_for(what: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
-    // Rounded up: else the last millisecond would be waited for in a circle.
-    let limit = limit.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    match poll(what, limit) {
-        Err(Errno::EINTR) => Ok(false),
-        polled => polled.map(|ready| ready > 0).map_err(Error::system("poll")),
-    }
 }

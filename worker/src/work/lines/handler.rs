@@ -13,7 +13,8 @@ use nix::poll::{PollFd, PollFlags};
 use crate::progress::Progress;
 use crate::work::hand::Ended;
 use crate::work::output::Output;
-use crate::work::process::{Place, Running, wait_for};
+use crate::work::process::{Place, Running};
+use crate::work::wait::wait_for;
 use crate::work::{LINES_KEY, LINES_VARIABLE, args, lines_name};
 
 /// Bytes read at once; an answer that is longer is none.
