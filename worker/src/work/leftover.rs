@@ -11,16 +11,22 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use common::error::Error;
 use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
 use common::program::process_stat::ProcessStat;
+use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{Pid, getpgrp, getpid};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::work::wait::wait_for;
+
+/// What outlives SIGKILL for so long is not waited for here.
+const UNDYING: Duration = Duration::from_secs(1);
 /// The lines about locks stand at the beginning of a `proc_pid_fdinfo(5)`.
 const FDINFO_LEN: u64 = 4096;
 /// No variable is longer (`execve(2)`).
@@ -74,6 +80,12 @@ pub(crate) fn kill(
     }
     for held in held.values() {
         held.signal(Signal::KILL);
+    }
+    // Dead, and not only about to be: one whose parent is dead already would not be found again.
+    let killed = Instant::now();
+    for held in held.values() {
+        let handle = PollFd::new(held.handle.as_fd(), PollFlags::POLLIN);
+        wait_for(&mut [handle], UNDYING.saturating_sub(killed.elapsed()))?;
     }
     Ok(was_any)
 }
