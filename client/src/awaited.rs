@@ -72,7 +72,7 @@ impl Awaited {
         instance: &'a Instance,
         mut journal: Option<Journal<'a>>,
     ) -> Result<u8, Error> {
-        let (start, mut told) = (Instant::now(), false);
+        let (start, mut reported) = (Instant::now(), false);
         while !self.ranges.is_empty() {
             let Some(current) = journal.take() else {
                 self.settle(instance, u64::MAX)?; // it has ended
@@ -97,8 +97,8 @@ impl Awaited {
                 }
                 continue;
             }
-            if start.elapsed() >= TICK && !std::mem::replace(&mut told, true) {
-                self.tell(instance, at.workers())?;
+            if start.elapsed() >= TICK && !std::mem::replace(&mut reported, true) {
+                self.report(instance, at.workers())?;
             }
             current.ledger().logged().sleep(seen, TICK).map_err(Error::system("futex"))?;
             journal = Some(current);
@@ -106,7 +106,7 @@ impl Awaited {
         Ok(dead::report("client", self.dead))
     }
 
-    fn tell(&self, instance: &Instance, workers: Option<Workers>) -> Result<(), Error> {
+    fn report(&self, instance: &Instance, workers: Option<Workers>) -> Result<(), Error> {
         let left: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
         let hint = instance.no_balancer(workers)?;
         let are = if left == 1 { "message is" } else { "messages are" };

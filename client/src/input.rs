@@ -87,7 +87,7 @@ impl<R: Read> Input<R> {
         Ok(Some(submissions))
     }
 
-    /// Reads on, behind what is there. Returns false at the end of the input.
+    /// Reads on, after what is there. Returns false at the end of the input.
     fn read(&mut self) -> Result<bool, Error> {
         let Range { start, end } = self.unread;
         self.buffer.copy_within(start..end, 0);

@@ -10,7 +10,7 @@ use common::program::advice;
 /// In bytes.
 const TOLD_LEN_MAX: usize = 80;
 
-/// An argument as it was typed, unless it is too long to be told.
+/// An argument as it was typed, unless it is too long to be shown.
 pub(crate) fn typed(argument: &OsStr) -> String {
     if argument.len() > TOLD_LEN_MAX {
         String::new()
@@ -52,7 +52,7 @@ pub(crate) fn meant(arguments: &[OsString]) -> Option<String> {
     if texts.iter().any(|text| text.contains(';')) {
         return None;
     }
-    // A shell takes what is behind `;` for the next command.
+    // A shell takes what comes after `;` for the next command.
     let with_count = all.rsplit_once(' ').map(|(text, count)| format!("{text};{count}"));
     let guess = with_count.filter(|guess| is_submission(guess)).unwrap_or(format!("{all};1"));
     let is_one = is_submission(&guess);

@@ -75,7 +75,7 @@ pub enum Error {
          in one place (containers: `--ipc container:NAME` and the same directory). Nothing was accepted"
     )]
     Elsewhere(&'static str),
-    /// It cannot be told which IPC namespace this is.
+    /// It cannot be found out which IPC namespace this is.
     #[error("/proc/self/ns/ipc: {0}; it tells which IPC namespace this is: mount proc(5) at /proc")]
     NoNamespace(io::Error),
     /// Any other trouble with the log.
@@ -182,7 +182,7 @@ impl Error {
             if matches!(errno(why), Errno::ENOSPC | Errno::EDQUOT))
     }
 
-    /// The exit code that tells the kind of trouble.
+    /// The exit code for the kind of trouble.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

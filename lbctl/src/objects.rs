@@ -61,7 +61,7 @@ impl IpcObject {
 
 /// Key and id of every object of a kind that was made or changed since then, or a second before.
 fn listed(kind: &str, since: SystemTime) -> io::Result<HashMap<i32, i32>> {
-    // The kernel's clock for IPC objects may be a tick behind the file system's.
+    // The kernel's clock for IPC objects may be a tick later than the file system's.
     let since =
         since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().saturating_sub(1));
     let path = format!("/proc/sysvipc/{kind}");

@@ -24,7 +24,7 @@ use crate::terminal::print;
 
 /// How often it looks whether the log has been renamed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What takes longer is told, and asked for again.
+/// What takes longer is reported, and asked for again.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So often: a request may be lost between two logs, but not each one.
 const TIMES_MAX: u32 = 4;
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// A load balancer that was asked.
 struct Asked {
-    /// Tells whether it lives.
+    /// Returns whether it lives.
     handle: OwnedFd,
     when: Instant,
     /// By so many signals.
@@ -84,7 +84,7 @@ fn rotate(dir: &Path) -> Result<(), Error> {
     }
     let inode = log.ino();
     let mut onlooker = Onlooker::new(dir)?;
-    let (start, mut told) = (Instant::now(), false);
+    let (start, mut reported) = (Instant::now(), false);
     let mut asked: Option<Asked> = None;
     // Whoever renames it, it is renamed.
     while is_named(dir, inode)? {
@@ -109,7 +109,7 @@ fn rotate(dir: &Path) -> Result<(), Error> {
             let name = dir.join(name.file_name().unwrap_or_default());
             return print(&format!("{}\n", name.display()));
         }
-        if start.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
+        if start.elapsed() > PATIENCE && !std::mem::replace(&mut reported, true) {
             common::note!("lbctl: waiting until what was accepted is executed");
         }
         pause(LOOK_EVERY);

@@ -157,7 +157,7 @@ impl<'a> Balancer<'a> {
             }
             if advanced != Advance::Busy {
                 (self.locked, self.retry) = (Lasting::default(), RETRY_MIN);
-            } else if self.locked.lasts(at.log_len) > TICK && once(&mut self.locked.told) {
+            } else if self.locked.lasts(at.log_len) > TICK && once(&mut self.locked.reported) {
                 let holder = self.journal.lock_holder();
                 common::tell!("loadbalancer: waiting: {holder} has locked {LOG}");
             }
@@ -201,7 +201,7 @@ impl<'a> Balancer<'a> {
         self.show_progress()
     }
 
-    /// Tells whoever watches how far the session is. Where nobody does, nothing is counted.
+    /// Shows whoever watches how far the session is. Where nobody does, nothing is counted.
     fn show_progress(&mut self) -> Result<(), Error> {
         let is_told = service_manager::is_there() && !self.told_draining;
         if !is_told && !self.bar.is_seen() {
@@ -253,7 +253,7 @@ impl<'a> Balancer<'a> {
             is_fed = !at_once && at.all_logged() && instance.is_held_by_another(Role::Client)?;
             Ok(at_once || at.all_logged() && !is_fed)
         });
-        if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.told) {
+        if is_fed && self.fed.lasts(()) >= FED_PATIENCE && once(&mut self.fed.reported) {
             common::note!(
                 "loadbalancer: waiting for a client that is still open (Ctrl-D ends its input)"
             );
@@ -273,7 +273,7 @@ impl<'a> Balancer<'a> {
             limit = limit.min(self.retry);
             self.retry = (2 * self.retry).min(RETRY_MAX);
         }
-        if self.fed.since.is_some() && !self.fed.told {
+        if self.fed.since.is_some() && !self.fed.reported {
             limit = limit.min(FED_PATIENCE);
         }
         ledger.doorbell().sleep(seen, limit).map_err(Error::system("futex"))?;
@@ -285,7 +285,7 @@ impl<'a> Balancer<'a> {
     }
 }
 
-/// The exit code of a balancer whose session has ended: whether it had dead messages. They are told.
+/// The exit code of a balancer whose session has ended: whether it had dead messages. They are reported.
 pub(crate) fn exit_code(instance: &Instance, session: u64) -> Result<u8, Error> {
     Ok(dead::report("loadbalancer", dead_in(instance, session)?))
 }

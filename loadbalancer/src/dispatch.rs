@@ -1,6 +1,6 @@
 //! Forwards messages: which are taken, and which of them may go to whom.
 //!
-//! Each worker has a queue of its own, so a worker that stands still fills only that: the kernel's
+//! Each worker has a queue of its own, so a worker that makes no progress fills only that: the kernel's
 //! limit on a queue is the credit. Sending never blocks.
 
 use common::error::Error;
@@ -31,7 +31,7 @@ pub(crate) struct Dispatch {
 pub(crate) struct Left {
     pub(crate) executed: u64,
     pub(crate) messages: u64,
-    /// So much stands in its queue, if it has one.
+    /// So much is in its queue, if it has one.
     pub(crate) queued: Option<u64>,
     /// No messages, but its total.
     pub(crate) finishing: bool,

@@ -102,7 +102,7 @@ fn run(args: &Args) -> Result<u8, Error> {
     let mut crew = Crew::new(args.workers, (!args.no_spawn).then_some(start));
     // The worst of all sessions.
     let mut worst = 0;
-    let mut told_waiting = false;
+    let mut said_waiting = false;
     let mut rotation = LogRotation::new(args.serve, args.rotate);
     loop {
         let role = Role::Balancer(args.workers);
@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<u8, Error> {
         } else {
             instance.hold(role)?;
         }
-        match next_session(args, &instance, &mut crew, &mut rotation, &mut told_waiting)? {
+        match next_session(args, &instance, &mut crew, &mut rotation, &mut said_waiting)? {
             // What ended without being asked to was a session that an earlier load balancer was to drain.
             Some(code @ (0 | exit::PARTLY)) if args.serve && !signals::is_asked_to_end() => {
                 worst = worst.max(code);
@@ -137,10 +137,10 @@ fn next_session(
     instance: &Instance,
     crew: &mut Crew,
     rotation: &mut LogRotation,
-    told_waiting: &mut bool,
+    said_waiting: &mut bool,
 ) -> Result<Option<u8>, Error> {
     let mut watch = None;
-    // The log's length; `told`: what it holds is read back.
+    // The log's length; `reported`: what it holds is read back.
     let mut rest = Lasting::default();
     loop {
         service_manager::beat();
@@ -155,10 +155,10 @@ fn next_session(
             checked => checked?,
         };
         // Read back again only once nobody writes to it any more, as one who restores it.
-        let is_another = rest.lasts(log_len) >= TICK && !rest.told;
+        let is_another = rest.lasts(log_len) >= TICK && !rest.reported;
         let found = objects::find_ledger(instance.directory())?.map(|ledger| ledger.session());
         if watch.is_none() || is_another || found.is_some() {
-            rest.told = true;
+            rest.reported = true;
             let opened = match Journal::open(instance, args.durable) {
                 // Else it is another log's session, and that log is gone.
                 Err(Error::LogReplaced) if instance.is_log_replaced() => return Ok(None),
@@ -207,7 +207,7 @@ fn next_session(
                 common::note!("loadbalancer: nothing is unfinished in {LOG}");
                 return Ok(Some(0));
             }
-            if once(told_waiting) {
+            if once(said_waiting) {
                 let submit = advice::command("client", "'TEXT;COUNT'");
                 common::note!("loadbalancer: waiting for a submission: `{submit}`");
             }
@@ -216,7 +216,7 @@ fn next_session(
         service_manager::ready();
         service_manager::status_now("waiting for a submission");
         match &watch {
-            // Look once more: what came before is not told.
+            // Look once more: what came before is not seen.
             None => watch = Some(Watch::new(instance.log())),
             Some(watch) => {
                 let limit = look_again.saturating_duration_since(Instant::now());

@@ -12,7 +12,7 @@ use common::ledger::record::Record;
 /// What was taken: a record, or several small ones together.
 struct Taken {
     record: Record,
-    /// The session's number of its first message, and that behind its last.
+    /// The session's number of its first message, and the one after its last.
     base: u64,
     end: u64,
 }
@@ -111,7 +111,7 @@ impl Stock {
         self.spare.extend(logged.map(|taken| taken.record));
     }
 
-    /// The message behind the last one of the submission that this one belongs to.
+    /// The message after the last one of the submission that this one belongs to.
     pub(crate) fn end_of(&self, message: u64) -> Option<u64> {
         self.taken.get(self.place_of(message))?.part(message).map(|part| part.end)
     }

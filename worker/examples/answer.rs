@@ -1,5 +1,5 @@
 //! A COMMAND for `--lines` in Rust: does its work with each message, and answers. To copy from. The same in other
-//! languages stands in `handlers/`.
+//! languages is in `handlers/`.
 //!
 //! ```text
 //! cargo build --release -p worker --example answer

@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// Set by the load balancer for the workers it starts: end when it does.
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) spawned_by: Option<u32>,
-    /// Likewise: a progress bar stands on the terminal.
+    /// Likewise: a progress bar is on the terminal.
     #[arg(long, hide = true)]
     pub(crate) beside_bar: bool,
     /// Say only what goes wrong.

@@ -22,7 +22,7 @@
 //! # Environment of COMMAND
 //!
 //! `LB_ID` names the message, the same in every attempt; `LB_INDEX` is its number in its submission, `LB_WORKER` is K,
-//! `LB_ATTEMPT` counts from 1. With `--lines` only `LB_WORKER` is set: the rest stands in each line.
+//! `LB_ATTEMPT` counts from 1. With `--lines` only `LB_WORKER` is set: the rest is in each line.
 //!
 //! # Exit status
 //!
@@ -78,7 +78,7 @@ fn run(args: Args) -> Result<u8, Error> {
     service_manager::begin();
     signals::start_clean().map_err(Error::system("sigaction"))?;
     if let Some(parent) = args.spawned_by {
-        // SIGKILL also ends a stopped worker. A parent that died before is not told: compare.
+        // SIGKILL also ends a stopped worker. A parent that died before is not noticed: compare.
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(Error::system("prctl"))?;
         let found = parent_id();
         // A dead one's number has no program file, also while it is a zombie: this worker ends with it.

@@ -19,10 +19,10 @@ const READY_MANY: u64 = 8192;
 pub(crate) struct Progress<'a> {
     pub(crate) journal: Journal<'a>,
     worker: WorkerId,
-    /// Messages executed in this session. The ledger tells the others.
+    /// Messages executed in this session. The ledger shows the others.
     executed: u64,
     /// That there is no room on the disk.
-    told: Once,
+    reported: Once,
     durable: bool,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Progress<'a> {
         let cell = journal.ledger().cell(worker);
         let executed = cell.executed();
         Hand::inherit(cell, executed);
-        Self { journal, worker, executed, told: Once::new(), durable }
+        Self { journal, worker, executed, reported: Once::new(), durable }
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -109,7 +109,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
-    /// again after letting it go; but a foreign program does not, so the balancer is told.
+    /// again after letting it go; but a foreign program does not, so the balancer is rung for.
     pub(crate) fn log_ready(&mut self) -> Result<(), Error> {
         // The balancer is at it, or asleep: it may be this worker's line that others waited for.
         let is_balancers = matches!(self.journal.ready()?, Ready::Received | Ready::Pending);
@@ -127,7 +127,7 @@ impl<'a> Progress<'a> {
     pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
         match self.journal.advance() {
             Err(error) if error.is_no_room() => {
-                self.told.call_once(|| common::tell!("worker {}: {error}", self.worker));
+                self.reported.call_once(|| common::tell!("worker {}: {error}", self.worker));
                 Ok(Advance::Busy)
             }
             advanced => advanced,

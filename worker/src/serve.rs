@@ -35,11 +35,11 @@ pub(crate) fn serve(
     instance: &Instance,
     worker: WorkerId,
     task: &Task,
-    told: &mut bool,
+    reported: &mut bool,
 ) -> Result<(), Error> {
     let mut executor = Executor::new(task.echo, &task.work)?;
     work::end_kept(instance, worker)?;
-    let served = serve_sessions(instance, worker, &mut executor, task, told);
+    let served = serve_sessions(instance, worker, &mut executor, task, reported);
     // What is kept ends with this worker, whatever it ends with.
     executor.finish().and(served)
 }
@@ -49,12 +49,12 @@ fn serve_sessions<'a>(
     worker: WorkerId,
     executor: &mut Executor<'a>,
     task: &Task,
-    told: &mut bool,
+    reported: &mut bool,
 ) -> Result<(), Error> {
     loop {
-        let journal = wait_for_session(instance, worker, told)?;
-        if !*told && instance.balancer_workers()?.is_none() {
-            *told = true;
+        let journal = wait_for_session(instance, worker, reported)?;
+        if !*reported && instance.balancer_workers()?.is_none() {
+            *reported = true;
             tell_waiting(worker, None);
         }
         let mut progress = Progress::new(journal, worker, task.durable);
@@ -76,7 +76,7 @@ fn serve_sessions<'a>(
 fn wait_for_session<'a>(
     instance: &'a Instance,
     worker: WorkerId,
-    told: &mut bool,
+    reported: &mut bool,
 ) -> Result<Journal<'a>, Error> {
     let mut watch = None;
     loop {
@@ -87,9 +87,9 @@ fn wait_for_session<'a>(
         }
         instance.checked_log_len()?;
         match &watch {
-            // Look once more: what came before is not told.
+            // Look once more: what came before is not seen.
             None => watch = Some(Watch::new(instance.log())),
-            Some(_) if !std::mem::replace(told, true) => {
+            Some(_) if !std::mem::replace(reported, true) => {
                 tell_waiting(worker, instance.balancer_workers()?);
             }
             Some(watch) => watch.wait(TICK)?,

@@ -42,7 +42,7 @@ pub struct Letter {
     pub died: String,
 }
 
-/// Tells how many messages of somebody's are dead. Returns the exit code that follows from it.
+/// Says how many messages of somebody's are dead. Returns the exit code that follows from it.
 #[must_use]
 pub fn report(program: &str, dead: u64) -> u8 {
     if dead == 0 {

@@ -6,11 +6,11 @@
 //!
 //! 1. the ledger's `retrying` is raised: whoever takes the lock next looks into this file first;
 //! 2. `retrying` is appended here: which letter, its text, and how long the log is; it is on the disk before
-//! 3. the submission is accepted, as any other one: a transaction, whose two lines come to stand at just that place;
+//! 3. the submission is accepted, as any other one: a transaction, whose two lines come to just that place;
 //! 4. `retried` is appended, and the ledger's `retrying` is lowered.
 //!
 //! Killed in between, the letter has an open `retrying`. The next holder of the log's lock, whoever that is, redoes
-//! what is pending, and only then looks: nobody has written to the log in between, so what stands at that place is
+//! what is pending, and only then looks: nobody has written to the log in between, so what is at that place is
 //! the submission, or it was never accepted (`resolve`). He appends `retried` or `withdrawn` before he writes
 //! anything to the log. Where a ledger is made, because the one before is gone, this file is looked into anyway;
 //! and before a log is set aside.
@@ -165,7 +165,7 @@ pub(crate) fn resolve(instance: &Instance) -> Result<(), Error> {
     file.append_locked(&entry, true)
 }
 
-/// The last whole entry. Behind it there may be halves of others, which a full disk left.
+/// The last whole entry. After it there may be halves of others, which a full disk left.
 fn last(file: &LineFile) -> Result<Option<Entry>, Error> {
     let (len, mut reach) = (file.len()?, REACH);
     loop {
@@ -224,7 +224,7 @@ mod tests {
         }
     }
 
-    /// Behind it stand halves of what a full disk did not take, and which could not be cut off.
+    /// After it come halves of what a full disk did not take, and which could not be cut off.
     #[test]
     fn an_open_one_is_found_however_far_back_it_is() {
         let (dir, instance) = instance();
@@ -239,7 +239,7 @@ mod tests {
         let Some(Entry::Withdrawn { .. }) = last(&file).unwrap() else { panic!("not withdrawn") };
     }
 
-    /// Whatever stands in the file, a session must be able to begin.
+    /// Whatever is in the file, a session must be able to begin.
     #[test]
     fn one_that_is_no_submission_is_withdrawn() {
         let (_dir, instance) = instance();

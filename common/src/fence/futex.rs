@@ -8,7 +8,7 @@ use rustix::thread::Timespec;
 use rustix::thread::futex::{self, Flags};
 
 /// Sleeps while `word` still holds `seen`: until a [`wake_all`], a signal, or the time limit. Which
-/// of them it was is not told, since callers look at the state again anyway.
+/// of them it was is not said, since callers look at the state again anyway.
 pub fn wait(word: &AtomicU32, seen: u32, limit: Duration) -> Result<()> {
     // What does not fit is for ever.
     let limit = Timespec::try_from(limit).ok();

@@ -34,7 +34,7 @@ impl Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageQueue(pub i32);
 
-/// What `IPC_STAT` tells of a queue.
+/// What `IPC_STAT` says about a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueStat {
     /// Owner and mode.

@@ -1,4 +1,4 @@
-//! The one place with `unsafe`: SysV IPC, futex and signal handlers, behind safe functions.
+//! The one place with `unsafe`: SysV IPC, futex and signal handlers, inside safe functions.
 //!
 //! Everything here is a thin wrapper that reports errors as [`nix::errno::Errno`] and keeps no policy:
 //! who may use which object, and what its bytes mean, is decided by the callers.

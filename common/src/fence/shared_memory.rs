@@ -21,7 +21,7 @@ unsafe impl Send for Segment {}
 // SAFETY: as above.
 unsafe impl Sync for Segment {}
 
-/// What `IPC_STAT` tells of a segment.
+/// What `IPC_STAT` says about a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentStat {
     /// Owner and mode.

@@ -190,7 +190,7 @@ pub(crate) fn append_one_received(bytes: &mut Vec<u8>, text: &[u8], index: u32) 
     bytes.push(b'\n');
 }
 
-/// Bytes behind the index of a `Received` line, `\n` included.
+/// Bytes after the index of a `Received` line, `\n` included.
 pub const BEHIND_INDEX_LEN: usize = RECEIVED_END.len() + 1;
 
 /// Appends the `Received` lines of messages `first..=last`, as many as fit below `len_max` bytes but

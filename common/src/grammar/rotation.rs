@@ -89,7 +89,7 @@ impl WorkerId {
         self.0
     }
 
-    /// K - 1: where this worker stands in an array.
+    /// K - 1: this worker's place in an array.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize - 1

@@ -26,7 +26,7 @@ pub enum SubmissionError {
     /// No `;` anywhere.
     #[error("no `;` in it; write TEXT;COUNT, like `Halo A;10`")]
     NoSeparator,
-    /// Nothing stands before the last `;`.
+    /// Nothing comes before the last `;`.
     #[error("the text before `;` is empty")]
     TextEmpty,
     /// The text is longer than [`TEXT_LEN_MAX`]: it has so many bytes.
@@ -43,7 +43,7 @@ pub enum SubmissionError {
     /// A character that would forge a log line, or reach a terminal as a command, and where.
     #[error("byte {0} begins {what}, which a text must not hold", what = describe(*.1))]
     Forbidden(usize, char),
-    /// Nothing stands behind the last `;`, where the count should begin.
+    /// Nothing comes after the last `;`, where the count should begin.
     #[error("the count behind `;` at byte {0} is missing")]
     CountEmpty(usize),
     /// The count has something else than ASCII digits in it: where first, and what.
@@ -166,7 +166,7 @@ pub(crate) fn check_characters(text: &[u8]) -> Result<&str, SubmissionError> {
     }
 }
 
-/// The last `;` separates, so that the text may hold `;` itself. It stands near the end.
+/// The last `;` separates, so that the text may hold `;` itself. It is near the end.
 fn last_separator(line: &[u8]) -> Option<usize> {
     line.iter().rposition(|&byte| byte == b';')
 }

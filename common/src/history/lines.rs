@@ -68,7 +68,7 @@ pub(super) fn backward(
     Ok(())
 }
 
-/// What is behind the last `\n` of a log of `len` bytes.
+/// What is after the last `\n` of a log of `len` bytes.
 pub(super) fn half(file: &File, len: u64) -> Result<Vec<u8>, Error> {
     let start = len.saturating_sub(LEN_MAX as u64 + 1);
     let mut end = vec![0; (len - start) as usize];

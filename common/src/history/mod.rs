@@ -2,15 +2,15 @@
 //! back when every IPC object is gone, after a reboot for example. Whatever the file holds, this takes time
 //! in proportion to its length, and no more memory than a ledger.
 //!
-//! # What the log alone cannot tell
+//! # What the log alone cannot show
 //!
 //! * N, before the turn has come round once: any N is then right that is not below a worker in the log.
-//! * Whether a session of fewer messages than workers has ended, when the log ends behind a whole total:
+//! * Whether a session of fewer messages than workers has ended, when the log ends after a whole total:
 //!   `Worker 1: 1 messages` is all of a session of one worker, and the first total of one of three. It counts as
 //!   ended, since nothing must be added to a session that has. All totals are written at once, so such an end
-//!   takes a write that was cut short exactly behind a line. (Behind half a line it is certain: the
+//!   takes a write that was cut short exactly after a line. (After half a line it is certain: the
 //!   session goes on.)
-//! * How a submission goes on of which only the first line stands, or less. Nobody was told that it was accepted,
+//! * How a submission goes on of which only the first line is there, or less. Nobody was answered that it was accepted,
 //!   so it never was.
 
 mod lines;
@@ -24,17 +24,17 @@ use crate::grammar::rotation::{WORKERS_MAX, Workers};
 use crate::history::replay::Replay;
 use crate::ledger::ring::RING_LEN;
 
-/// What the log's end tells.
+/// What the log's end shows.
 #[derive(Debug)]
 pub struct History {
-    /// Where the last session stands, if it is unfinished; else at the beginning of a new one.
+    /// How far the last session is, if it is unfinished; else at the beginning of a new one.
     pub replay: Replay,
     /// Where in the log it begins.
     pub begun: u64,
     /// Bytes of the log up to the last whole unit. What follows is the beginning of a write that
     /// was cut short, and may be cut off.
     pub whole_len: u64,
-    /// What is missing of the half line behind it, `\n` included, if it is certain which line that begins.
+    /// What is missing of the half line after it, `\n` included, if it is certain which line that begins.
     pub completion: Option<Vec<u8>>,
 }
 
@@ -45,7 +45,7 @@ pub fn read(log: &File, log_len: u64) -> Result<History, Error> {
     let mut replay = Replay::new(None);
     let (mut begun, mut whole_len) = (lines_end, lines_end);
     // Totals of the first workers look like those of a session that had no more of them; but half a total
-    // behind them does not begin another session.
+    // after them does not begin another session.
     if !replay.may_begin_with(&half) || !is_finished(log, lines_end)? {
         begun = session_start(log, lines_end)?;
         whole_len = begun;
@@ -106,7 +106,7 @@ fn is_finished(log: &File, end: u64) -> Result<bool, Error> {
     Ok(messages > 0 && shares.eq(totals) && rotation.take(workers.get() as usize + 1).eq(executed))
 }
 
-/// Where the last session before `end` begins: behind the last total that other lines follow.
+/// Where the last session before `end` begins: after the last total that other lines follow.
 fn session_start(log: &File, end: u64) -> Result<u64, Error> {
     let (mut start, mut inside) = (end, false);
     lines::backward(log, end, |at, line| {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(read.completion, None, "nobody could tell any more");
     }
 
-    /// They were all kept in memory before they were refused: so what comes after them told that first.
+    /// They were all kept in memory before they were refused: so what comes after them was reported first.
     #[test]
     fn more_submissions_than_a_ledger_holds_are_refused_at_once() {
         let mut log = Vec::new();

@@ -4,7 +4,7 @@
 //!
 //! Without its client lines, a session's log is a function of the submissions in their order: each
 //! one's `Received` lines 1..count, then its `Executed` lines in rotation; at the end the totals. A
-//! submission's two client lines stand together, anywhere before its first `Received` line.
+//! submission's two client lines are together, anywhere before its first `Received` line.
 
 mod due;
 mod waiting;
@@ -26,13 +26,13 @@ pub struct Summary {
     pub shares: Vec<u64>,
 }
 
-/// A line that must not stand where it stands, or at all.
+/// A line that must not be where it is, or not be at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It is none of the five kinds of line.
     #[error("this is none of the five kinds of line")]
     NotALine,
-    /// Another line was due: what may stand there.
+    /// Another line was due: what may be there.
     #[error("expected {0}")]
     Unexpected(String),
     /// The log ends in the middle of a session: what should come next.
@@ -170,7 +170,7 @@ impl Replay {
         self.waiting.iter().map(|(text, count)| Submission::of_checked(text, count))
     }
 
-    /// Messages whose `Received` line stands, of those in the order of acceptance.
+    /// Messages whose `Received` line is there, of those in the order of acceptance.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.at.base + self.at.line.min(self.count())

@@ -1,4 +1,4 @@
-//! A directory, what tells it from every other one, and the keys of its IPC objects. Nothing needs configuring.
+//! A directory, what distinguishes it from every other one, and the keys of its IPC objects. Nothing needs configuring.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,7 +27,7 @@ pub enum KeyOf {
     Queue(WorkerId),
 }
 
-/// The directory of an instance, and what tells it from every other one. It is opened once: whatever its
+/// The directory of an instance, and what distinguishes it from every other one. It is opened once: whatever its
 /// path names later, this is the directory.
 #[derive(Debug)]
 pub struct Directory {
@@ -86,7 +86,7 @@ impl Directory {
         self.file.sync_all().map_err(Error::Log)
     }
 
-    /// The length of a file in it, after a check that the name still stands for it.
+    /// The length of a file in it, after a check that the name still means it.
     pub(crate) fn len_of(&self, name: &str, id: [u64; 3]) -> Result<u64, Error> {
         // Not its times: on Linux 6.13 and later, once they were asked for, the next write must give it a
         // new one, which costs as much as the write itself (ext4: 3.6 µs for both calls instead of 2.3).

@@ -1,5 +1,5 @@
 //! Files beside the log that hold a JSON object a line, and only grow: written by several processes, read by
-//! anyone. A write that was cut short leaves half a line; the next one begins behind it, and readers pass over it.
+//! anyone. A write that was cut short leaves half a line; the next one begins after it, and readers pass over it.
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -91,7 +91,7 @@ impl LineFile {
 
     /// Keeps everyone else out, until it is closed.
     pub fn lock(&self) -> Result<(), Error> {
-        let (start, mut told) = (Instant::now(), false);
+        let (start, mut reported) = (Instant::now(), false);
         loop {
             match self.file.try_lock() {
                 Ok(()) => return Ok(()),
@@ -100,7 +100,7 @@ impl LineFile {
                 Err(TryLockError::Error(error)) => return Err(self.failed()(error)),
             }
             heed_signals()?;
-            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
+            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut reported, true) {
                 crate::note!("waiting: another process has locked {}", self.path.display());
             }
             pause(Duration::from_millis(1));
@@ -127,7 +127,7 @@ impl LineFile {
     }
 
     /// Whether an object's whole line begins with this. What only ends like a line may be half of one, which another
-    /// writer has begun behind.
+    /// writer has begun after it.
     pub fn has_line(&self, beginning: &str) -> Result<bool, Error> {
         let mut reader = BufReader::with_capacity(1 << 16, &self.file);
         reader.rewind().map_err(self.failed())?;

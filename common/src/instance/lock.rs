@@ -27,14 +27,14 @@ const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 /// How the lock is waited for.
 pub(crate) enum Wait<'a> {
-    /// Whoever has it is not told.
+    /// Whoever has it is not asked.
     Unasked,
     /// Those who write one transaction after the other are asked to leave it.
     Asking(&'a Ledger),
     /// So they are, and nothing is said: the load balancer says who has the lock.
     Silently(&'a Ledger),
     /// So they are, but by one client at a time: many who try again and again take the processor from whoever has the
-    /// lock. Those behind sleep until one before them is through.
+    /// lock. Those after it sleep until one before them is through.
     InTurn(&'a Ledger),
 }
 
@@ -58,7 +58,7 @@ impl<'a> LogLock<'a> {
     pub(crate) fn wait(log: &'a File, how: &Wait<'_>) -> Result<Self, Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
-        let (mut told, mut is_first) = (false, false);
+        let (mut reported, mut is_first) = (false, false);
         loop {
             let turn = match how {
                 Wait::InTurn(session) if !is_first => Some((session, session.space().look())),
@@ -71,8 +71,8 @@ impl<'a> LogLock<'a> {
                 return Ok(lock);
             }
             heed_signals()?;
-            if !told && !matches!(how, Wait::Silently(_)) && start.elapsed() > PATIENCE {
-                told = true;
+            if !reported && !matches!(how, Wait::Silently(_)) && start.elapsed() > PATIENCE {
+                reported = true;
                 crate::note!("waiting: {} has locked {LOG}", holder(log));
             }
             let others_ask = how.session().is_some_and(Ledger::ask_for_lock);
@@ -118,7 +118,7 @@ pub(crate) fn holder(log: &File) -> String {
         .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
-/// Who took the lock, as `/proc/locks` tells it (`proc_locks(5)`). On some file systems (btrfs, overlay) it names
+/// Who took the lock, as `/proc/locks` says (`proc_locks(5)`). On some file systems (btrfs, overlay) it names
 /// another device than `stat(2)`: then nobody is found.
 fn taker(locks: &str, log: &Metadata) -> Option<i32> {
     let (major, minor) = (rustix::fs::major(log.dev()), rustix::fs::minor(log.dev()));

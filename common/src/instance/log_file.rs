@@ -30,7 +30,7 @@ pub(crate) fn refused(directory: &Directory, name: &str, why: impl Into<String>)
     Error::LogRefused { path: directory.path().join(name), why: why.into() }
 }
 
-/// Opens `sistem.log` for appending, and tells its device, inode and birth time. Refuses what only looks like
+/// Opens `sistem.log` for appending, and returns its device, inode and birth time. Refuses what only looks like
 /// our log; what others can open is closed to them.
 pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     let refuse = |why: String| refused(directory, LOG_NAME, why);
@@ -52,7 +52,7 @@ pub(crate) fn open(directory: &Directory) -> Result<(File, [u64; 3]), Error> {
     }
 }
 
-/// The error of a log that cannot be opened, or made: who may not is told who may.
+/// The error of a log that cannot be opened, or made: who may not, reads who may.
 #[must_use]
 pub fn not_opened(directory: &Directory, error: Errno) -> Error {
     let why = io::Error::from(error).to_string();

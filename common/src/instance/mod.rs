@@ -1,4 +1,4 @@
-//! An instance is a directory: its `sistem.log`, the locks on that file which tell who is alive, and
+//! An instance is a directory: its `sistem.log`, the locks on that file which show who is alive, and
 //! the keys of its IPC objects.
 
 pub mod directory;

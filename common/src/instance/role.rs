@@ -1,16 +1,16 @@
-//! Who is who in a directory, and which bytes of `sistem.log` stand for it.
+//! Who is who in a directory, and which bytes of `sistem.log` say so.
 //!
-//! Roles are open file description locks (`fcntl(2)`) on bytes of `sistem.log` far behind its end, so that
-//! the kernel, not a pid, tells who is alive. Such locks reach into every namespace that shares the file,
+//! Roles are open file description locks (`fcntl(2)`) on bytes of `sistem.log` far beyond its end, so that
+//! the kernel, not a pid, shows who is alive. Such locks reach into every namespace that shares the file,
 //! while IPC objects do not. So who has a role also holds a lock that everybody may share, on a byte whose
-//! *place* tells his IPC namespace and his directory: a lock at another place is somebody whose objects
+//! *place* shows his IPC namespace and his directory: a lock at another place is somebody whose objects
 //! cannot be found from here.
 //!
 //! ```text
 //! from 2^62 on
 //! + 0                  client        shared: there may be any number
 //! + 1 … 256            worker k
-//! + 512 … 512 + N - 1  balancer      its length tells N
+//! + 512 … 512 + N - 1  balancer      its length is N
 //! + 2^32 + inode of the IPC namespace    shared
 //! + 2^33 + a sum of the directory        shared
 //! + 768                output        whoever prints what a COMMAND has printed
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The lock of an attempt belongs to a description of its own, which stays open in COMMAND and in what that
-//! starts: so it tells whether any of them is alive, whoever was killed.
+//! starts: so it shows whether any of them is alive, whoever was killed.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -113,7 +113,7 @@ pub fn of_lock(line: &str, inode: u64) -> Option<u32> {
     }
 }
 
-/// Where a lock on the file with this inode begins, of which such a line tells.
+/// Where a lock on the file with this inode begins, which such a line names.
 pub(super) fn lock_place(line: &str, inode: u64) -> Option<i64> {
     // lock: 1: OFDLCK ADVISORY READ -1 MAJOR:MINOR:INODE START END
     match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -149,7 +149,7 @@ pub(super) fn be_here(log: &File, directory: [u64; 3]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What tells from where a log is used: which byte of a region is locked, and what to say of another one.
+/// What shows from where a log is used: which byte of a region is locked, and what to say of another one.
 pub(super) struct Place {
     region: i64,
     at: i64,

@@ -63,7 +63,7 @@ impl Instance {
         Ok(held(self.log(), (role.bytes().0, 1))?.is_some())
     }
 
-    /// A file that tells, as long as anybody has it open, that this attempt of worker k is not over.
+    /// A file that shows, as long as anybody has it open, that this attempt of worker k is not over.
     pub fn begin_attempt(&self, attempt: (WorkerId, u64)) -> Result<File, Error> {
         // Not the log's own description, whose locks are this process's roles; and nobody who has it can write.
         let log = File::open(format!("/proc/self/fd/{}", self.log().as_raw_fd()));
@@ -81,7 +81,7 @@ impl Instance {
         Ok(held(self.log(), attempt_bytes(attempt))?.is_some())
     }
 
-    /// Tells by a line of `proc_pid_fdinfo(5)` that a process has it open.
+    /// Shows, by a line of `proc_pid_fdinfo(5)` that a process has it open.
     pub fn attempt_lock(&self, attempt: (WorkerId, u64)) -> Result<impl Fn(&str) -> bool, Error> {
         let place = attempt_bytes(attempt).0;
         let inode = self.log().metadata().map_err(Error::Log)?.ino();

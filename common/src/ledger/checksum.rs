@@ -1,4 +1,4 @@
-//! One number for many: for IPC keys, and to tell whether what stands in shared memory was written by us.
+//! One number for many: for IPC keys, and to see whether what is in shared memory was written by us.
 //! Against damage, not against an attacker.
 
 /// A number that half of its bits change in when any bit of the words does.

@@ -28,7 +28,7 @@ pub struct Record {
     /// How many those before each one have. Empty as long as each has one message, as in most files of lines: that is less
     /// than half of what is kept for it.
     firsts: Vec<u64>,
-    /// As it stands in the ring: kept for its room only.
+    /// As it is in the ring: kept for its room only.
     body: Body,
 }
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever it stands in the ring, also across its end.
+        /// Wherever it is in the ring, also across its end.
         #[test]
         fn what_is_read_is_what_was_written(
             submissions in proptest::collection::vec(("[aé☃]{1,60}", prop_oneof![Just(1), Just(1), 1..=COUNT_MAX]), 1..40),

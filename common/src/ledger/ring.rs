@@ -55,7 +55,7 @@ impl<const WORDS: usize> Ring<WORDS> {
 
     /// Copies the record at `at` out, if it takes no more than so many bytes: how many submissions it holds, the
     /// bytes of their texts, and its body; nothing if what is there was not written as this record. Whether it is one
-    /// of ours is told by the cursors, which are looked at after it.
+    /// of ours is shown by the cursors, which are looked at after it.
     pub(crate) fn read(&self, at: u64, len_max: u64, body: &mut Body) -> Option<(u32, u32)> {
         let numbers = self.word(at).load(Ordering::Relaxed);
         let alleged = self.word(at + 8).load(Ordering::Relaxed);

@@ -37,11 +37,11 @@ impl<const NUMBERS: usize> Steps<NUMBERS> {
         self.store(0, state);
     }
 
-    /// The state after the newest finished transaction, for anyone, at any time. It never tells of a line
+    /// The state after the newest finished transaction, for anyone, at any time. It never includes a line
     /// that is not in the log. An error says what is wrong with it.
     pub(crate) fn newest(&self) -> Result<[u64; NUMBERS], &'static str> {
         // A slot is only written again after the *next* transaction finished, so a second look at the
-        // counter tells whether what was read is whole.
+        // counter shows whether what was read is whole.
         for _ in 0..1_000_000 {
             // SeqCst: after set_watched, whoever finishes the last transaction sees that, or this sees
             // the transaction. (An Acquire load may be done before an earlier store.)

@@ -69,13 +69,13 @@ impl<'a> Journal<'a> {
     }
 
     /// Makes something that the session's end removes: as long as this has the log's lock, it does not end. Nothing if it
-    /// has. `tells`: says who has the lock, if that is long.
+    /// has. `says_who`: whether to say who has the lock, if that is long.
     pub fn unless_removed<T>(
         &self,
-        tells: bool,
+        says_who: bool,
         make: impl FnOnce(&Instance) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let wait = if tells { Wait::Asking } else { Wait::Silently };
+        let wait = if says_who { Wait::Asking } else { Wait::Silently };
         let _lock = LogLock::wait(self.instance.log(), &wait(&self.ledger))?;
         if self.ledger.is_removed()? { Ok(None) } else { make(self.instance).map(Some) }
     }

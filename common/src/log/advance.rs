@@ -147,7 +147,7 @@ impl Journal<'_> {
         let is_submission_logged = after.base != before.base;
         if is_submission_logged {
             self.ledger.logged().ring();
-            // Told of every bit of it, clients and loggers would wait for each other in turns.
+            // Woken for every bit of it, clients and loggers would wait for each other in turns.
             if !had_much_room && after.has_much_room() || after.all_logged() {
                 self.ledger.space().ring_for_one();
             }

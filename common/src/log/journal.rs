@@ -1,4 +1,4 @@
-//! A session's journal: what whoever writes to the log has at hand. What it does stands in the files beside this one.
+//! A session's journal: what whoever writes to the log has at hand. What it does is in the files beside this one.
 
 use std::ops::Range;
 

@@ -52,7 +52,7 @@ pub(crate) struct Renderer {
     wrote_received: bool,
 }
 
-/// Where the transaction's bytes stand.
+/// Where the transaction's bytes are.
 #[derive(Clone, Debug, Default)]
 enum Payload {
     /// In the renderer's own buffer.
@@ -170,7 +170,7 @@ impl Renderer {
         at.base > first
     }
 
-    /// Behind its last submission the next record begins.
+    /// After its last submission the next record begins.
     fn leave_record(&self, at: &mut Cursors) {
         if at.index == self.record.submissions() as u64 {
             (at.head, at.index) = (at.head + self.record.ring_len(), 0);

@@ -43,7 +43,7 @@ impl ExecutedRun {
     }
 
     /// Up to `count` lines, beginning with `worker`'s, as many as fit into `len_max` bytes but at least
-    /// one: where they stand in [`ExecutedRun::bytes`], and how many they are.
+    /// one: where they are in [`ExecutedRun::bytes`], and how many they are.
     #[must_use]
     pub(super) fn lines(
         &self,

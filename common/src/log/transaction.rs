@@ -63,7 +63,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
         Ok(Self { _lock: lock, journal, at })
     }
 
-    /// One transaction: the rendered bytes, and the cursors behind them.
+    /// One transaction: the rendered bytes, and the cursors after them.
     pub(crate) fn put(&mut self, next: Cursors) -> Result<(), Error> {
         let log_len = self.at.log_len + self.journal.renderer.bytes().len() as u64;
         let next = Cursors { log_len, ..next };
@@ -79,7 +79,7 @@ impl<'j, 'a> Transaction<'j, 'a> {
     }
 
     /// The same; `before` is done first, once it is certain that there is something to accept, and where in
-    /// the log that will stand.
+    /// the log that will be there.
     pub(crate) fn accept_after(
         &mut self,
         submissions: &[Submission<&str>],
@@ -153,7 +153,7 @@ impl<'a> Journal<'a> {
         Transaction::begin(lock, self).map(Some)
     }
 
-    /// Appends what is missing of a committed transaction's bytes, behind those that are done, and finishes it.
+    /// Appends what is missing of a committed transaction's bytes, after those that are done, and finishes it.
     /// Where that fails, for want of room or because a foreign program wrote there first, it is taken back: nothing
     /// counts as accepted. Where it cannot even be taken back it stays pending, for the next holder of the lock.
     fn write(&self, done: usize, from: &Cursors, to: &Cursors) -> Result<(), Error> {
@@ -165,7 +165,7 @@ impl<'a> Journal<'a> {
             if self.durable && !self.renderer.bytes().is_empty() {
                 log.sync_data()?;
             }
-            // In append mode the position tells where the bytes came to stand.
+            // In append mode the position says where the bytes are.
             if bytes.is_empty() { Ok(to.log_len) } else { log.stream_position() }
         };
         let error = match append() {
@@ -174,7 +174,7 @@ impl<'a> Journal<'a> {
                 return Ok(());
             }
             Ok(end) => {
-                // Ours stand behind a stranger's, or in a file that was cut.
+                // Ours come after a stranger's, or in a file that was cut.
                 let begin = end.saturating_sub(bytes.len() as u64);
                 let is_last = log.metadata().is_ok_and(|now| now.len() == end);
                 if !is_last || log.set_len(begin).is_err() {
@@ -233,7 +233,7 @@ fn check_tail(log: &File, bytes: &[u8], from: u64, log_len: u64) -> Result<usize
     check_len(from + expected.len() as u64, log_len).map(|()| expected.len())
 }
 
-/// Says of lines behind ours, which look like ours, that they may be: this ledger may be left over from another
+/// Says of lines after ours, which look like ours, that they may be: this ledger may be left over from another
 /// IPC namespace than the one in which its session went on.
 fn continued(journal: &Journal<'_>, error: Error) -> Error {
     let Error::LogForeign { at } = error else { return error };
@@ -278,8 +278,8 @@ mod tests {
         shared_memory::remove(journal.ledger().segment_id()).unwrap();
     }
 
-    /// Somebody cut the log in that moment. Ours stand at the end of what is left: they are taken back, and the
-    /// message tells what is missing.
+    /// Somebody cut the log in that moment. Ours are at the end of what is left: they are taken back, and the
+    /// message says what is missing.
     #[test]
     fn a_log_that_was_cut_in_between_is_told_apart_from_a_foreign_write() {
         let dir = tempfile::tempdir().unwrap();
@@ -293,8 +293,8 @@ mod tests {
         let mut transaction = journal.try_lock().unwrap().unwrap();
         instance.log().set_len(5).unwrap();
         let refused = transaction.accept(&submission);
-        let told = Error::LogTruncated { len: 5, written };
-        assert_eq!(refused.unwrap_err().to_string(), told.to_string());
+        let reported = Error::LogTruncated { len: 5, written };
+        assert_eq!(refused.unwrap_err().to_string(), reported.to_string());
         assert_eq!(instance.checked_log_len().unwrap(), 5, "nothing of ours stays");
         drop(transaction);
         // As the message says.

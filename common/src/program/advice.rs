@@ -49,7 +49,7 @@ pub fn name(program: &str) -> String {
     format!("{}{program}", *PREFIX)
 }
 
-/// Told once, when a program begins: it works on one directory, and its errors come from everywhere.
+/// Set once, when a program begins: it works on one directory, and its errors come from everywhere.
 pub fn give(dir: &Path, workers: Option<Workers>) {
     let elsewhere = (dir != Path::new(".")).then(|| dir.to_owned());
     // A program begins once.

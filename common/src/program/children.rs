@@ -29,7 +29,7 @@ pub fn is_any() -> bool {
     waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).is_ok()
 }
 
-/// Reaps those that have ended, up to one that somebody else waits for, and tells which they were.
+/// Reaps those that have ended, up to one that somebody else waits for, and returns which they were.
 pub fn reap_until(is_awaited: impl Fn(Pid) -> bool, mut reaped: impl FnMut(Pid)) {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(Some(pid)) = waitid(Id::All, look).map(|status| status.pid())

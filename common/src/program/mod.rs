@@ -1,5 +1,5 @@
 //! What every program does beside its own work: says what happens and what to type, shows its help, asks the kernel about
-//! its children, and tells the service manager how it is.
+//! its children, and says to the service manager how it is.
 
 pub mod advice;
 pub mod children;

@@ -23,7 +23,7 @@ impl ProcessStat {
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name, which is in parentheses, and may hold some itself.
+        // After the name, which is in parentheses, and may hold some itself.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let state = fields.next()?.chars().next()?;
         let mut pid = || fields.next()?.parse().ok().map(Pid::from_raw);

@@ -41,7 +41,7 @@ pub fn is_quiet() -> bool {
     QUIET.load(Relaxed)
 }
 
-/// Whether a progress bar, perhaps another process's, may stand on the terminal's last line.
+/// Whether a progress bar, perhaps another process's, may be on the terminal's last line.
 pub fn stand_beside_bar(is_there: bool) {
     BESIDE_BAR.store(is_there, Relaxed);
 }

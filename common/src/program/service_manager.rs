@@ -1,8 +1,8 @@
-//! What a service manager is told of this process: `sd_notify(3)`. Without one nothing is done.
+//! What a service manager hears of this process: `sd_notify(3)`. Without one nothing is done.
 //!
 //! Each message is a datagram to the socket that `NOTIFY_SOCKET` names. None of them is waited for: where the manager
 //! does not read, what matters is sent again at the next [`beat`], and where it is gone nobody misses it. (The crate
-//! `sd-notify` waits for room in the socket, and this process would stand still with its manager.)
+//! `sd-notify` waits for room in the socket, and this process would hang with its manager.)
 
 use std::env;
 use std::ffi::OsStr;
@@ -38,13 +38,13 @@ struct Manager {
     is_stopping: bool,
     status: String,
     status_at: Instant,
-    /// How often it must be told that this process does not hang.
+    /// How often it must hear that this process does not hang.
     watchdog: Option<Duration>,
     beaten_at: Instant,
     extended_at: Instant,
 }
 
-/// Finds out whether there is one. Before anything is told.
+/// Finds out whether there is one. Before it hears anything.
 pub fn begin() {
     let Some(name) = env::var_os(SOCKET) else { return };
     if let Ok(manager) = Manager::of(&name) {
@@ -78,14 +78,14 @@ pub fn ready() {
 pub fn status(line: impl FnOnce() -> String) {
     let Some(mut manager) = manager() else { return };
     if manager.status_at.elapsed() >= STATUS_EVERY || manager.status.is_empty() {
-        manager.tell(line());
+        manager.notify(line());
     }
 }
 
 /// The same, when that is something else than before.
 pub fn status_now(line: &str) {
     if let Some(mut manager) = manager() {
-        manager.tell(line.to_owned());
+        manager.notify(line.to_owned());
     }
 }
 
@@ -99,7 +99,7 @@ pub fn stopping() {
     }
 }
 
-/// It does not hang. Told by the loop itself: a thread would go on when that does not.
+/// It does not hang. Said by the loop itself: a thread would go on when that does not.
 pub fn beat() {
     let Some(mut manager) = manager() else { return };
     if manager.watchdog.is_some_and(|every| manager.beaten_at.elapsed() >= every) {
@@ -150,7 +150,7 @@ impl Manager {
         })
     }
 
-    fn tell(&mut self, line: String) {
+    fn notify(&mut self, line: String) {
         if line != self.status {
             self.status_at = Instant::now();
             self.send(&format!("STATUS={line}\n"));
@@ -203,7 +203,7 @@ mod tests {
         }
         manager.send("READY=1\n");
         for i in 0..1000 {
-            manager.tell(format!("status {i}"));
+            manager.notify(format!("status {i}"));
         }
         assert!(manager.unsent.len() <= UNSENT_MAX);
         let mut buffer = [0; 4096];

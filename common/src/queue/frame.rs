@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Numbers are little-endian. A batch holds messages of one submission, which share their text: so it
-//! stands there once, followed by the index of every message that carries it. A text that does not fit
+//! is there once, followed by the index of every message that carries it. A text that does not fit
 //! into a frame (a queue may be as small as one small frame) comes in pieces. Of a submission of one message nothing
 //! but the text is sent: so a frame holds twice as many of them.
 

@@ -1,4 +1,4 @@
-//! What a load balancer sends to a worker. The type of the queue's message tells which of these it is.
+//! What a load balancer sends to a worker. The type of the queue's message says which of these it is.
 
 use crate::fence::message_queue::Message;
 

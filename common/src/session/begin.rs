@@ -61,7 +61,7 @@ pub(crate) fn attach(instance: &Instance, durable: bool) -> Result<Opened<Ledger
                 return session.ok_or(Error::LogReplaced);
             }
             found = Opened::Remains;
-            // If it cannot be renamed, that is told by the load balancer that wants it.
+            // If it cannot be renamed, that is reported by the load balancer that wants it.
             if end(instance, &ledger, durable)?.is_some_and(|renamed| renamed.is_ok()) {
                 return Err(Error::LogReplaced);
             }
@@ -83,7 +83,7 @@ pub(crate) fn create(instance: &Instance) -> Result<Ledger, Error> {
 }
 
 /// Makes a ledger with these submissions in its ring. It is not published yet. Nothing was written to the log
-/// since the one before was removed: so this is the last moment at which the log tells what came of a dead
+/// since the one before was removed: so this is the last moment at which the log shows what came of a dead
 /// letter's new submission that was cut short then.
 fn make<'w>(
     instance: &Instance,

@@ -20,7 +20,7 @@ pub(crate) fn end(
 ) -> Result<Option<Result<PathBuf, Error>>, Error> {
     let rotates = ledger.cursors()?.rotates();
     if durable {
-        instance.log().sync_data().map_err(Error::Log)?; // while the ledger could still tell what is missing
+        instance.log().sync_data().map_err(Error::Log)?; // while the ledger could still show what is missing
     }
     remove(instance, ledger)?;
     Ok(rotates.then(|| rename_log(instance, durable)))
@@ -45,7 +45,7 @@ pub fn is_log_left(instance: &Instance) -> Result<bool, Error> {
     Ok(!ledger.is_published() || ledger.identity()?.log != instance.identity().log)
 }
 
-/// Removes a session's queues and then its ledger: as long as the ledger stands, whoever comes knows that there may be
+/// Removes a session's queues and then its ledger: as long as the ledger is there, whoever comes knows that there may be
 /// queues. Under the log's lock, as workers make them.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     let object = format_args!("ledger of {}", instance.path().display());

@@ -51,13 +51,13 @@ impl Settler {
             _ => common::tell!("lbctl: not accepted: {id}; it stays a dead letter"),
         })?;
         let done = format!("accepted {submission} (was {id})");
-        tell(*id, before, Fate::Retried, &done)
+        report(*id, before, Fate::Retried, &done)
     }
 
     /// Takes a letter off the list. Returns false, after saying why, if it cannot.
     pub(super) fn drop(&mut self, Letter { id, .. }: &Letter) -> Result<bool, Error> {
         let before = self.drop_letter(*id)?;
-        tell(*id, before, Fate::Dropped, &format!("dropped {id}"))
+        report(*id, before, Fate::Dropped, &format!("dropped {id}"))
     }
 
     fn drop_letter(&mut self, id: MessageId) -> Result<Option<Fate>, Error> {
@@ -134,7 +134,7 @@ impl Settler {
 }
 
 /// Says what was done, or what had become of a letter before. Returns whether it is as was wanted.
-fn tell(id: MessageId, before: Option<Fate>, wanted: Fate, done: &str) -> Result<bool, Error> {
+fn report(id: MessageId, before: Option<Fate>, wanted: Fate, done: &str) -> Result<bool, Error> {
     match before {
         None => {
             let mut stdout = io::stdout().lock();

@@ -49,7 +49,7 @@ fn describe(id: i32) -> Option<Value> {
     }))
 }
 
-/// What has become of the directory, as far as the end of its path tells.
+/// What has become of the directory, as far as the end of its path shows.
 fn state(path: &str, id: [u64; 3]) -> &'static str {
     match Directory::open(Path::new(path)) {
         _ if !path.starts_with('/') => "unknown: only the end of its path is kept",

@@ -1,4 +1,4 @@
-//! `lbctl metrics`: what `lbctl status` tells, for Prometheus.
+//! `lbctl metrics`: what `lbctl status` shows, for Prometheus.
 
 mod http;
 mod textfile;

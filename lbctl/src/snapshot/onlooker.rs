@@ -158,7 +158,7 @@ impl Onlooker {
         Ok(())
     }
 
-    /// Whether the log holds more than whole sessions, as far as its last line tells.
+    /// Whether the log holds more than whole sessions, as far as its last line shows.
     fn log_ends_inside(&self) -> Result<bool, Error> {
         let Some(log) = &self.log else { return Ok(false) };
         let len = log.metadata().map_err(Error::Log)?.len();

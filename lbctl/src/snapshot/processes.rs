@@ -1,4 +1,4 @@
-//! Which process has which role: the kernel tells of each process which locks its open files have
+//! Which process has which role: the kernel says of each process which locks its open files have
 //! (`proc_pid_fdinfo(5)`). To ask all processes costs milliseconds, so what was found is remembered.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What a session holds, regardless of the order of its lines. Once the order is broken it tells
+//! What a session holds, regardless of the order of its lines. Once the order is broken it shows
 //! whether messages were lost, doubled, or only misplaced.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub struct Account {
     workers: Option<Workers>,
     /// N is at least so many.
     workers_min: u32,
-    /// The worker of the newest line, and whether each one's stand together so far.
+    /// The worker of the newest line, and whether each one's are together so far.
     newest: Option<WorkerId>,
     grouped: bool,
     submissions: u64,
@@ -79,7 +79,7 @@ impl Account {
         for (worker, cell) in WorkerId::all().zip(&mut account.cells) {
             cell.executed = replay.executed_by(worker);
             if cell.executed > 0 {
-                // In rotation, a second one's lines stand between those of the first.
+                // In rotation, a second one's lines are between those of the first.
                 account.grouped &= account.newest.is_none();
                 account.newest = Some(worker);
             }
@@ -126,7 +126,7 @@ impl Account {
         }
     }
 
-    /// The lines of a submission stand together, if in the wrong order; else they are halves.
+    /// The lines of a submission are together, if in the wrong order; else they are halves.
     fn settle(&mut self) {
         match (self.text.take(), self.count.take()) {
             (Some(text), Some(count)) => self.submit(&text, count),

@@ -1,5 +1,5 @@
 //! Which of the messages 1..count of a text are missing, and which are there too often, in whatever
-//! order their lines stand.
+//! order their lines are.
 
 use std::collections::BTreeMap;
 

@@ -88,8 +88,8 @@ fn more(out: &mut String, count: u64) {
     }
 }
 
-/// The first wrong line has been told already.
-fn describe_session(out: &mut String, session: &Session, told: Option<&Fault>) {
+/// The first wrong line has been shown already.
+fn describe_session(out: &mut String, session: &Session, reported: Option<&Fault>) {
     let workers = session.shares.len() as u64;
     let _ = writeln!(
         out,
@@ -104,7 +104,7 @@ fn describe_session(out: &mut String, session: &Session, told: Option<&Fault>) {
     );
     let _ = write!(out, "{}", Shares(&session.shares));
     if let (Some(fault), Some(tally)) = (&session.fault, &session.tally) {
-        if Some(fault) != told {
+        if Some(fault) != reported {
             let _ = writeln!(out, "    out of order from here: {}", describe(fault));
         }
         describe_tally(out, tally);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Lists hold so many entries; beyond that only their number is told.
+/// Lists hold so many entries; beyond that only their number is shown.
 const LISTED_MAX: usize = 100;
 
 /// Everything that is to be said about a log.
@@ -144,7 +144,7 @@ pub struct Tally {
     pub received_surplus: u64,
     /// Which these are.
     pub received: Listed<Span>,
-    /// Each worker's lines stand together, as where each writes through a buffer of its own.
+    /// Each worker's lines are together, as where each writes through a buffer of its own.
     pub grouped_by_worker: bool,
     pub workers: Vec<WorkerTally>,
 }

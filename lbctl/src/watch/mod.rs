@@ -137,7 +137,7 @@ impl JobControl {
         is_in_session && getpgid(Some(parent)).is_ok_and(|group| group != getpgrp())
     }
 
-    /// Returns when this process is told to go on.
+    /// Returns when this process is to go on.
     fn stand_still(&self) -> io::Result<()> {
         signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
         self.go_on.store(true, SeqCst);

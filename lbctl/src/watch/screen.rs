@@ -1,4 +1,4 @@
-//! The terminal's screen. Whatever is shown stands on another one than what was there, which comes back.
+//! The terminal's screen. Whatever is shown is on another one than what was there, which comes back.
 
 use std::io::{self, stdout};
 
@@ -35,7 +35,7 @@ impl Screen {
         let shown = self.0.as_mut().map_or(Ok(()), DefaultTerminal::show_cursor);
         let left = shown.and(ratatui::try_restore());
         if left.is_err() {
-            // It is gone. To be dropped it would want to tell that on standard error, which is gone, too: a panic.
+            // It is gone. To be dropped it would want to say that on standard error, which is gone, too: a panic.
             std::mem::forget(self.0.take());
         }
         left

@@ -33,7 +33,7 @@ pub(crate) struct Start {
     /// What is to be done with messages.
     pub(crate) work: Work,
     pub(crate) durable: bool,
-    /// A progress bar stands on the terminal.
+    /// A progress bar is on the terminal.
     pub(crate) bar: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Member {
     pub(super) executed_at_start: u64,
     fast_deaths: u32,
     /// That it is missing, or cannot be started.
-    pub(super) told: bool,
+    pub(super) reported: bool,
     /// It is stopped; so much is executed, and that is not all.
     still: Lasting<(bool, Option<u64>)>,
 }
@@ -58,7 +58,7 @@ impl Member {
             start: Instant::now(),
             executed_at_start: 0,
             fast_deaths: 0,
-            told: false,
+            reported: false,
             still: Lasting::default(),
         }
     }
@@ -134,7 +134,7 @@ impl Member {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
         let passes = matches!(errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE);
         if passes && !signals::is_asked_to_end() {
-            if once(&mut self.told) {
+            if once(&mut self.reported) {
                 let worker = self.worker;
                 common::tell!("loadbalancer: cannot start worker {worker}: {error}; trying again");
             }
@@ -163,7 +163,7 @@ impl Member {
         let executed = left.filter(|_| sight != Sight::Stopped).map(|left| left.executed);
         let lasts = self.still.lasts((sight == Sight::Stopped, executed));
         let deed = on_sight(sight, lasts.into());
-        if deed.reports_stop && once(&mut self.still.told) {
+        if deed.reports_stop && once(&mut self.still.reported) {
             self.report_stop();
         }
         if let Some(pid) = pid.filter(|_| deed.kills) {
@@ -176,7 +176,7 @@ impl Member {
             self.still.since = None;
         }
         if let Some(left) = left.filter(|_| deed.reports_stillness)
-            && once(&mut self.still.told)
+            && once(&mut self.still.reported)
         {
             self.report_stillness(left, state);
         }

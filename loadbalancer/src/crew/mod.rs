@@ -111,7 +111,7 @@ impl Crew {
             if is_child || instance.is_held_by_another(Role::Worker(worker))? {
                 let left = session.and_then(|(ledger, dispatch)| dispatch.left(worker, ledger));
                 member.watch(instance, left)?;
-                member.told = false;
+                member.reported = false;
                 // By hand; or a killed balancer's, which may take a moment to die.
                 if !is_child && self.start.is_some() && self.begun.elapsed() < YOUNG {
                     look_again = look_again.min(Instant::now() + DYING);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 const REPORT_STOPPED_AFTER: Duration = Duration::from_secs(1);
-/// How long a worker may stand still before that is acted on.
+/// How long a worker may make no progress before that is acted on.
 pub(super) const STILL_MAX: Duration = Duration::from_secs(3);
 /// So many deaths in a row, each at once and without progress, are no accident.
 const FAST_DEATHS_MAX: u32 = 5;

@@ -100,7 +100,7 @@ fn table(state: HandState, event: Event) -> (HandState, Count) {
 pub(crate) struct Hand(pub(crate) InHand);
 
 impl Hand {
-    /// Takes up a message, perhaps where an earlier life of this worker left it. Tells whether it did.
+    /// Takes up a message, perhaps where an earlier life of this worker left it. Returns whether it did.
     pub(crate) fn take_up(cell: &Cell, own: u64) -> (Self, bool) {
         let left = cell.in_hand(own);
         (Self(left.unwrap_or_default()), left.is_some())

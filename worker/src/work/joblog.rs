@@ -20,7 +20,7 @@ pub(crate) struct Joblog {
     file: File,
     path: PathBuf,
     /// That it cannot be written.
-    told: Once,
+    reported: Once,
 }
 
 /// An attempt that has ended.
@@ -53,7 +53,7 @@ impl Joblog {
         };
         let path = path.to_owned();
         match begin() {
-            Ok(file) => Ok(Self { file, path, told: Once::new() }),
+            Ok(file) => Ok(Self { file, path, reported: Once::new() }),
             Err(source) => Err(Error::File { path, source }),
         }
     }
@@ -86,7 +86,7 @@ impl Joblog {
         // One write: lines of several workers do not mix.
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // The work is done all the same.
-            self.told.call_once(|| {
+            self.reported.call_once(|| {
                 let path = self.path.display();
                 common::tell!(
                     "worker: {path}: {error}; lines of attempts are missing there from now on"

@@ -1,5 +1,5 @@
 //! What is alive of an earlier attempt, as far as `/proc` shows it: of another life of this worker, which could not
-//! end it. It is told by any of these:
+//! end it. It is recognised by any of these:
 //!
 //! * the attempt's lock, which it has inherited, unless it has closed all descriptors;
 //! * the attempt's name in its environment, which it has inherited, unless it was taken from it;
@@ -27,7 +27,7 @@ use crate::work::wait::wait_for;
 
 /// What outlives SIGKILL for so long is not waited for here.
 const UNDYING: Duration = Duration::from_secs(1);
-/// The lines about locks stand at the beginning of a `proc_pid_fdinfo(5)`.
+/// The lines about locks are at the beginning of a `proc_pid_fdinfo(5)`.
 const FDINFO_LEN: u64 = 4096;
 /// No variable is longer (`execve(2)`).
 const VARIABLE_LEN: u64 = 128 << 10;

@@ -42,18 +42,18 @@ pub(crate) fn write(
         died: time(now_ms()),
     };
     let (id, worker) = (letter.id, letter.worker);
-    let mut told = false;
+    let mut reported = false;
     loop {
         let file = LineFile::open(progress.instance().directory(), dead::NAME)?;
         match file.append(&letter, progress.is_durable()) {
             Err(error) if error.is_no_room() => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut reported, true) {
                     common::tell!("worker {worker}: {error}; waiting for room");
                 }
             }
             Err(error) => return Err(error),
             Ok(()) => {
-                // Told after that: a terminal may stop whoever writes to it.
+                // Reported after that: a terminal may stop whoever writes to it.
                 common::tell!("worker {worker}: message {id} is dead: {}", letter.outcome);
                 return Ok(());
             }

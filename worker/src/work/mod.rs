@@ -66,7 +66,7 @@ impl<'a> Executor<'a> {
         Ok(Self { how, taken: Vec::new() })
     }
 
-    /// Takes one message, as a frame tells it. Returns false if it is none of ours.
+    /// Takes one message, as a frame has it. Returns false if it is none of ours.
     pub(crate) fn take(&mut self, own: u64, text: &[u8], index: u32) -> Result<bool, Error> {
         if let How::Echo(echo) = &mut self.how {
             return echo.execute(text, index).map(|()| true);

@@ -37,10 +37,10 @@ pub(crate) struct Output {
 
 /// So much is kept of what is printed already.
 const KEPT_LEN: u64 = 1 << 20;
-/// What lasts longer is told.
+/// What lasts longer is reported.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// That what is printed goes nowhere is told once; and that nobody reads it.
-static TOLD: Once = Once::new();
+/// That what is printed goes nowhere is reported once; and that nobody reads it.
+static REPORTED: Once = Once::new();
 static STILL: Once = Once::new();
 
 impl Output {
@@ -86,12 +86,12 @@ impl Output {
 
     /// Waits until what is left of the attempt prints nothing any more, or the attempt's time is over.
     pub(crate) fn settle(&self, until: Option<Instant>, look: Look<'_>) -> Result<(), Error> {
-        let (start, mut told) = (Instant::now(), false);
+        let (start, mut reported) = (Instant::now(), false);
         let mut lens = None;
         while lens != Some(self.lens()?) && until.is_none_or(|until| Instant::now() < until) {
             lens = Some(self.lens()?);
             look()?;
-            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut told, true) {
+            if start.elapsed() >= PATIENCE && !std::mem::replace(&mut reported, true) {
                 common::note!(
                     "worker: waiting: COMMAND has ended, but what it left running prints on"
                 );
@@ -161,7 +161,7 @@ fn print(from: &File, what: Range<u64>, to: impl AsFd + IsTerminal) -> Result<()
     write_all(end, to).map(drop)
 }
 
-/// Copies so many bytes. A reader who has gone is told of, and does not stop the work: it was done.
+/// Copies so many bytes. A reader who has gone is reported, and does not stop the work: it was done.
 fn copy(from: &File, what: Range<u64>, to: impl AsFd) -> Result<(), Error> {
     let is_file =
         rustix::fs::fstat(&to).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
@@ -176,7 +176,7 @@ fn copy(from: &File, what: Range<u64>, to: impl AsFd) -> Result<(), Error> {
             break; // cut meanwhile, by what writes to it
         }
         if let Err(error) = write_all(&chunk[..read], &to)? {
-            TOLD.call_once(|| {
+            REPORTED.call_once(|| {
                 common::tell!("worker: what COMMAND prints is lost from here on: {}", error.desc());
             });
             break;

@@ -27,7 +27,7 @@ use crate::work::wait::wait_for;
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 /// How often a look is taken at what is being ended.
 const DYING: Duration = Duration::from_millis(5);
-/// What outlives SIGKILL for so long is told.
+/// What outlives SIGKILL for so long is reported.
 const UNDYING: Duration = Duration::from_secs(1);
 /// How often to start a COMMAND again for which the system has no room.
 const START_AGAIN: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub(crate) type Look<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) instance: &'a Instance,
-    /// The worker, and what tells the attempts of a message from those of others.
+    /// The worker, and what distinguishes the attempts of a message from those of others.
     pub(crate) attempt: (WorkerId, u64),
 }
 
@@ -56,7 +56,7 @@ impl Place<'_> {
     /// Ends what is left of earlier attempts. `mark`: a variable in the environment of all that another life of this
     /// worker may have left; without it there was none, as far as is known.
     pub(crate) fn clear(self, mark: Option<&str>, look: Look<'_>) -> Result<(), Error> {
-        let (start, mut told) = (Instant::now(), false);
+        let (start, mut reported) = (Instant::now(), false);
         loop {
             let is_locked = self.instance.is_attempted(self.attempt)?;
             let was_any = (is_locked || mark.is_some())
@@ -66,7 +66,7 @@ impl Place<'_> {
             }
             look()?;
             pause(DYING);
-            if start.elapsed() > UNDYING && !std::mem::replace(&mut told, true) {
+            if start.elapsed() > UNDYING && !std::mem::replace(&mut reported, true) {
                 common::tell!(
                     "worker {}: waiting: something of an earlier attempt is alive and cannot be ended \
                      (`grep -l OFDLCK /proc/*/fdinfo/*` may find it)",
@@ -86,7 +86,7 @@ impl<'a> Running<'a> {
     ) -> Result<Self, Error> {
         children::reap_until(|_| false, |_| ());
         let earlier = if children::is_any() { children::all() } else { Vec::new() };
-        let mut told = false;
+        let mut reported = false;
         let child = loop {
             let file = place.instance.begin_attempt(place.attempt)?;
             // Left open on purpose, in COMMAND and in all that it starts.
@@ -104,7 +104,7 @@ impl<'a> Running<'a> {
             let (worker, program) = (place.attempt.0, command.get_program().display().to_string());
             match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
                 Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut reported, true) {
                         common::tell!(
                             "worker {worker}: cannot start {program}: {error}; trying again"
                         );

@@ -53,7 +53,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     model.snapshot = Some(snapshot);
 }
 
-/// Lines of what stands below the flow.
+/// Lines of what is below the flow.
 struct Heights {
     workers: u16,
     rate: u16,

@@ -16,7 +16,7 @@ use crate::watch::Model;
 /// Lines of a border, and that of the titles.
 pub(super) const FRAME: u16 = 3;
 
-/// What stands in the columns, by how wide the screen is.
+/// What is in the columns, by how wide the screen is.
 struct Columns {
     bar: usize,
     process: bool,

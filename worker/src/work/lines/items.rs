@@ -66,7 +66,7 @@ impl Items {
             match state {
                 State::Done => {}
                 State::Dead { outcome, stderr } => {
-                    // Not together: killed behind the letter, this worker would have the others to do again.
+                    // Not together: killed after the letter, this worker would have the others to do again.
                     if let Some(executed) = executed {
                         progress.count(executed);
                     }
