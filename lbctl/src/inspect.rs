@@ -11,12 +11,13 @@ use common::error::{Error, report};
 use common::fence::message_queue::MessageQueue;
 use common::grammar::LOG_NAME;
 use common::grammar::rotation::WorkerId;
-use common::instance::directory::Directory;
+use common::instance::directory::{self, Directory};
 use common::instance::objects;
 use common::ledger::Ledger;
 use common::ledger::bell::Bell;
 use common::ledger::cursors::Cursors;
 use common::ledger::record::Record;
+use common::queue;
 use serde_json::{Value, json};
 
 use crate::objects::IpcObject;
@@ -96,16 +97,19 @@ fn state(dir: &Path) -> Value {
 
 fn objects(dir: &Path) -> Value {
     match IpcObject::of(dir) {
-        Ok(objects) => objects.into_iter().map(object).collect(),
+        Ok(objects) => {
+            let mark = Directory::open(dir).ok().map(|directory| directory::mark(directory.id()));
+            objects.into_iter().map(|it| object(it, mark)).collect()
+        }
         Err(error) => json!({ "error": error.to_string() }),
     }
 }
 
-fn object(object: IpcObject) -> Value {
+fn object(object: IpcObject, mark: Option<i64>) -> Value {
     match object {
         IpcObject::Segment { id, key } => json!({ "kind": "segment", "id": id, "key": key }),
         IpcObject::Queue { id, key } => {
-            json!({ "kind": "queue", "id": id, "key": key, "holds": queue(id) })
+            json!({ "kind": "queue", "id": id, "key": key, "holds": queue(id, mark) })
         }
     }
 }
@@ -169,6 +173,7 @@ fn unfinished(ledger: &Ledger, at: &Cursors) -> Vec<Value> {
 /// The session's workers, and whoever else has come.
 fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
     let n = at.map_or(0, |at| at.workers);
+    let mark = ledger.identity().ok().map(|of| directory::mark(of.directory));
     WorkerId::all()
         .filter(|&worker| u64::from(worker.get()) <= n || ledger.cell(worker).queue().0 > 0)
         .map(|worker| {
@@ -179,15 +184,20 @@ fn workers(ledger: &Ledger, at: Option<&Cursors>) -> Vec<Value> {
                 "in_hand": ledger.cell(worker).in_hand(ledger.cell(worker).executed()),
                 "finished": ledger.cell(worker).is_done(),
                 "generation": generation,
-                "queue": if id < 0 { Value::Null } else { queue(id) },
+                "queue": if id < 0 { Value::Null } else { queue(id, mark) },
             })
         })
         .collect()
 }
 
-fn queue(id: i32) -> Value {
-    match MessageQueue(id).stat() {
-        Ok(stat) => json!({ "id": id, "messages": stat.messages, "bytes_max": stat.bytes_max }),
+/// What is in it, but for the message that marks it.
+fn queue(id: i32, mark: Option<i64>) -> Value {
+    let load = match mark {
+        Some(mark) => queue::load(MessageQueue(id), mark),
+        None => MessageQueue(id).stat(),
+    };
+    match load {
+        Ok(load) => json!({ "id": id, "messages": load.messages, "bytes_max": load.bytes_max }),
         Err(error) => json!({ "id": id, "error": error.to_string() }),
     }
 }

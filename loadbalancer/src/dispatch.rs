@@ -96,7 +96,7 @@ impl Dispatch {
         }
         let total = finishing && !ledger.cell(worker).is_done();
         let due = self.stock.workers.share(worker, self.stock.end()) + u64::from(total);
-        let queued = outlet.queue.and_then(|queue| Some(queue.stat().ok()?.messages));
+        let queued = outlet.load().map(|load| load.messages);
         let due = if queued.is_some() { outlet.sent } else { due };
         let messages = due.saturating_sub(executed);
         // Also if it takes nothing of what others put into its queue.
@@ -178,7 +178,7 @@ mod tests {
             let mut dispatch = Dispatch::new(Workers::new(1).unwrap(), &journal.cursors().unwrap());
             dispatch.take(journal.ledger(), &journal.cursors().unwrap()).unwrap();
             while journal.advance().unwrap() == Advance::Wrote {}
-            let queue: MessageQueue = queue::fresh(&instance, worker()).unwrap();
+            let queue: MessageQueue = queue::fresh(&instance, journal.ledger(), worker()).unwrap();
             journal.ledger().cell(worker()).set_queue(queue.0);
             dispatch.outlets[0].follow(&instance, journal.ledger());
             journal.ledger().cell(worker()).set_executed(2);
@@ -188,7 +188,7 @@ mod tests {
             while journal.advance().unwrap() == Advance::Wrote {}
             let at = journal.cursors().unwrap();
             dispatch.send(&journal, &at).unwrap();
-            let messages = queue.stat().unwrap().messages;
+            let messages = queue::load(queue, queue::mark(&instance)).unwrap().messages;
             queue.remove().unwrap();
             remove(&journal);
             assert_eq!(messages, u64::from(sent));

@@ -264,7 +264,9 @@ fn balance(
             at.messages
         );
     }
-    queue::remove_all(journal.instance(), |k| k.get() > args.workers.get())?;
+    queue::remove_all(journal.instance(), Some(journal.ledger()), |k| {
+        k.get() > args.workers.get()
+    })?;
     crew.begin_session(journal.ledger());
     match Balancer::new(journal, args.workers, crew, args.serve, rotation)?.run() {
         Err(Error::SessionEnded) => Ok(None),

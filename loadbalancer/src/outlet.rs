@@ -1,7 +1,7 @@
 //! The way to one worker: its queue, and what this life of the worker was sent through it.
 
 use common::error::{Error, exit};
-use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue};
+use common::fence::message_queue::{MESSAGE_LEN_MAX, Message, MessageQueue, QueueStat};
 use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
 use common::ledger::Ledger;
@@ -22,6 +22,8 @@ pub(crate) struct Outlet {
     /// The life of the worker that all of this is about.
     generation: Option<u32>,
     pub(crate) queue: Option<MessageQueue>,
+    /// Of a message in it that is not for the worker.
+    mark: i64,
     /// Messages sent to this life of the worker, counted from the session's start.
     pub(crate) sent: u64,
     /// Bytes of the next message's text that are sent already.
@@ -39,6 +41,7 @@ impl Outlet {
             worker,
             generation: None,
             queue: None,
+            mark: 0,
             sent: 0,
             text_at: 0,
             len_max: MESSAGE_LEN_MAX,
@@ -56,6 +59,7 @@ impl Outlet {
             *self = Self {
                 generation: Some(generation),
                 queue: Some(MessageQueue(id)).filter(is_own),
+                mark: queue::mark(instance),
                 sent: ledger.cell(self.worker).executed(),
                 ..Self::new(self.worker)
             };
@@ -90,18 +94,24 @@ impl Outlet {
             Ok(()) => (self.sent, self.text_at, self.full_at) = (sent, text_at, None),
             Err(Errno::EAGAIN) => {
                 self.full_at = Some(ledger.cell(self.worker).executed());
-                let empty = queue.stat().ok().filter(|stat| stat.messages == 0);
-                let Some(stat) = empty else { return Ok(false) };
+                let Some(load) = self.load().filter(|load| load.messages == 0) else {
+                    return Ok(false);
+                };
                 // Full of nothing: it takes less than this frame. Try a smaller one. (If it takes as much,
                 // the worker has emptied it meanwhile.)
                 self.full_at = None;
-                if len as u64 > stat.bytes_max {
-                    self.shrink(stat.bytes_max as usize)?;
+                if len as u64 > load.bytes_max {
+                    self.shrink(load.bytes_max as usize)?;
                 }
             }
             Err(error) => self.not_sent(queue, len, error)?,
         }
         Ok(true)
+    }
+
+    /// What is in its queue, and fits into it.
+    pub(crate) fn load(&self) -> Option<QueueStat> {
+        queue::load(self.queue?, self.mark).ok()
     }
 
     /// Fills the message with a frame. Returns its length, and what is sent with it: so many messages, and so

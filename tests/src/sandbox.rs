@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::fence::message_queue::MessageQueue;
 use common::grammar::rotation::WorkerId;
 use common::history::replay::Summary;
-use common::instance::directory::Directory;
+use common::instance::directory::{self, Directory};
 use common::instance::role::Role;
 use common::instance::{Instance, objects};
 use common::ledger::Ledger;
@@ -284,6 +284,12 @@ impl Sandbox {
             IpcObject::Segment { .. } => None,
         };
         self.ipc_objects().into_iter().filter_map(queue).collect()
+    }
+
+    /// The kind of the message that marks each of these.
+    #[must_use]
+    pub fn mark(&self) -> i64 {
+        directory::mark(Directory::open(&self.dir()).expect("a directory").id())
     }
 
     /// The id of the ledger's segment among them.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use common::grammar::submission::TEXT_LEN_MAX;
+use common::queue::MARK_LEN;
 use common::queue::frame::FRAME_LEN_MIN;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -66,7 +67,7 @@ fn a_worker_prints_what_the_frames_say(
 /// The queues are lowered while nothing is in them.
 #[rstest]
 #[case::one_small_frame(64)]
-#[case::the_least(FRAME_LEN_MIN as u64)]
+#[case::the_least((FRAME_LEN_MIN + MARK_LEN) as u64)]
 #[case::odd(333)]
 fn queues_that_take_only_one_small_frame(#[case] bytes_max: u64) {
     let submissions = [("first", 2), ("Halo A", 10), (LONGEST, 7), ("x", 100)];
@@ -127,8 +128,8 @@ fn a_queue_below_the_least_is_a_clear_error() {
     sandbox.ok("client", &["first;1"]);
     let first = canonical_log(&[("first", 1)], 1);
     sandbox.wait_for_log(first.find("Worker 1: ").unwrap() as u64);
-    foreign::change_queue(sandbox.queues()[0], |stat| stat.msg_qbytes = FRAME_LEN_MIN as u64 - 1)
-        .unwrap();
+    let too_small = (FRAME_LEN_MIN + MARK_LEN - 1) as u64;
+    foreign::change_queue(sandbox.queues()[0], |stat| stat.msg_qbytes = too_small).unwrap();
     // Of one message nothing but the text is sent.
     sandbox.ok("client", &["lone;1"]);
     sandbox.wait_until("it is executed", || {

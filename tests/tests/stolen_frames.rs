@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use common::fence::message_queue::{MESSAGE_LEN_MAX, Message};
+use common::queue;
 use common::queue::message::{ToWorker, begin_frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -32,7 +33,7 @@ fn stolen_frames_are_sent_again(#[case] spawned: bool) {
     let mut stolen = 0;
     sandbox.wait_until("enough is stolen", || {
         for queue in sandbox.queues() {
-            stolen += u32::from(queue.try_receive(&mut loot).is_ok());
+            stolen += u32::from(queue.try_receive(&mut loot, sandbox.mark()).is_ok());
         }
         stolen >= 3
     });
@@ -71,7 +72,10 @@ fn the_last_frame_is_sent_again(#[case] spawned: bool) {
     sandbox.ok("client", &["Halo A;10"]);
     let mut loot = Message::boxed();
     sandbox.wait_until("it is stolen", || {
-        sandbox.queues().first().is_some_and(|queue| queue.try_receive(&mut loot).is_ok())
+        sandbox
+            .queues()
+            .first()
+            .is_some_and(|queue| queue.try_receive(&mut loot, sandbox.mark()).is_ok())
     });
     // It may have been killed for standing still.
     let _ = kill(pid, Signal::SIGCONT);
@@ -103,7 +107,7 @@ fn a_stolen_request_for_a_total_is_sent_again() {
     balancer.signal(Signal::SIGTERM);
     let (mut loot, mut len) = (Message::boxed(), 0);
     sandbox.wait_until("it is stolen", || {
-        sandbox.queues()[0].try_receive(&mut loot).is_ok_and(|received| {
+        sandbox.queues()[0].try_receive(&mut loot, sandbox.mark()).is_ok_and(|received| {
             len = received;
             true
         })
@@ -128,7 +132,7 @@ fn a_frame_that_comes_twice_is_executed_once() {
     let mut frame = Message::boxed();
     let mut len = 0;
     sandbox.wait_until("its frame is there", || {
-        queue.try_receive(&mut frame).is_ok_and(|received| {
+        queue.try_receive(&mut frame, sandbox.mark()).is_ok_and(|received| {
             len = received;
             true
         })
@@ -138,7 +142,9 @@ fn a_frame_that_comes_twice_is_executed_once() {
     }
     // Received, too: else there would be nothing that the second one could be taken for.
     sandbox.ok("client", &["last;5"]);
-    sandbox.wait_until("it is there as well", || queue.stat().unwrap().messages == 4);
+    sandbox.wait_until("it is there as well", || {
+        queue::load(queue, sandbox.mark()).unwrap().messages == 4
+    });
     worker.signal(Signal::SIGCONT);
     sandbox.wait_until("all is executed", || sandbox.log().matches("Worker1: ").count() == 16);
     balancer.signal(Signal::SIGTERM);

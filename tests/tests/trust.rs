@@ -8,6 +8,7 @@ use common::instance::directory::{Directory, KeyOf};
 use common::ledger::cursors::Cursors;
 use common::ledger::layout::Layout;
 use common::ledger::{Identity, Ledger};
+use common::queue::MARK_LEN;
 use rstest::rstest;
 use tests::{IpcObject, Sandbox};
 
@@ -136,6 +137,49 @@ fn all_keys_of_the_segment_are_taken() {
 
 fn queue_key(sandbox: &Sandbox, worker: u32) -> Vec<i32> {
     keys(sandbox, KeyOf::Queue(WorkerId::new(worker).unwrap()))
+}
+
+/// A queue that others use for something else is theirs, even if it is this user's, closed to all others, and under one
+/// of our keys: it was removed.
+#[rstest]
+#[case::in_use(a_queue)]
+#[case::fresh(|key, mode| MessageQueue::create(key, mode).unwrap())]
+fn a_queue_of_this_user_was_removed(#[case] make: fn(i32, i32) -> MessageQueue) {
+    let sandbox = Sandbox::default();
+    let keys = queue_key(&sandbox, 2);
+    let queues = [(0, 0o600), (5, 0o600)].map(|(i, mode)| make(keys[i], mode));
+    let before = queues.map(|queue| queue.stat().unwrap().messages);
+    run_the_sample(&sandbox);
+    // Whoever has no use for a worker removes its queue.
+    sandbox.ok("client", &["Halo A;10"]);
+    sandbox.ok("loadbalancer", &["1"]);
+    let left = [0, 1].map(|i| IpcObject::Queue { id: queues[i].0, key: keys[[0, 5][i]] });
+    let mut objects = sandbox.ipc_objects();
+    objects.sort_by_key(|object| *object != left[0]);
+    assert_eq!(objects, left);
+    assert_eq!(queues.map(|queue| queue.stat().unwrap().messages), before);
+}
+
+/// A worker was killed as soon as it had made its queue: only the ledger says that it is ours. The next one's cell says
+/// something else, and its queue is marked.
+#[rstest]
+fn a_queue_is_recognised_by_its_mark_or_by_the_ledger(#[values(true, false)] removed: bool) {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let (unmarked, marked) = (queue_key(&sandbox, 2)[3], queue_key(&sandbox, 3)[3]);
+    let queues = [unmarked, marked].map(|key| MessageQueue::create(key, 0o600).unwrap());
+    sandbox.ledger().unwrap().cell(WorkerId::new(2).unwrap()).set_queue_key(unmarked);
+    let mut message = Message::boxed();
+    message.kind = sandbox.mark();
+    queues[1].try_send(&message, MARK_LEN).unwrap();
+    if removed {
+        shared_memory::remove(sandbox.segment().unwrap()).unwrap();
+    }
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(SAMPLE);
+    // Without that ledger nobody can know.
+    let unmarked = IpcObject::Queue { id: queues[0].0, key: unmarked };
+    assert_eq!(sandbox.ipc_objects(), if removed { vec![unmarked] } else { Vec::new() });
 }
 
 /// A queue with a message in it.

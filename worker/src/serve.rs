@@ -156,7 +156,8 @@ impl Server<'_, '_> {
     fn run(&mut self) -> Result<bool, Error> {
         loop {
             let (instance, worker) = (self.progress.instance(), self.progress.worker());
-            let make = |instance: &_| queue::fresh(instance, worker).map(OwnQueue);
+            let ledger = self.progress.ledger();
+            let make = |instance: &_| queue::fresh(instance, ledger, worker).map(OwnQueue);
             let queue = self.progress.journal.unless_removed(self.by_hand, make)?;
             let ledger = self.progress.ledger();
             let at = ledger.cursors()?;
@@ -192,14 +193,15 @@ impl Server<'_, '_> {
     /// missing.
     fn serve(&mut self, queue: MessageQueue) -> Result<bool, Error> {
         self.reader = FrameReader::default();
+        let mark = queue::mark(self.progress.instance());
         let mut tries = 0;
         loop {
             heed_signals()?;
             let received = if tries < TRIES {
-                queue.try_receive(&mut self.message)
+                queue.try_receive(&mut self.message, mark)
             } else {
                 self.progress.log_ready()?;
-                queue.receive(&mut self.message)
+                queue.receive(&mut self.message, mark)
             };
             tries = if received == Err(Errno::ENOMSG) { tries + 1 } else { 0 };
             match received {

@@ -55,6 +55,12 @@ impl MessageQueue {
             .map(Self)
     }
 
+    /// The queue with this key; ENOENT when there is none.
+    pub fn find(key: i32) -> Result<Self> {
+        // SAFETY: takes no pointers.
+        Errno::result(unsafe { libc::msgget(key, 0) }).map(Self)
+    }
+
     /// Owner, limit and load.
     pub fn stat(self) -> Result<QueueStat> {
         // SAFETY: a msqid_ds is what IPC_STAT fills in, and zeros are a valid one.
@@ -94,20 +100,35 @@ impl MessageQueue {
         Errno::result(unsafe { libc::msgsnd(self.0, from, len, libc::IPC_NOWAIT) }).map(drop)
     }
 
-    fn receive_with(self, message: &mut Message, flags: i32) -> Result<usize> {
-        let into = (&raw mut *message).cast();
+    /// Whether there is a message of this kind, with at least one byte. It stays: it does not fit into no bytes.
+    pub fn holds(self, kind: i64) -> Result<bool> {
+        let mut room = kind;
+        // SAFETY: `room` is a long, followed by no bytes, which is the size given.
+        let len =
+            unsafe { libc::msgrcv(self.0, (&raw mut room).cast(), 0, kind, libc::IPC_NOWAIT) };
+        match Errno::result(len) {
+            Err(Errno::E2BIG) => Ok(true),
+            Err(Errno::ENOMSG) | Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive_with(self, message: &mut Message, but: i64, flags: i32) -> Result<usize> {
+        let (into, flags) =
+            ((&raw mut *message).cast(), flags | libc::MSG_NOERROR | libc::MSG_EXCEPT);
         // SAFETY: `into` is a long followed by MESSAGE_LEN_MAX bytes, which is the size given.
-        let len = unsafe { libc::msgrcv(self.0, into, MESSAGE_LEN_MAX, 0, flags) };
+        let len = unsafe { libc::msgrcv(self.0, into, MESSAGE_LEN_MAX, but, flags) };
         Errno::result(len).map(isize::cast_unsigned)
     }
 
-    /// Takes the first message and returns its length; ENOMSG when there is none.
-    pub fn try_receive(self, message: &mut Message) -> Result<usize> {
-        self.receive_with(message, libc::IPC_NOWAIT | libc::MSG_NOERROR)
+    /// Takes the first message of any kind but one, and returns its length; ENOMSG when there is none. No message is
+    /// of kind 0.
+    pub fn try_receive(self, message: &mut Message, but: i64) -> Result<usize> {
+        self.receive_with(message, but, libc::IPC_NOWAIT)
     }
 
-    /// Waits for a message; EINTR after any signal, EIDRM when the queue is removed.
-    pub fn receive(self, message: &mut Message) -> Result<usize> {
-        self.receive_with(message, libc::MSG_NOERROR)
+    /// Waits for such a message; EINTR after any signal, EIDRM when the queue is removed.
+    pub fn receive(self, message: &mut Message, but: i64) -> Result<usize> {
+        self.receive_with(message, but, 0)
     }
 }

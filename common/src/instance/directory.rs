@@ -112,6 +112,14 @@ pub fn keys([device, inode, born]: [u64; 3], of: KeyOf) -> impl Iterator<Item = 
     })
 }
 
+/// The kind of the message that marks a queue as one of such a directory's. None that is sent is of it: those are
+/// small numbers.
+#[must_use]
+pub fn mark([device, inode, born]: [u64; 3]) -> i64 {
+    let hash = checksum::of([device, inode, born, u64::MAX]);
+    (hash >> 1 | 1 << 62).cast_signed()
+}
+
 /// Device, inode and birth time: an inode number alone is used again. Not every file system knows the last:
 /// then the inode has to do. But a look that fails must not pass for that, or there would be other keys.
 pub(crate) fn id_of(file: &File) -> std::io::Result<[u64; 3]> {

@@ -110,7 +110,18 @@ impl Cell {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The worker's generation, and the queue that it says it has.
+    /// Says that the worker is about to make a queue with this key: the queue is named before it is there.
+    pub fn set_queue_key(&self, key: i32) {
+        self.queue.store(key.wrapping_neg().cast_unsigned(), Ordering::SeqCst);
+    }
+
+    /// Whether that is the queue which the worker has, or was about to make.
+    #[must_use]
+    pub fn names(&self, queue: i32, key: i32) -> bool {
+        [queue, key.wrapping_neg()].contains(&self.queue.load(Ordering::SeqCst).cast_signed())
+    }
+
+    /// The worker's generation, and the queue that it says it has. It has none if that is below 0.
     #[must_use]
     pub fn queue(&self) -> (u32, i32) {
         let generation = self.generation.load(Ordering::SeqCst);

@@ -30,7 +30,7 @@
 //!                   +8   8  executed_again    the same, stored after it
 //!                  +16   8  wake_at           ring the doorbell when executed reaches this
 //!                  +24   4  generation        another one than before: worker k has a new queue (and perhaps no new process)
-//!                  +28   4  queue             its message queue's id; k writes
+//!                  +28   4  queue             its message queue's id, or -1 × the key of one that it makes; k writes
 //!                  +32   4  done              1: ready for its total
 //!                  +36   4  toll              of the message in hand: bits 0-1 left, running or pausing, bits 8-15
 //!                                             in how many attempts the worker died, 16-31 how many failed
@@ -53,8 +53,8 @@ use super::ring::{RING_LEN, Ring};
 use super::steps::Steps;
 use super::sync::{AtomicU8, AtomicU32, AtomicU64};
 
-/// "PIPIPLB" and version 6.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x06");
+/// "PIPIPLB" and version 7.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"PIPIPLB\x07");
 /// Cells for workers.
 pub const CELLS: usize = 256;
 

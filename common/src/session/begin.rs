@@ -131,7 +131,7 @@ fn rebuild(instance: &Instance, log_len: u64) -> Result<Opened<Ledger>, Error> {
     let closing = if at.totals > 0 { Closing::Ends as u64 } else { 0 };
     let cursors = Cursors { log_len: history.whole_len, closing, ..at };
     // Those of the lost ledger, which may have known of more workers than the log does.
-    queue::remove_all(instance, |_| true)?;
+    queue::remove_all(instance, None, |_| true)?;
     let session = session_number::recall(instance.log(), history.begun);
     let ledger = make(instance, session, cursors, history.replay.waiting())?;
     ledger.set_received(history.replay.received());

@@ -49,7 +49,7 @@ pub fn is_log_left(instance: &Instance) -> Result<bool, Error> {
 /// queues. Under the log's lock, as workers make them.
 pub fn remove(instance: &Instance, ledger: &Ledger) -> Result<(), Error> {
     let object = format_args!("ledger of {}", instance.path().display());
-    queue::remove_all(instance, |_| true)?;
+    queue::remove_all(instance, Some(ledger), |_| true)?;
     removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, "shmctl"))?;
     // Who waits for the end of this session has it still attached.
     ledger.space().ring();

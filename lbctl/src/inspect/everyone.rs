@@ -1,15 +1,13 @@
 //! The ledgers of all of this user's directories: a directory that was deleted can be named no more, but what it
 //! left can be removed.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use common::fence::message_queue::MessageQueue;
 use common::fence::shared_memory;
-use common::grammar::rotation::WorkerId;
-use common::instance::directory::{self, Directory, KeyOf, is_private};
+use common::instance::directory::{Directory, is_private};
 use common::ledger::Ledger;
 use common::ledger::layout::Layout;
+use common::queue;
 use serde_json::{Value, json};
 
 pub(super) fn dump() -> Value {
@@ -37,7 +35,9 @@ fn describe(id: i32) -> Option<Value> {
     let ledger = Ledger::attach(id).ok()?;
     let identity = ledger.identity().ok()?;
     let path = ledger.path_end();
-    let queues = queues(identity.directory);
+    let cell = |worker| Some(ledger.cell(worker));
+    let queues = queue::all(identity.directory, cell, |_| true).unwrap_or_default();
+    let queues: Vec<i32> = queues.into_iter().map(|(_, queue)| queue.0).collect();
     let remove =
         queues.iter().fold(format!("ipcrm -m {id}"), |remove, q| format!("{remove} -q {q}"));
     Some(json!({
@@ -56,13 +56,4 @@ fn state(path: &str, id: [u64; 3]) -> &'static str {
         Ok(directory) if directory.id() == id => "there",
         _ => "deleted or renamed",
     }
-}
-
-/// The ids of the queues under a directory's keys.
-fn queues(directory: [u64; 3]) -> Vec<i32> {
-    let all = MessageQueue::all().unwrap_or_default();
-    let private = all.iter().filter(|(_, owner)| is_private(owner));
-    let by_key: HashMap<i32, i32> = private.map(|(queue, owner)| (owner.key, queue.0)).collect();
-    let keys = WorkerId::all().flat_map(|worker| directory::keys(directory, KeyOf::Queue(worker)));
-    keys.filter_map(|key| by_key.get(&key).copied()).collect()
 }

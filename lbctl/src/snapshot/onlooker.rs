@@ -14,7 +14,7 @@ use common::grammar::LOG_NAME;
 use common::grammar::line::Line;
 use common::grammar::message_id::MessageId;
 use common::grammar::rotation::{WorkerId, Workers};
-use common::instance::directory::Directory;
+use common::instance::directory::{self, Directory};
 use common::instance::log_file;
 use common::instance::objects;
 use common::instance::role::{self, Present};
@@ -22,6 +22,7 @@ use common::ledger::Ledger;
 use common::ledger::cell::HandState;
 use common::ledger::cursors::Cursors;
 use common::ledger::ring::RING_LEN;
+use common::queue;
 use nix::fcntl::OFlag;
 use rustix::io::Errno;
 
@@ -215,8 +216,9 @@ impl Onlooker {
         let executed = cell.map_or(0, |(_, cell)| cell.executed());
         let share = at.and_then(|at| Some(at.workers()?.share(k, at.messages))).unwrap_or(0);
         let queue = cell.map(|(_, cell)| cell.queue().1).filter(|&id| id >= 0).and_then(|id| {
-            let stat = MessageQueue(id).stat().ok()?;
-            let (frames, bytes, bytes_max) = (stat.messages, stat.bytes, stat.bytes_max);
+            let mark = directory::mark(self.directory.id());
+            let load = queue::load(MessageQueue(id), mark).ok()?;
+            let (frames, bytes, bytes_max) = (load.messages, load.bytes, load.bytes_max);
             Some(Queue { id, frames, bytes, bytes_max })
         });
         let in_hand = cell.and_then(|(ledger, cell)| {

@@ -152,7 +152,12 @@ impl Member {
 
     /// Looks after one that is here. What is stopped is replaced. Of any other that does not go on, what is
     /// missing in its queue is sent again; or it is reported, and not killed: whoever holds it goes on with it.
-    pub(super) fn watch(&mut self, instance: &Instance, left: Option<Left>) -> Result<(), Error> {
+    pub(super) fn watch(
+        &mut self,
+        instance: &Instance,
+        ledger: Option<&Ledger>,
+        left: Option<Left>,
+    ) -> Result<(), Error> {
         let pid = self.pid();
         let state = pid.and_then(ProcessStat::of).map(|stat| stat.state);
         let sight = match left {
@@ -172,7 +177,7 @@ impl Member {
         }
         if deed.sends_again {
             // Others took the frames; or its queue is not what the ledger says. It makes another one.
-            queue::remove_all(instance, |other| other == self.worker)?;
+            queue::remove_all(instance, ledger, |other| other == self.worker)?;
             self.still.since = None;
         }
         if let Some(left) = left.filter(|_| deed.reports_stillness)

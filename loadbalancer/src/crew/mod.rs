@@ -110,7 +110,7 @@ impl Crew {
             let is_child = member.child.is_some();
             if is_child || instance.is_held_by_another(Role::Worker(worker))? {
                 let left = session.and_then(|(ledger, dispatch)| dispatch.left(worker, ledger));
-                member.watch(instance, left)?;
+                member.watch(instance, ledger, left)?;
                 member.reported = false;
                 // By hand; or a killed balancer's, which may take a moment to die.
                 if !is_child && self.start.is_some() && self.begun.elapsed() < YOUNG {

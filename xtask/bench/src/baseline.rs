@@ -89,7 +89,7 @@ impl Taker {
         let mut message = Message::boxed();
         let log = self.log.as_deref();
         for _ in 0..self.messages {
-            MessageQueue(self.queue).receive(&mut message)?;
+            MessageQueue(self.queue).receive(&mut message, 0)?;
             append(log, &[Line::Executed { worker: self.worker }])?;
         }
         append(log, &[Line::Total { worker: self.worker, messages: self.messages }])

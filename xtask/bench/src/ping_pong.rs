@@ -101,7 +101,7 @@ impl PingWorker {
         common::grammar::line::append(&mut line, written().map_err(io::Error::other)?);
         let mut message = Message::boxed();
         loop {
-            MessageQueue(self.queue).receive(&mut message)?;
+            MessageQueue(self.queue).receive(&mut message, 0)?;
             log.write_all(&line)?;
         }
     }

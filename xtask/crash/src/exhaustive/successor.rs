@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::fence::message_queue::MessageQueue;
 use common::grammar::rotation::WorkerId;
+use common::instance::directory;
+use common::queue;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -46,6 +48,9 @@ fn queue_generation(dir: &Path, worker: WorkerId) -> Option<u32> {
 }
 
 fn has_frames(dir: &Path, worker: WorkerId) -> bool {
-    let queue = witness::ledger(dir).map(|ledger| MessageQueue(ledger.cell(worker).queue().1));
-    queue.and_then(|queue| queue.stat().ok()).is_some_and(|stat| stat.messages > 0)
+    let load = witness::ledger(dir).and_then(|ledger| {
+        let mark = directory::mark(ledger.identity().ok()?.directory);
+        queue::load(MessageQueue(ledger.cell(worker).queue().1), mark).ok()
+    });
+    load.is_some_and(|load| load.messages > 0)
 }

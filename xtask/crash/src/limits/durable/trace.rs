@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::queue::MARK_LEN;
 use nix::libc;
 use nix::unistd::Pid;
 use tests::ptrace::{self, Call, End, Event};
@@ -44,14 +45,14 @@ pub(super) fn to_its_end(pid: Pid, log: &Path) -> Result<Vec<Effect>, String> {
 
 /// What a successful call did, if it matters.
 fn completed(pid: Pid, call: &Call, log: &Path) -> Option<Effect> {
-    let [first, second, ..] = call.arguments;
+    let [first, second, third, _] = call.arguments;
     let is_log =
         || std::fs::read_link(format!("/proc/{pid}/fd/{first}")).is_ok_and(|file| file == log);
     match call.number {
         libc::SYS_write if first == 1 => Some(Effect::StdoutWritten),
         libc::SYS_write | libc::SYS_writev if is_log() => Some(Effect::LogWritten),
         libc::SYS_fdatasync if is_log() => Some(Effect::LogSynced),
-        libc::SYS_msgsnd => Some(Effect::FrameSent),
+        libc::SYS_msgsnd if third != MARK_LEN as u64 => Some(Effect::FrameSent),
         libc::SYS_shmctl if second == IPC_RMID => Some(Effect::SegmentRemoved),
         _ => None,
     }
