@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use common::grammar::line::Line;
-use common::grammar::rotation::Workers;
+use common::grammar::rotation::{WorkerId, Workers};
 use serde::Serialize;
 
 use super::texts::{Lens, repeated};
@@ -50,20 +50,28 @@ impl Case {
         if self.shape == Shape::Many { 1 } else { self.messages }
     }
 
+    /// How many messages each worker gets.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (WorkerId, u64)> {
+        let share = |worker| (worker, self.workers.share(worker, u64::from(self.messages)));
+        self.workers.ids().map(share)
+    }
+
     /// Exact length of the log of its session, and so of any rearrangement of the log's lines.
     pub(super) fn log_len(&self) -> u64 {
+        let totals = self.shares().map(|(worker, messages)| len(Line::Total { worker, messages }));
+        self.log_len_before_totals() + totals.sum::<u64>()
+    }
+
+    /// The same, as long as the session may go on.
+    pub(super) fn log_len_before_totals(&self) -> u64 {
         let (submissions, count) = (self.submissions(), self.messages / self.submissions());
         let texts = self.lens.sum(submissions) * u64::from(1 + count);
         let client = len(Line::Client { text: "" }) + len(Line::Count { count });
         let (submissions, count) = (u64::from(submissions), u64::from(count));
         let received =
             count * (len(Line::Received { text: "", index: 1 }) - 1) + digits_up_to(count);
-        let messages = u64::from(self.messages);
-        let by_worker = |worker| {
-            let share = self.workers.share(worker, messages);
-            share * len(Line::Executed { worker }) + len(Line::Total { worker, messages: share })
-        };
-        texts + submissions * (client + received) + self.workers.ids().map(by_worker).sum::<u64>()
+        let executed = self.shares().map(|(worker, share)| share * len(Line::Executed { worker }));
+        texts + submissions * (client + received) + executed.sum::<u64>()
     }
 }
 

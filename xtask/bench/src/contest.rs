@@ -3,8 +3,6 @@
 //! round. The first round is a rehearsal that counts for nothing, and each
 //! round's files are removed before the next.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
@@ -100,7 +98,6 @@ pub(super) fn run(
     let mut cpu_shares = Vec::new();
     for round in 0..=rounds {
         progress.show(&format!("{case}, round {round} of {rounds}"));
-        Failure::if_interrupted()?;
         let sandbox = Sandbox::new(binaries);
         page_cache::leave_pages(&sandbox.dir(), case.log_len())
             .map_err(Failure::system("a temp file"))?;
@@ -117,8 +114,8 @@ pub(super) fn run(
                     }
                     limit.took
                 }
-                Contestant::RawQueue => baseline::run(&part, None)?,
-                Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
+                Contestant::RawQueue => baseline::run(&part, false, binaries)?,
+                Contestant::LineAtATime => baseline::run(&part, true, binaries)?,
                 Contestant::Pipes | Contestant::ZeroMq | Contestant::Redis => {
                     rivals.run(*contestant, &part, &sandbox)?
                 }
@@ -130,13 +127,6 @@ pub(super) fn run(
         progress.step();
     }
     Ok(result(case, &contestants, &times, &cpu_shares))
-}
-
-fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
-    let log = sandbox.dir().join("line_at_a_time.log");
-    let took = baseline::run(case, Some(&log))?;
-    judge::complete(&log, case)?;
-    Ok(took)
 }
 
 /// Sums up seconds per message, given by contestant and round.

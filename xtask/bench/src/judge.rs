@@ -64,7 +64,7 @@ pub(super) fn canonical(log: &Path, case: &Case) -> Result<(), Failure> {
     let due = Summary {
         submissions: case.submissions().into(),
         messages,
-        shares: case.workers.ids().map(|k| case.workers.share(k, messages)).collect(),
+        shares: case.shares().map(|(_, share)| share).collect(),
     };
     match summary {
         Some(found) if found == due => Ok(()),
@@ -97,9 +97,10 @@ pub(super) fn complete(log: &Path, case: &Case) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    let due: Vec<u64> =
-        case.workers.ids().map(|k| case.workers.share(k, u64::from(case.messages))).collect();
-    if (submitted, received) == (case.submissions(), case.messages) && executed == due {
+    let due = case.shares().map(|(_, share)| share);
+    if (submitted, received) == (case.submissions(), case.messages)
+        && due.eq(executed.iter().copied())
+    {
         return Ok(());
     }
     let why = format!("{submitted} submitted, {received} received, {executed:?} executed");

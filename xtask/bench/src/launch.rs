@@ -58,7 +58,6 @@ impl Launched {
         if status.success() {
             return Ok(());
         }
-        Failure::if_interrupted()?;
         let mut stderr = Vec::new();
         // What cannot be read is left out of the report.
         let _ = self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut stderr));

@@ -24,6 +24,7 @@ mod failure;
 mod goal;
 mod goals;
 mod idle;
+mod ipc;
 mod job;
 mod judge;
 mod latency;
@@ -34,7 +35,6 @@ mod ping_pong;
 mod plan;
 mod plot;
 mod progress;
-mod queues;
 mod report;
 mod resources;
 mod rivals;
@@ -52,8 +52,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use common::fence::signals;
-use tests::{Binaries, Profile, Programs};
+use tests::{Binaries, Profile, Programs, TempDir};
 
 use case::{Case, Shape};
 use failure::Failure;
@@ -138,6 +137,7 @@ fn main() -> ExitCode {
     if let Some(subprocess) = &args.subprocess {
         return subprocess.run();
     }
+    tests::end_with_signals();
     match measure(&args).and_then(|report| publish(&args, &report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -148,12 +148,14 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<Report, Failure> {
-    signals::watch(1).map_err(Failure::system("sigaction"))?;
-    if let Some(dir) = &args.dir {
-        let dir = dir.canonicalize().map_err(Failure::system(dir.display().to_string()))?;
-        // Fails only when it was set before.
-        let _ = tempfile::env::override_temp_dir(&dir);
-    }
+    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let system = || Failure::system(parent.display().to_string());
+    // All files are below it. Once a signal ends everything, nobody gets past the end of this directory: what that does
+    // to the programs is no failure to tell of.
+    let dir = TempDir::new_in(&parent.canonicalize().map_err(system())?, "bench-");
+    let dir = dir.map_err(system())?;
+    // Fails only when it was set before.
+    let _ = tempfile::env::override_temp_dir(dir.path());
     let plan = if args.quick {
         Plan::quick()
     } else if args.full {
@@ -170,7 +172,7 @@ fn measure(args: &Args) -> Result<Report, Failure> {
     let wanted = |section| args.wants(section);
 
     let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All)
-        .map_err(Failure::build)?;
+        .map_err(Failure::Build)?;
     let contests = plan.cases.len() + plan.lines.len() + plan.work.len();
     let progress = Progress::new(contests * (rounds + 1) + 6);
     let mut report = Report::new(rounds);

@@ -37,7 +37,6 @@ pub(super) fn run(
     let case = Case::many(10, 6, workers);
     let (mut ours, mut nothing, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
-        Failure::if_interrupted()?;
         let sandbox = Sandbox::new(binaries);
         let job = Job::new(&sandbox, &case)?.run()?;
         judge::canonical(&sandbox.log_path(), &case)?;

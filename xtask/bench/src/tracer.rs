@@ -52,7 +52,6 @@ fn run(commands: impl Iterator<Item = Command>, count_calls: bool) -> Result<Vec
     loop {
         match ptrace::next(None) {
             Ok((pid, event)) => tracees.handle(pid, event)?,
-            Err(Errno::EINTR) => Failure::if_interrupted()?,
             Err(Errno::ECHILD) => return Ok(std::mem::take(&mut tracees.ended)),
             Err(error) => return Err(Failure::system("waitpid")(error)),
         }
@@ -90,7 +89,6 @@ impl Tracees {
                 if end == End::Code(0) {
                     return Ok(());
                 }
-                Failure::if_interrupted()?;
                 let odd = io::Error::other(format!("{end:?}"));
                 return Err(Failure::system("the end of a traced program")(odd));
             }

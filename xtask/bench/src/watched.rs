@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pty_process::Size;
 use pty_process::blocking::{Pty, open};
@@ -13,14 +13,11 @@ use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
 use super::case::Case;
-use super::failure::Failure;
+use super::failure::{Failure, PATIENCE};
 use super::job::Job;
 use super::judge;
 use super::launch::{unwatch, watch};
 use super::spread::Spread;
-
-/// How long it may take until it shows something.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the job takes.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +38,6 @@ pub(super) fn run(case: Case, rounds: usize, binaries: &Binaries) -> Result<Watc
         let mut took = [0.0; 2];
         let first = round % 2;
         for watches in [first, 1 - first] {
-            Failure::if_interrupted()?;
             let sandbox = Sandbox::new(binaries);
             let onlooker = (watches == 1).then(|| Onlooker::start(&sandbox)).transpose()?;
             took[watches] = Job::new(&sandbox, &case)?.run()?.as_secs_f64() * 1e3;
@@ -96,9 +92,7 @@ impl Onlooker {
         let onlooker = Self { child, pty, reader: Some(reader) };
         match begun.recv_timeout(PATIENCE) {
             Ok(_) => Ok(onlooker),
-            Err(_) => {
-                Err(Failure::TooLate { what: "lbctl watch's picture", seconds: PATIENCE.as_secs() })
-            }
+            Err(_) => Err(Failure::TooLate("lbctl watch's picture")),
         }
     }
 

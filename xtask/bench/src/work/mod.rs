@@ -182,7 +182,6 @@ impl Race {
             progress.show(&format!("{task}, N = {n}, round {round} of {rounds}"));
             let one = self.task.alone()?;
             for (&(contestant, messages), times) in self.contestants.iter().zip(&mut times) {
-                Failure::if_interrupted()?;
                 let case = Case::many(messages, TEXT_LEN, self.workers);
                 let took = match contestant {
                     Contestant::Ours => ours::run(self.task, &case, binaries, handlers)?,

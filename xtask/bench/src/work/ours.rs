@@ -23,7 +23,7 @@ pub(super) struct Handlers {
 impl Handlers {
     pub(super) fn build() -> Result<Self, Failure> {
         let example = |name| {
-            Binaries::build_example("worker", name, Profile::Release).map_err(Failure::build)
+            Binaries::build_example("worker", name, Profile::Release).map_err(Failure::Build)
         };
         Ok(Self { answer: example("answer")?, sleeper: example("sleeper")? })
     }
