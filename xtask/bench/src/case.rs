@@ -41,6 +41,11 @@ impl Case {
         Self { messages, lens, workers, shape: Shape::Lines { clients: 1 } }
     }
 
+    /// So many clients that read it at once.
+    pub(super) fn by(self, clients: u32) -> Self {
+        Self { shape: Shape::Lines { clients }, ..self }
+    }
+
     /// What each message carries, if all carry the same.
     pub(super) fn text(&self) -> String {
         repeated(self.lens.max)

@@ -62,7 +62,7 @@ pub(super) struct Percentiles {
 
 impl Percentiles {
     fn of(values: &[f64]) -> Self {
-        let sorted = sorted(values);
+        let sorted = sorted(values.iter().copied());
         let at = |per_mille| quantile(&sorted, per_mille);
         Self { min: at(0), p50: at(500), p99: at(990), max: at(1000) }
     }
@@ -115,7 +115,7 @@ pub(super) fn run(
         messages: all_ours.len(),
         ours: Percentiles::of(&all_ours),
         ping_pong: Percentiles::of(&all_raw),
-        times_ping_pong: Spread::of(&ratios),
+        times_ping_pong: Spread::of(ratios),
         verified: true,
     })
 }

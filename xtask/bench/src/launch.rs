@@ -35,11 +35,21 @@ pub(super) fn launch(mut command: Command) -> Result<Launched, Failure> {
     let stderr = tempfile::tempfile().map_err(Failure::system("a temp file"))?;
     let copy = stderr.try_clone().map_err(Failure::system("a temp file"))?;
     let child = command.stderr(copy).spawn().map_err(Failure::system(&name))?;
-    watch(child.id());
-    Ok(Launched { child, name, stderr })
+    Ok(Launched::new(child, name, stderr))
 }
 
 impl Launched {
+    fn new(child: Child, name: String, stderr: File) -> Self {
+        watch(child.id());
+        Self { child, name, stderr }
+    }
+
+    /// One that was started in another way: what it writes to stderr is its own business.
+    pub(super) fn adopt(child: Child, name: String) -> Result<Self, Failure> {
+        let stderr = tempfile::tempfile().map_err(Failure::system("a temp file"))?;
+        Ok(Self::new(child, name, stderr))
+    }
+
     /// Its process id.
     pub(super) fn pid(&self) -> i32 {
         self.child.id().cast_signed()

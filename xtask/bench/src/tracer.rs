@@ -37,7 +37,7 @@ pub(super) fn run_job(
     count_calls: bool,
 ) -> Result<Vec<Seen>, Failure> {
     let sandbox = Sandbox::new(binaries);
-    let job = Job::wrapped(&sandbox, case, |command| ptrace::startable(&command))?;
+    let job = Job::wrapped(&sandbox, *case, |command| ptrace::startable(&command))?;
     let seen = run(job.clients.into_iter().chain([job.balancer]), count_calls)?;
     judge::canonical(&sandbox.log_path(), case)?;
     Ok(seen)
