@@ -21,7 +21,6 @@ mod case;
 mod contest;
 mod contestant;
 mod failure;
-mod goal;
 mod goals;
 mod idle;
 mod ipc;

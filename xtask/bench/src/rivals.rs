@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Binaries, Sandbox};
 
-use super::case::{Case, Shape};
+use super::case::Case;
 use super::contestant::Contestant;
 use super::failure::{Failure, until};
 use super::launch::{Launched, launch};
@@ -55,7 +55,7 @@ impl Rivals {
         case: &Case,
         sandbox: &Sandbox,
     ) -> Result<Duration, Failure> {
-        let case = Case { shape: Shape::Lines { clients: 1 }, ..*case };
+        let case = case.by(1);
         let temp_file = || Failure::system("a temp file");
         let input = Texts::new(case.lens).file(0..case.messages).map_err(temp_file())?;
         let mut command = Command::new(&self.program);
