@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::value_parser;
 use common::error::{Error, exit};
@@ -21,7 +21,7 @@ use common::program::work::Work;
 use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};
-use scene::{Order, RunPlan, Scene};
+use scene::{Order, RunPlan};
 
 /// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
@@ -118,7 +118,7 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
         order: args.order,
         hand_started: args.hand_started,
         work,
-        limit: limit(args),
+        limit: args.limit,
     };
     let mut report = Report::new(&plan);
     if !args.json {
@@ -154,13 +154,6 @@ fn print(text: &str) -> Result<(), String> {
     lbctl::terminal::print(text).map_err(|error| error.to_string())
 }
 
-fn limit(args: &Args) -> Duration {
-    let per_second_min = if args.work.is_any() { 1 } else { 100_000 };
-    let messages: u64 = args.inputs.iter().map(|input| u64::from(input.count())).sum();
-    let messages = messages * u64::from(args.clients);
-    Duration::from_secs(args.limit.unwrap_or(60 + messages / per_second_min))
-}
-
 /// One run in a directory of its own. What failed is reported on stderr with all that is known.
 fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
     let mut sandbox = Sandbox::new(plan.binaries);
@@ -171,7 +164,8 @@ fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
     let start = Instant::now();
     let findings = findings::examine(plan, &scene);
     if !findings.passed {
-        common::tell!("{}", everything_known(&scene));
+        let ledger = lbctl::inspect::dump(&scene.sandbox.dir());
+        common::tell!("{}ledger: {ledger:#}", scene.sandbox.report());
     }
     Run {
         number,
@@ -180,9 +174,4 @@ fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
         directory: keep.then(|| scene.sandbox.dir()),
         findings,
     }
-}
-
-fn everything_known(scene: &Scene) -> String {
-    let ledger = lbctl::inspect::dump(&scene.sandbox.dir());
-    format!("{}ledger: {ledger:#}", scene.sandbox.report())
 }
