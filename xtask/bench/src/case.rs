@@ -46,6 +46,22 @@ impl Case {
         Self { shape: Shape::Lines { clients }, ..self }
     }
 
+    /// Of numbers that may be too great or too small; nothing if this is no case at all.
+    fn of_numbers(text: &str) -> Option<Self> {
+        let (numbers, shape) = match text.split_once("xlines") {
+            None => (text, Shape::Many),
+            Some((numbers, "")) => (numbers, Shape::Lines { clients: 1 }),
+            Some((numbers, clients)) => (numbers, Shape::Lines { clients: clients.parse().ok()? }),
+        };
+        let [messages, lens, workers] = numbers.split('x').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let (messages, workers) = (messages.parse().ok()?, workers.parse().ok()?);
+        let lens: Lens = lens.parse().ok()?;
+        let fits = shape != Shape::Many || lens.min == lens.max;
+        fits.then_some(Self { messages, lens, workers, shape })
+    }
+
     /// What each message carries, if all carry the same.
     pub(super) fn text(&self) -> String {
         repeated(self.lens.max)
@@ -120,27 +136,10 @@ impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let usage = || {
-            "write MESSAGESxBYTESxN, like 1000000x6x3, 1000000x6-12x3xlines or 1000000x6-12x3xlines8"
-                .to_owned()
-        };
-        let (numbers, shape) = match text.split_once("xlines") {
-            Some((numbers, "")) => (numbers, Shape::Lines { clients: 1 }),
-            Some((numbers, clients)) => {
-                (numbers, Shape::Lines { clients: clients.parse().map_err(|_| usage())? })
-            }
-            None => (text, Shape::Many),
-        };
-        let [messages, lens, workers] =
-            <[&str; 3]>::try_from(numbers.split('x').collect::<Vec<_>>()).map_err(|_| usage())?;
-        let case = Self {
-            messages: messages.parse().map_err(|_| usage())?,
-            lens: lens.parse().map_err(|()| usage())?,
-            workers: workers.parse().map_err(|_| usage())?,
-            shape,
-        };
-        match shape {
-            Shape::Many if case.lens.min < case.lens.max => return Err(usage()),
+        let case = Self::of_numbers(text).ok_or(
+            "write MESSAGESxBYTESxN, like 1000000x6x3, 1000000x6-12x3xlines or 1000000x6-12x3xlines8",
+        )?;
+        match case.shape {
             Shape::Lines { .. } if !case.lens.have_numbers() => {
                 return Err("texts of lines differ by a number of 6 bytes in them".to_owned());
             }

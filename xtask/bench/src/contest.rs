@@ -109,7 +109,7 @@ pub(super) fn run(
                 Contestant::Limit => {
                     let limit = limit::run(&sandbox.log_path())?;
                     if round > 0 {
-                        cpu_shares.push(limit.cpu_share);
+                        cpu_shares.push(limit.cpu_share());
                     }
                     limit.took
                 }

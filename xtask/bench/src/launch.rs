@@ -38,6 +38,19 @@ pub(super) fn launch(mut command: Command) -> Result<Launched, Failure> {
     Ok(Launched::new(child, name, stderr))
 }
 
+/// Runs it to its end, and returns how long that took.
+pub(super) fn time(command: Command) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    launch(command)?.finish()?;
+    Ok(start.elapsed())
+}
+
+/// What a program prints, if it is installed and ends well.
+pub(super) fn printed(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 impl Launched {
     fn new(child: Child, name: String, stderr: File) -> Self {
         watch(child.id());

@@ -10,14 +10,14 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tests::{Binaries, Sandbox};
 
 use super::case::Case;
 use super::contestant::Contestant;
 use super::failure::{Failure, until};
-use super::launch::{Launched, launch};
+use super::launch::{Launched, launch, printed, time};
 use super::texts::Texts;
 use super::{judge, page_cache};
 
@@ -63,9 +63,7 @@ impl Rivals {
         command.current_dir(sandbox.dir()).stdin(input);
         let server = (contestant == Contestant::Redis).then(|| start_redis(sandbox)).transpose()?;
         page_cache::leave_pages(&sandbox.dir(), case.log_len()).map_err(temp_file())?;
-        let start = Instant::now();
-        launch(command)?.finish()?;
-        let took = start.elapsed();
+        let took = time(command)?;
         if let Some((server, mut connection)) = server {
             // Not by a signal: it has inherited a mask that holds them back.
             connection
@@ -90,14 +88,10 @@ fn way(contestant: Contestant) -> &'static str {
 }
 
 fn is_installed(contestant: Contestant) -> bool {
-    let output = |program, arg: &[&str]| {
-        let output = Command::new(program).args(arg).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    };
     match contestant {
-        Contestant::ZeroMq => output("pkg-config", &["--exists", "libzmq"]).is_some(),
+        Contestant::ZeroMq => printed("pkg-config", &["--exists", "libzmq"]).is_some(),
         Contestant::Redis => {
-            let version = output("redis-server", &["--version"]);
+            let version = printed("redis-server", &["--version"]);
             let major = version.as_deref().and_then(|version| {
                 version.split_once("v=")?.1.split_once('.')?.0.parse::<u32>().ok()
             });
