@@ -1,6 +1,6 @@
 //! What is checked after a run, and what was found.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -102,11 +102,7 @@ fn programs(plan: &RunPlan<'_>, scene: &Scene, dead: u64) -> Check {
 }
 
 fn accepted(plan: &RunPlan<'_>, scene: &Scene) -> Check {
-    let mut expected = String::new();
-    for input in plan.inputs {
-        // Writing to a String cannot fail.
-        let _ = writeln!(expected, "accepted {input}");
-    }
+    let expected: String = plan.inputs.iter().map(|input| format!("accepted {input}\n")).collect();
     let wrong = scene.clients.iter().filter(|client| client.stdout != expected);
     let problems = wrong.map(|client| {
         let lines = client.stdout.lines().zip(expected.lines());

@@ -18,6 +18,7 @@ use common::error::{Error, exit};
 use common::grammar::rotation::Workers;
 use common::grammar::submission::Submission;
 use common::program::work::Work;
+use lbctl::terminal;
 use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};
@@ -77,20 +78,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     tests::end_with_signals();
-    let work = match work(&args.work) {
-        Ok(work) => work,
-        Err(error) => {
-            common::tell!("e2e: {error}");
-            return ExitCode::from(error.exit_code());
-        }
+    let outcome = match work(&args.work) {
+        Ok(work) => run_all(args, work).map_err(|error| (error, exit::TROUBLE)),
+        Err(error) => Err((error.to_string().into(), error.exit_code())),
     };
-    match run_all(args, work) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            common::tell!("e2e: {error}");
-            ExitCode::from(exit::TROUBLE)
-        }
-    }
+    ExitCode::from(outcome.unwrap_or_else(|(error, code)| {
+        common::tell!("e2e: {error}");
+        code
+    }))
 }
 
 /// What is to be done with each message, as it is called in any directory.
@@ -108,7 +103,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 }
 
 /// Returns the exit code.
-fn run_all(args: &Args, work: Work) -> Result<u8, String> {
+fn run_all(args: &Args, work: Work) -> Result<u8, Box<dyn std::error::Error>> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = RunPlan {
         binaries: Binaries::or_built(args.programs.as_ref(), profile, Programs::System)?,
@@ -122,7 +117,7 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     };
     let mut report = Report::new(&plan);
     if !args.json {
-        print(&format!("{}\n", report.title()))?;
+        terminal::print(&format!("{}\n", report.title()))?;
     }
     for number in 1..=args.runs {
         let run = run_once(&plan, number, args.keep);
@@ -130,12 +125,12 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
             // Of many good runs, the last one is shown in full.
             let short = run.findings.passed && number < args.runs;
             let text = if short { run.short_text(args.runs) } else { run.text(args.runs) };
-            print(&text)?;
+            terminal::print(&text)?;
         }
         report.push(run);
     }
     if args.json {
-        lbctl::terminal::print_json(&report).map_err(|error| error.to_string())?;
+        terminal::print_json(&report)?;
     }
     if let Some(path) = &args.summary {
         let file = OpenOptions::new().create(true).append(true).open(path);
@@ -147,11 +142,6 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
         true if report.dead > 0 => exit::PARTLY,
         true => 0,
     })
-}
-
-/// An error only where nobody has closed standard output: a full disk.
-fn print(text: &str) -> Result<(), String> {
-    lbctl::terminal::print(text).map_err(|error| error.to_string())
 }
 
 /// One run in a directory of its own. What failed is reported on stderr with all that is known.
