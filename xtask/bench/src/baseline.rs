@@ -65,8 +65,7 @@ pub(super) struct Giver {
 
 impl Giver {
     pub(super) fn run(&self) -> io::Result<()> {
-        let workers = u32::try_from(self.queues.len()).map(Workers::new);
-        let workers = workers.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let workers = Workers::new(self.queues.len()).map_err(io::Error::other)?;
         let mut message = Message::boxed();
         message.bytes[..self.text.len()].copy_from_slice(self.text.as_bytes());
         let text = self.text.as_str();

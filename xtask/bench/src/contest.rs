@@ -78,11 +78,11 @@ fn contestants(case: &Case, rivals: &Rivals) -> Vec<Contestant> {
         Contestant::RawQueue | Contestant::LineAtATime => baselines,
         rival => rivals.has(*rival),
     };
-    let all = match case.shape {
-        Shape::Many => Contestant::AT_MANY.to_vec(),
-        Shape::Lines { .. } => Contestant::AT_LINES.to_vec(),
+    let all: &[_] = match case.shape {
+        Shape::Many => &Contestant::AT_MANY,
+        Shape::Lines { .. } => &Contestant::AT_LINES,
     };
-    all.into_iter().filter(takes_part).collect()
+    all.iter().copied().filter(takes_part).collect()
 }
 
 /// Runs a case so many times and once more before.

@@ -10,7 +10,7 @@ use tests::{Binaries, Sandbox};
 use super::case::Case;
 use super::failure::{Failure, until};
 use super::judge;
-use super::launch::launch;
+use super::launch::{self, launch};
 
 /// How long a process may take to fall asleep after the work.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -48,18 +48,13 @@ pub(super) fn run(
     let idle = processes.iter().zip(before).map(|(&pid, before)| {
         let wake_ups = sleeps(pid).saturating_sub(before);
         let per_second = f64::from(u32::try_from(wake_ups).unwrap_or(u32::MAX)) / seconds;
-        Idle { program: program(pid), wake_ups, per_second }
+        Idle { program: launch::program(pid), wake_ups, per_second }
     });
     let idle = idle.collect();
     balancer.terminate();
     balancer.finish()?;
     judge::canonical(&sandbox.log_path(), &case)?;
     Ok(idle)
-}
-
-fn program(pid: i32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim_end().to_owned()
 }
 
 /// How often a process has gone to sleep so far.

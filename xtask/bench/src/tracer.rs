@@ -69,7 +69,7 @@ impl Tracees {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let pid = ptrace::start(&mut command, ptrace::CHILDREN | Options::PTRACE_O_TRACEEXIT);
         let pid = pid.map_err(Failure::system("a traced program"))?;
-        launch::watch(pid.as_raw().cast_unsigned());
+        launch::watch(pid);
         self.handle(pid, Event::Exec)
     }
 
@@ -78,14 +78,12 @@ impl Tracees {
         match event {
             Event::Entry(_) => seen.calls += 1,
             Event::Exec => {
-                let program = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-                let program = program.unwrap_or_default().trim_end().to_owned();
-                *seen = Seen { program, ..Seen::default() };
+                *seen = Seen { program: launch::program(pid.as_raw()), ..Seen::default() };
             }
             Event::Exiting => seen.peak_bytes = tests::memory_peak(pid.as_raw()),
             Event::Ended(end) => {
                 self.ended.extend(self.living.remove(&pid));
-                launch::unwatch(pid.as_raw().cast_unsigned());
+                launch::unwatch(pid);
                 if end == End::Code(0) {
                     return Ok(());
                 }
@@ -104,7 +102,7 @@ impl Drop for Tracees {
         for pid in self.living.keys() {
             let _ = kill(*pid, Signal::SIGKILL);
             let _ = waitpid(*pid, Some(WaitPidFlag::__WALL));
-            launch::unwatch(pid.as_raw().cast_unsigned());
+            launch::unwatch(*pid);
         }
     }
 }
