@@ -147,14 +147,14 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<Report, Failure> {
-    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let system = || Failure::system(parent.display().to_string());
-    // All files are below it. Once a signal ends everything, nobody gets past the end of this directory: what that does
+    if let Some(dir) = &args.dir {
+        let dir = dir.canonicalize().map_err(Failure::system(dir.display().to_string()))?;
+        // Fails only when it was set before.
+        let _ = tempfile::env::override_temp_dir(&dir);
+    }
+    // Nothing is in it. But once a signal ends everything, nobody gets past the end of a temp directory: what that does
     // to the programs is no failure to tell of.
-    let dir = TempDir::new_in(&parent.canonicalize().map_err(system())?, "bench-");
-    let dir = dir.map_err(system())?;
-    // Fails only when it was set before.
-    let _ = tempfile::env::override_temp_dir(dir.path());
+    let _guard = TempDir::new("bench-").map_err(Failure::system("a temp directory"))?;
     let mut plan = match (args.quick, args.full) {
         (true, _) => Plan::quick(),
         (_, true) => Plan::full(),
