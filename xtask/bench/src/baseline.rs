@@ -18,32 +18,39 @@ use std::time::{Duration, Instant};
 use common::fence::message_queue::{Message, MessageQueue};
 use common::grammar::line::Line;
 use common::grammar::rotation::{WorkerId, Workers};
+use tests::{Binaries, Sandbox};
 
 use super::case::Case;
 use super::failure::Failure;
+use super::ipc::{self, send};
+use super::judge;
 use super::launch::{Launched, as_subprocess, launch};
-use super::queues::{Queues, send};
 
-/// Runs N takers and a giver to their end; with a log it is line at a time, without one the raw
+/// Runs N takers and a giver to their end; with a log, which is judged, it is line at a time, without one the raw
 /// queue.
-pub(super) fn run(case: &Case, log: Option<&Path>) -> Result<Duration, Failure> {
-    let queues = Queues::create(case.workers.get())?;
-    let ids = queues.ids();
-    let log: Vec<_> =
-        log.map(|log| ["--log".as_ref(), log.as_os_str()]).into_iter().flatten().collect();
+pub(super) fn run(case: &Case, logs: bool, binaries: &Binaries) -> Result<Duration, Failure> {
+    let sandbox = Sandbox::new(binaries);
+    let queues = ipc::queues(&sandbox, case.workers)?;
+    let path = sandbox.log_path();
+    let log = logs.then_some(["--log".as_ref(), path.as_os_str()]);
+    let log = log.as_ref().into_iter().flatten();
     let start = Instant::now();
     let mut takers = Vec::new();
-    for (worker, queue) in case.workers.ids().zip(&ids) {
+    for (worker, queue) in case.workers.ids().zip(&queues) {
         let share = case.workers.share(worker, u64::from(case.messages));
         let mut taker = as_subprocess("taker");
-        taker.args([queue, &worker.to_string(), &share.to_string()]).args(&log);
+        taker.args([queue, &worker.to_string(), &share.to_string()]).args(log.clone());
         takers.push(launch(taker)?);
     }
     let mut giver = as_subprocess("giver");
-    giver.args([&case.text(), &case.messages.to_string()]).args(&ids).args(&log);
+    giver.args([&case.text(), &case.messages.to_string()]).args(&queues).args(log);
     launch(giver)?.finish()?;
     takers.into_iter().try_for_each(Launched::finish)?;
-    Ok(start.elapsed())
+    let took = start.elapsed();
+    if logs {
+        judge::complete(&path, case)?;
+    }
+    Ok(took)
 }
 
 /// Arguments of the process that gives.
@@ -58,8 +65,7 @@ pub(super) struct Giver {
 
 impl Giver {
     pub(super) fn run(&self) -> io::Result<()> {
-        let workers = u32::try_from(self.queues.len()).map(Workers::new);
-        let workers = workers.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let workers = Workers::new(self.queues.len()).map_err(io::Error::other)?;
         let mut message = Message::boxed();
         message.bytes[..self.text.len()].copy_from_slice(self.text.as_bytes());
         let text = self.text.as_str();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use common::grammar::line::Line;
-use common::grammar::rotation::Workers;
+use common::grammar::rotation::{WorkerId, Workers};
 use serde::Serialize;
 
 use super::texts::{Lens, repeated};
@@ -41,6 +41,27 @@ impl Case {
         Self { messages, lens, workers, shape: Shape::Lines { clients: 1 } }
     }
 
+    /// So many clients that read it at once.
+    pub(super) fn by(self, clients: u32) -> Self {
+        Self { shape: Shape::Lines { clients }, ..self }
+    }
+
+    /// Of numbers that may be too great or too small; nothing if this is no case at all.
+    fn of_numbers(text: &str) -> Option<Self> {
+        let (numbers, shape) = match text.split_once("xlines") {
+            None => (text, Shape::Many),
+            Some((numbers, "")) => (numbers, Shape::Lines { clients: 1 }),
+            Some((numbers, clients)) => (numbers, Shape::Lines { clients: clients.parse().ok()? }),
+        };
+        let [messages, lens, workers] = numbers.split('x').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let (messages, workers) = (messages.parse().ok()?, workers.parse().ok()?);
+        let lens: Lens = lens.parse().ok()?;
+        let fits = shape != Shape::Many || lens.min == lens.max;
+        fits.then_some(Self { messages, lens, workers, shape })
+    }
+
     /// What each message carries, if all carry the same.
     pub(super) fn text(&self) -> String {
         repeated(self.lens.max)
@@ -50,20 +71,28 @@ impl Case {
         if self.shape == Shape::Many { 1 } else { self.messages }
     }
 
+    /// How many messages each worker gets.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (WorkerId, u64)> {
+        let share = |worker| (worker, self.workers.share(worker, u64::from(self.messages)));
+        self.workers.ids().map(share)
+    }
+
     /// Exact length of the log of its session, and so of any rearrangement of the log's lines.
     pub(super) fn log_len(&self) -> u64 {
+        let totals = self.shares().map(|(worker, messages)| len(Line::Total { worker, messages }));
+        self.log_len_before_totals() + totals.sum::<u64>()
+    }
+
+    /// The same, as long as the session may go on.
+    pub(super) fn log_len_before_totals(&self) -> u64 {
         let (submissions, count) = (self.submissions(), self.messages / self.submissions());
         let texts = self.lens.sum(submissions) * u64::from(1 + count);
         let client = len(Line::Client { text: "" }) + len(Line::Count { count });
         let (submissions, count) = (u64::from(submissions), u64::from(count));
         let received =
             count * (len(Line::Received { text: "", index: 1 }) - 1) + digits_up_to(count);
-        let messages = u64::from(self.messages);
-        let by_worker = |worker| {
-            let share = self.workers.share(worker, messages);
-            share * len(Line::Executed { worker }) + len(Line::Total { worker, messages: share })
-        };
-        texts + submissions * (client + received) + self.workers.ids().map(by_worker).sum::<u64>()
+        let executed = self.shares().map(|(worker, share)| share * len(Line::Executed { worker }));
+        texts + submissions * (client + received) + executed.sum::<u64>()
     }
 }
 
@@ -107,27 +136,10 @@ impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let usage = || {
-            "write MESSAGESxBYTESxN, like 1000000x6x3, 1000000x6-12x3xlines or 1000000x6-12x3xlines8"
-                .to_owned()
-        };
-        let (numbers, shape) = match text.split_once("xlines") {
-            Some((numbers, "")) => (numbers, Shape::Lines { clients: 1 }),
-            Some((numbers, clients)) => {
-                (numbers, Shape::Lines { clients: clients.parse().map_err(|_| usage())? })
-            }
-            None => (text, Shape::Many),
-        };
-        let [messages, lens, workers] =
-            <[&str; 3]>::try_from(numbers.split('x').collect::<Vec<_>>()).map_err(|_| usage())?;
-        let case = Self {
-            messages: messages.parse().map_err(|_| usage())?,
-            lens: lens.parse().map_err(|()| usage())?,
-            workers: workers.parse().map_err(|_| usage())?,
-            shape,
-        };
-        match shape {
-            Shape::Many if case.lens.min < case.lens.max => return Err(usage()),
+        let case = Self::of_numbers(text).ok_or(
+            "write MESSAGESxBYTESxN, like 1000000x6x3, 1000000x6-12x3xlines or 1000000x6-12x3xlines8",
+        )?;
+        match case.shape {
             Shape::Lines { .. } if !case.lens.have_numbers() => {
                 return Err("texts of lines differ by a number of 6 bytes in them".to_owned());
             }

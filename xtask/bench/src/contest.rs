@@ -3,8 +3,7 @@
 //! round. The first round is a rehearsal that counts for nothing, and each
 //! round's files are removed before the next.
 
-use std::time::Duration;
-
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
@@ -12,11 +11,10 @@ use super::case::{Case, Shape};
 use super::contestant::Contestant;
 use super::failure::Failure;
 use super::job::Job;
-use super::progress::Progress;
 use super::rivals::Rivals;
 use super::spread::Spread;
 use super::texts::Lens;
-use super::{baseline, judge, limit, page_cache};
+use super::{baseline, limit, page_cache};
 
 /// How fast a contestant was.
 #[derive(Clone, Debug, Serialize)]
@@ -80,11 +78,11 @@ fn contestants(case: &Case, rivals: &Rivals) -> Vec<Contestant> {
         Contestant::RawQueue | Contestant::LineAtATime => baselines,
         rival => rivals.has(*rival),
     };
-    let all = match case.shape {
-        Shape::Many => Contestant::AT_MANY.to_vec(),
-        Shape::Lines { .. } => Contestant::AT_LINES.to_vec(),
+    let all: &[_] = match case.shape {
+        Shape::Many => &Contestant::AT_MANY,
+        Shape::Lines { .. } => &Contestant::AT_LINES,
     };
-    all.into_iter().filter(takes_part).collect()
+    all.iter().copied().filter(takes_part).collect()
 }
 
 /// Runs a case so many times and once more before.
@@ -93,19 +91,17 @@ pub(super) fn run(
     rounds: usize,
     binaries: &Binaries,
     rivals: &Rivals,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<CaseResult, Failure> {
     let contestants = contestants(&case, rivals);
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     let mut cpu_shares = Vec::new();
     for round in 0..=rounds {
-        progress.show(&format!("{case}, round {round} of {rounds}"));
-        Failure::if_interrupted()?;
+        progress.set_message(format!("{case}, round {round} of {rounds}"));
         let sandbox = Sandbox::new(binaries);
         page_cache::leave_pages(&sandbox.dir(), case.log_len())
             .map_err(Failure::system("a temp file"))?;
-        let ours = Job::new(&sandbox, &case)?.run()?;
-        judge::canonical(&sandbox.log_path(), &case)?;
+        let ours = Job::new(&sandbox, case)?.run()?;
         for (contestant, times) in contestants.iter().zip(&mut times) {
             let part = Case { messages: case.messages.min(contestant.messages_max()), ..case };
             let took = match contestant {
@@ -113,12 +109,12 @@ pub(super) fn run(
                 Contestant::Limit => {
                     let limit = limit::run(&sandbox.log_path())?;
                     if round > 0 {
-                        cpu_shares.push(limit.cpu_share);
+                        cpu_shares.push(limit.cpu_share());
                     }
                     limit.took
                 }
-                Contestant::RawQueue => baseline::run(&part, None)?,
-                Contestant::LineAtATime => line_at_a_time(&part, &sandbox)?,
+                Contestant::RawQueue => baseline::run(&part, false, binaries)?,
+                Contestant::LineAtATime => baseline::run(&part, true, binaries)?,
                 Contestant::Pipes | Contestant::ZeroMq | Contestant::Redis => {
                     rivals.run(*contestant, &part, &sandbox)?
                 }
@@ -127,16 +123,9 @@ pub(super) fn run(
                 times.push(took.as_secs_f64() / f64::from(part.messages));
             }
         }
-        progress.step();
+        progress.inc(1);
     }
     Ok(result(case, &contestants, &times, &cpu_shares))
-}
-
-fn line_at_a_time(case: &Case, sandbox: &Sandbox) -> Result<Duration, Failure> {
-    let log = sandbox.dir().join("line_at_a_time.log");
-    let took = baseline::run(case, Some(&log))?;
-    judge::complete(&log, case)?;
-    Ok(took)
 }
 
 /// Sums up seconds per message, given by contestant and round.
@@ -147,23 +136,15 @@ fn result(
     cpu_shares: &[f64],
 ) -> CaseResult {
     let of = |contestant| contestants.iter().position(|c| *c == contestant).map(|i| &times[i]);
-    let by_ours = |contestant| {
-        let (theirs, ours) = (of(contestant)?, of(Contestant::Ours)?);
-        let ratios: Vec<f64> =
-            theirs.iter().zip(ours).map(|(theirs, ours)| theirs / ours).collect();
-        Some(Spread::of(&ratios))
-    };
+    let by_ours = |contestant| Some(Spread::of_ratios(of(contestant)?, of(Contestant::Ours)?));
     let scores = contestants.iter().zip(times).map(|(&contestant, times)| {
         let messages = case.messages.min(contestant.messages_max());
-        let mapped = |f: &dyn Fn(f64) -> f64| {
-            Spread::of(&times.iter().map(|&seconds| f(seconds)).collect::<Vec<_>>())
-        };
         Score {
             contestant,
             messages,
-            seconds: mapped(&|each| each * f64::from(messages)),
-            ns_per_message: mapped(&|each| each * 1e9),
-            messages_per_second: mapped(&|each| 1.0 / each),
+            seconds: Spread::of(times.iter().map(|each| each * f64::from(messages))),
+            ns_per_message: Spread::of(times.iter().map(|each| each * 1e9)),
+            messages_per_second: Spread::of(times.iter().map(|each| each.recip())),
         }
     });
     CaseResult {
@@ -174,8 +155,8 @@ fn result(
         log_bytes: case.log_len(),
         verified: true,
         scores: scores.collect(),
-        of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of(&[])),
-        limit_cpu_share: Spread::of(cpu_shares),
+        of_limit: by_ours(Contestant::Limit).unwrap_or_else(|| Spread::of([])),
+        limit_cpu_share: Spread::of(cpu_shares.iter().copied()),
         times_line_at_a_time: by_ours(Contestant::LineAtATime),
         times_pipes: by_ours(Contestant::Pipes),
         case,

@@ -1,11 +1,14 @@
-//! Why a measurement ended early.
+//! Why a measurement ended early: something went wrong, or was waited for in vain.
 
 use std::io;
 use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::error::exit;
-use common::fence::signals;
-use nix::sys::signal::Signal;
+
+/// How long may be waited for anything, but for the end of a program.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -14,17 +17,16 @@ pub(super) enum Failure {
     System { what: String, source: io::Error },
     #[error("`{name}` ended with {status}: {stderr}")]
     Program { name: String, status: ExitStatus, stderr: String },
-    #[error("{what} has not happened within {seconds} s")]
-    TooLate { what: &'static str, seconds: u64 },
+    #[error("{0} has not happened within {seconds} s", seconds = PATIENCE.as_secs())]
+    TooLate(&'static str),
     #[error("{case}: its log is wrong: {why}")]
     Wrong { case: String, why: String },
+    /// What is measured cannot be built.
     #[error("{0}")]
     Build(String),
     /// The report cannot be written.
     #[error("{0}")]
     Report(common::error::Error),
-    #[error("interrupted")]
-    Interrupted(Signal),
 }
 
 impl Failure {
@@ -34,22 +36,25 @@ impl Failure {
         move |error| Self::System { what, source: error.into() }
     }
 
-    /// For `map_err`: what we measure could not be built.
-    pub(super) fn build(why: String) -> Self {
-        signals::aborted_by().map_or(Self::Build(why), Self::Interrupted)
-    }
-
-    /// Ends the measurement if Ctrl-C asked for it. A program that ended oddly may have got the same
-    /// Ctrl-C, so this is also asked before blaming one.
-    pub(super) fn if_interrupted() -> Result<(), Self> {
-        signals::aborted_by().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
-    }
-
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Wrong { .. } => exit::VERIFY,
-            Self::Interrupted(signal) => common::error::signal_exit_code(*signal),
             _ => exit::TROUBLE,
+        }
+    }
+}
+
+/// Looks again and again, yielding in between, until it sees something.
+pub(super) fn until<T>(
+    what: &'static str,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, Failure> {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Some(seen) => return Ok(seen),
+            None if start.elapsed() > PATIENCE => return Err(Failure::TooLate(what)),
+            None => thread::yield_now(),
         }
     }
 }

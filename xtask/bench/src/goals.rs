@@ -1,10 +1,11 @@
 //! The goals of the product, each beside what was measured. They are shown, never asserted: figures
 //! depend on the machine.
 
+use serde::Serialize;
+
 use super::case::{Shape, count};
 use super::contest::{CaseResult, Score};
 use super::contestant::Contestant;
-use super::goal::Goal;
 use super::report::Report;
 use super::spread::Spread;
 use super::texts::Lens;
@@ -12,6 +13,34 @@ use super::work::{Contestant as Way, RaceResult, Task};
 
 /// Most memory that a process may have resident.
 const MEMORY_MAX_MB: f64 = 8.0;
+
+/// A goal beside what was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Goal {
+    pub(super) what: String,
+    /// `at least` or `at most` a number, with its unit.
+    pub(super) wanted: String,
+    pub(super) measured: f64,
+    /// Nothing when it cannot be told, since other programs kept the machine busy.
+    pub(super) met: Option<bool>,
+}
+
+impl Goal {
+    fn at_least(what: impl Into<String>, least: f64, unit: &str, measured: f64) -> Self {
+        let wanted = format!("at least {least}{unit}");
+        Self { what: what.into(), wanted, measured, met: Some(measured >= least) }
+    }
+
+    fn at_most(what: impl Into<String>, most: f64, unit: &str, measured: f64) -> Self {
+        let wanted = format!("at most {most}{unit}");
+        Self { what: what.into(), wanted, measured, met: Some(measured <= most) }
+    }
+
+    /// The measurement says nothing if it was disturbed.
+    fn unless(self, disturbed: bool) -> Self {
+        Self { met: self.met.filter(|_| !disturbed), ..self }
+    }
+}
 
 /// Those about which the report tells something.
 pub(super) fn goals(report: &Report) -> Vec<Goal> {
@@ -21,28 +50,22 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
     // The largest up to 10^7 that was measured.
     let usual = usual.filter(|result| result.messages <= 10_000_000);
     if let Some(result) = usual.max_by_key(|result| result.messages) {
-        let of_limit = result.of_limit.median;
-        let case = &result.case;
-        goals.push(
-            Goal::at_least(format!("{case}: of the limit"), 0.5, "", of_limit)
-                .unless(result.is_disturbed()),
-        );
+        goals.push(of_limit(result, 0.5));
         if let Some(times) = result.times_line_at_a_time {
-            let what = format!("{case}: faster than line at a time");
-            goals.push(
-                Goal::at_least(what, 100.0, " ×", times.median).unless(result.is_disturbed()),
-            );
+            let what = format!("{}: faster than line at a time", result.case);
+            let goal = Goal::at_least(what, 100.0, " ×", times.median);
+            goals.push(goal.unless(result.is_disturbed()));
         }
     }
     goals.extend(report.lines.iter().flat_map(|results| lines(results)));
     if let Some(latency) = &report.latency {
-        let what = "latency p50, by the raw ping-pong's".to_owned();
+        let what = "latency p50, by the raw ping-pong's";
         goals.push(Goal::at_most(what, 1.9, " ×", latency.ours.p50 / latency.ping_pong.p50));
     }
     if let Some(peak) = report.memory.iter().flatten().map(|peak| peak.bytes).max() {
         // Below 2^32: a process of 4 GB would not be told from a greater one.
         let mb = f64::from(u32::try_from(peak).unwrap_or(u32::MAX)) / 1e6;
-        let what = "memory of the process that has most".to_owned();
+        let what = "memory of the process that has most";
         goals.push(Goal::at_most(what, MEMORY_MAX_MB, " MB", mb));
     }
     let idle = report.idle.iter().flatten().map(|idle| idle.per_second);
@@ -52,11 +75,16 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
         goals.push(Goal { what, wanted, measured: most, met: Some(most < 2.0) });
     }
     if let Some(startup) = &report.startup {
-        let what = "Halo A;10, by five processes that do nothing".to_owned();
+        let what = "Halo A;10, by five processes that do nothing";
         goals.push(Goal::at_most(what, 1.4, " ×", startup.times_nothing.median));
     }
     goals.extend(report.work.iter().flat_map(|work| &work.races).flat_map(work));
     goals
+}
+
+fn of_limit(result: &CaseResult, least: f64) -> Goal {
+    let what = format!("{}: of the limit", result.case);
+    Goal::at_least(what, least, "", result.of_limit.median).unless(result.is_disturbed())
 }
 
 /// For files of lines.
@@ -69,11 +97,9 @@ fn lines(results: &[CaseResult]) -> Vec<Goal> {
         .partition(|result| result.shape == Shape::Lines { clients: 1 });
     by_one.sort_by_key(|result| result.messages);
     if let Some(result) = by_one.iter().rfind(|result| result.messages <= 1_000_000) {
-        let (case, of_limit) = (&result.case, result.of_limit.median);
-        let goal = Goal::at_least(format!("{case}: of the limit"), 0.2, "", of_limit);
-        goals.push(goal.unless(result.is_disturbed()));
+        goals.push(of_limit(result, 0.2));
         let millions = ours(result, |score| score.messages_per_second) / 1e6;
-        goals.push(Goal::at_least(case.to_string(), 1.0, " M messages/s", millions));
+        goals.push(Goal::at_least(result.case.to_string(), 1.0, " M messages/s", millions));
     }
     // What each further one costs, so the start of processes does not count.
     if let [few, more, .., most] = by_one.as_slice() {

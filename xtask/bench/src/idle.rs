@@ -8,12 +8,12 @@ use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
 use super::case::Case;
-use super::failure::Failure;
-use super::launch::launch;
+use super::failure::{Failure, until};
+use super::judge;
+use super::launch::{self, launch};
 
 /// How long a process may take to fall asleep after the work.
 const SETTLE: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Wake-ups of one process.
 #[derive(Clone, Debug, Serialize)]
@@ -35,17 +35,9 @@ pub(super) fn run(
         launch(sandbox.command("loadbalancer", &["--serve", &workers.get().to_string()]))?;
     let case = Case::many(1, 6, workers);
     launch(sandbox.command("client", &["--quiet", &format!("{};1", case.text())]))?.finish()?;
-    let totals: u64 = workers.ids().map(|k| total_len(k, &case)).sum();
-    let start = Instant::now();
-    while sandbox.log_path().metadata().map_or(0, |log| log.len()) < case.log_len() - totals {
-        if start.elapsed() > PATIENCE {
-            return Err(Failure::TooLate {
-                what: "the message's line",
-                seconds: PATIENCE.as_secs(),
-            });
-        }
-        thread::yield_now();
-    }
+    until("the message's line", || {
+        (sandbox.log_len() >= case.log_len_before_totals()).then_some(())
+    })?;
     thread::sleep(SETTLE);
 
     let processes = sandbox.processes();
@@ -56,23 +48,13 @@ pub(super) fn run(
     let idle = processes.iter().zip(before).map(|(&pid, before)| {
         let wake_ups = sleeps(pid).saturating_sub(before);
         let per_second = f64::from(u32::try_from(wake_ups).unwrap_or(u32::MAX)) / seconds;
-        Idle { program: program(pid), wake_ups, per_second }
+        Idle { program: launch::program(pid), wake_ups, per_second }
     });
     let idle = idle.collect();
     balancer.terminate();
     balancer.finish()?;
-    super::judge::canonical(&sandbox.log_path(), &case)?;
+    judge::canonical(&sandbox.log_path(), &case)?;
     Ok(idle)
-}
-
-fn total_len(worker: common::grammar::rotation::WorkerId, case: &Case) -> u64 {
-    let messages = case.workers.share(worker, u64::from(case.messages));
-    super::case::len(common::grammar::line::Line::Total { worker, messages })
-}
-
-fn program(pid: i32) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim_end().to_owned()
 }
 
 /// How often a process has gone to sleep so far.

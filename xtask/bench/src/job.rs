@@ -1,6 +1,7 @@
 //! Our whole job: `client` and `loadbalancer N`, which starts its workers, from the client's start to
 //! the totals. With a file of lines there may be several clients.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tests::Sandbox;
 
 use super::case::{Case, Shape};
 use super::failure::Failure;
+use super::judge;
 use super::launch::{Launched, launch};
 use super::texts::{Texts, parts};
 
@@ -15,18 +17,20 @@ use super::texts::{Texts, parts};
 pub(super) struct Job {
     pub(super) clients: Vec<Command>,
     pub(super) balancer: Command,
+    case: Case,
+    log: PathBuf,
 }
 
 impl Job {
     /// A case's job. What the client prints for each accepted submission is printed, to nobody.
-    pub(super) fn new(sandbox: &Sandbox, case: &Case) -> Result<Self, Failure> {
+    pub(super) fn new(sandbox: &Sandbox, case: Case) -> Result<Self, Failure> {
         Self::wrapped(sandbox, case, |command| command)
     }
 
     /// The same, by way of another program that starts it.
     pub(super) fn wrapped(
         sandbox: &Sandbox,
-        case: &Case,
+        case: Case,
         wrap: impl Fn(Command) -> Command,
     ) -> Result<Self, Failure> {
         let client = |args: &[&str]| {
@@ -47,11 +51,12 @@ impl Job {
             }
         };
         let balancer = wrap(sandbox.command("loadbalancer", &[&case.workers.get().to_string()]));
-        Ok(Self { clients, balancer })
+        Ok(Self { clients, balancer, case, log: sandbox.log_path() })
     }
 
     /// Starts all at once; the time until the balancer, which waits for its workers, has ended. It does not end
-    /// while a client has lines: by the time that it has started its workers, all clients are there.
+    /// while a client has lines: by the time that it has started its workers, all clients are there. Then its log is
+    /// judged.
     pub(super) fn run(self) -> Result<Duration, Failure> {
         let start = Instant::now();
         let clients = self.clients.into_iter().map(launch).collect::<Result<Vec<_>, _>>()?;
@@ -59,6 +64,7 @@ impl Job {
         balancer.finish()?;
         let took = start.elapsed();
         clients.into_iter().try_for_each(Launched::finish)?;
+        judge::canonical(&self.log, &self.case)?;
         Ok(took)
     }
 }

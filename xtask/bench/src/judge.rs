@@ -1,12 +1,12 @@
 //! Judges a log after the clock has stopped: nothing counts as fast that is not right.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 
 use common::grammar::line::Line;
 use common::history::replay::{Replay, Summary};
+use lbctl::verify::lines;
 
 use super::case::{Case, Shape};
 use super::failure::Failure;
@@ -64,7 +64,7 @@ pub(super) fn canonical(log: &Path, case: &Case) -> Result<(), Failure> {
     let due = Summary {
         submissions: case.submissions().into(),
         messages,
-        shares: case.workers.ids().map(|k| case.workers.share(k, messages)).collect(),
+        shares: case.shares().map(|(_, share)| share).collect(),
     };
     match summary {
         Some(found) if found == due => Ok(()),
@@ -97,9 +97,10 @@ pub(super) fn complete(log: &Path, case: &Case) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    let due: Vec<u64> =
-        case.workers.ids().map(|k| case.workers.share(k, u64::from(case.messages))).collect();
-    if (submitted, received) == (case.submissions(), case.messages) && executed == due {
+    let due = case.shares().map(|(_, share)| share);
+    if (submitted, received) == (case.submissions(), case.messages)
+        && due.eq(executed.iter().copied())
+    {
         return Ok(());
     }
     let why = format!("{submitted} submitted, {received} received, {executed:?} executed");
@@ -112,30 +113,19 @@ fn each_line(
     case: &Case,
     mut judge: impl FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(), Failure> {
-    let file = File::open(log).map_err(Failure::system(log.display().to_string()))?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut line = Vec::new();
-    let (mut number, mut len) = (0u64, 0u64);
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line).map_err(Failure::system("sistem.log"))?;
-        if read == 0 {
-            break;
-        }
+    let system = || Failure::system(log.display().to_string());
+    let (mut number, mut first_wrong) = (0u64, None);
+    let len = lines::for_each(File::open(log).map_err(system())?, |line, is_whole| {
         number += 1;
-        len += read as u64;
-        let Some(line) = line.strip_suffix(b"\n") else {
-            return Err(wrong(case, format!("line {number} is cut off")));
-        };
-        judge(line).map_err(|why| {
+        if first_wrong.is_none() {
+            let judged = if is_whole { judge(line) } else { Err("it is cut off".to_owned()) };
             let line = String::from_utf8_lossy(line);
-            wrong(case, format!("line {number}, `{line}`: {why}"))
-        })?;
-    }
-    match case.log_len() {
-        due if due == len => Ok(()),
-        due => Err(wrong(case, format!("it has {len} bytes, not {due}"))),
-    }
+            first_wrong = judged.err().map(|why| format!("line {number}, `{line}`: {why}"));
+        }
+    });
+    let (len, due) = (len.map_err(system())?, case.log_len());
+    let wrong_len = (len != due).then(|| format!("it has {len} bytes, not {due}"));
+    first_wrong.or(wrong_len).map_or(Ok(()), |why| Err(wrong(case, why)))
 }
 
 fn wrong(case: &Case, why: String) -> Failure {

@@ -19,17 +19,16 @@ use std::process::{ChildStdin, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::grammar::line::Line;
 use common::grammar::rotation::Workers;
 use serde::Serialize;
 use tests::{Binaries, Sandbox};
 
 use super::case::{Case, len};
-use super::failure::Failure;
+use super::failure::{Failure, until};
+use super::ipc;
 use super::judge;
 use super::launch::{Launched, as_subprocess, launch};
-use super::ping_pong::{DoorbellSegment, written_len};
-use super::queues::Queues;
+use super::ping_pong::written;
 use super::spread::{Spread, quantile, sorted};
 use super::texts::{Lens, Texts};
 
@@ -38,7 +37,6 @@ const BLOCK: u32 = 100;
 /// Messages of each block that are not counted.
 const BLOCK_WARM_UP: u32 = 10;
 const PAUSE: Duration = Duration::from_micros(100);
-const PATIENCE: Duration = Duration::from_secs(10);
 /// All of the same length: so the log grows by the same for each message.
 const LENS: Lens = Lens::exactly(6);
 
@@ -64,7 +62,7 @@ pub(super) struct Percentiles {
 
 impl Percentiles {
     fn of(values: &[f64]) -> Self {
-        let sorted = sorted(values);
+        let sorted = sorted(values.iter().copied());
         let at = |per_mille| quantile(&sorted, per_mille);
         Self { min: at(0), p50: at(500), p99: at(990), max: at(1000) }
     }
@@ -85,25 +83,24 @@ pub(super) fn run(
     let mut client = ours_box.command("client", &["--quiet"]);
     client.stdin(Stdio::piped());
     let case = Case::lines(blocks * BLOCK, LENS, workers);
-    let mut ours = Way::open(launch(client)?, &ours_box.log_path(), case_growth(&case))?;
+    let growth = Case { messages: 1, ..case }.log_len_before_totals();
+    let mut ours = Way::open(launch(client)?, &ours_box.log_path(), growth)?;
 
     // The ping-pong.
-    let queues = Queues::create(1)?;
-    let segment = DoorbellSegment::create()?;
-    let (segment_id, queue_id) = (segment.id.to_string(), &queues.ids()[0]);
+    let segment = &ipc::segment(&raw_box)?;
+    let queue = &ipc::queues(&raw_box, workers)?[0];
     let raw_log = raw_box.log_path();
     let mut ping_worker = as_subprocess("ping-worker");
-    ping_worker.arg(queue_id).arg(&raw_log);
+    ping_worker.arg(queue).arg(&raw_log);
     let mut ping_balancer = as_subprocess("ping-balancer");
-    ping_balancer.args([&segment_id, queue_id, &LENS.max.to_string()]);
+    ping_balancer.args([segment, queue, &LENS.max.to_string()]);
     let mut ping_client = as_subprocess("ping-client");
-    ping_client.arg(&segment_id).stdin(Stdio::piped());
+    ping_client.arg(segment).stdin(Stdio::piped());
     let _killed_at_the_end = [launch(ping_worker)?, launch(ping_balancer)?];
-    let mut raw = Way::open(launch(ping_client)?, &raw_log, written_len())?;
+    let mut raw = Way::open(launch(ping_client)?, &raw_log, len(written()))?;
 
     let (mut all_ours, mut all_raw, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..blocks {
-        Failure::if_interrupted()?;
         let (ours, raw) = (ours.block()?, raw.block()?);
         ratios.push(Percentiles::of(&ours).p50 / Percentiles::of(&raw).p50);
         all_ours.extend(ours);
@@ -118,19 +115,9 @@ pub(super) fn run(
         messages: all_ours.len(),
         ours: Percentiles::of(&all_ours),
         ping_pong: Percentiles::of(&all_raw),
-        times_ping_pong: Spread::of(&ratios),
+        times_ping_pong: Spread::of(ratios),
         verified: true,
     })
-}
-
-/// Bytes that the log grows by for one message.
-fn case_growth(case: &Case) -> u64 {
-    let text = case.text();
-    let executed = case.workers.ids().next().map_or(0, |worker| len(Line::Executed { worker }));
-    len(Line::Client { text: &text })
-        + len(Line::Count { count: 1 })
-        + len(Line::Received { text: &text, index: 1 })
-        + executed
 }
 
 /// A way for messages, from a process's pipe to a log.
@@ -139,6 +126,7 @@ struct Way {
     pipe: ChildStdin,
     log: File,
     log_len: u64,
+    /// For each message.
     growth: u64,
     texts: Texts,
     sent: u32,
@@ -149,17 +137,8 @@ impl Way {
     fn open(mut process: Launched, log: &Path, growth: u64) -> Result<Self, Failure> {
         let pipe = process.child.stdin.take();
         let pipe = pipe.ok_or_else(|| Failure::system("stdin")(nix::errno::Errno::EBADF))?;
-        let start = Instant::now();
-        loop {
-            match File::open(log) {
-                Ok(log) => {
-                    let texts = Texts::new(LENS);
-                    return Ok(Self { process, pipe, log, log_len: 0, growth, texts, sent: 0 });
-                }
-                Err(_) if start.elapsed() < PATIENCE => thread::yield_now(),
-                Err(error) => return Err(Failure::system("the log")(error)),
-            }
-        }
+        let log = until("the log", || File::open(log).ok())?;
+        Ok(Self { process, pipe, log, log_len: 0, growth, texts: Texts::new(LENS), sent: 0 })
     }
 
     /// Latencies of a block, in microseconds.
@@ -185,13 +164,8 @@ impl Way {
         self.sent += 1;
         let start = Instant::now();
         self.pipe.write_all(&input).map_err(Failure::system("the client's pipe"))?;
-        while self.log.seek(SeekFrom::End(0)).map_err(Failure::system("the log"))? < self.log_len {
-            if start.elapsed() > PATIENCE {
-                let seconds = PATIENCE.as_secs();
-                return Err(Failure::TooLate { what: "the worker's line", seconds });
-            }
-            thread::yield_now();
-        }
+        let mut len = || self.log.seek(SeekFrom::End(0)).ok();
+        until("the worker's line", || len().filter(|len| *len >= self.log_len))?;
         Ok(start.elapsed())
     }
 

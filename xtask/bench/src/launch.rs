@@ -35,30 +35,57 @@ pub(super) fn launch(mut command: Command) -> Result<Launched, Failure> {
     let stderr = tempfile::tempfile().map_err(Failure::system("a temp file"))?;
     let copy = stderr.try_clone().map_err(Failure::system("a temp file"))?;
     let child = command.stderr(copy).spawn().map_err(Failure::system(&name))?;
-    watch(child.id());
-    Ok(Launched { child, name, stderr })
+    Ok(Launched::new(child, name, stderr))
+}
+
+/// Runs it to its end, and returns how long that took.
+pub(super) fn time(command: Command) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    launch(command)?.finish()?;
+    Ok(start.elapsed())
+}
+
+/// The name of the program that a process is.
+pub(super) fn program(pid: i32) -> String {
+    tests::status_field(pid, "Name:").unwrap_or_default()
+}
+
+/// What a program prints, if it is installed and ends well.
+pub(super) fn printed(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Launched {
-    /// Its process id.
-    pub(super) fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
+    fn new(child: Child, name: String, stderr: File) -> Self {
+        let launched = Self { child, name, stderr };
+        watch(launched.pid());
+        launched
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// One that was started in another way: what it writes to stderr is its own business.
+    pub(super) fn adopt(child: Child, name: String) -> Result<Self, Failure> {
+        let stderr = tempfile::tempfile().map_err(Failure::system("a temp file"))?;
+        Ok(Self::new(child, name, stderr))
     }
 
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         // It may have ended already.
-        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
+        let _ = kill(self.pid(), Signal::SIGTERM);
     }
 
     /// Waits for its end, which must be exit code 0.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         let status = self.child.wait().map_err(Failure::system("waitpid"))?;
-        unwatch(self.child.id());
+        unwatch(self.pid());
         if status.success() {
             return Ok(());
         }
-        Failure::if_interrupted()?;
         let mut stderr = Vec::new();
         // What cannot be read is left out of the report.
         let _ = self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut stderr));
@@ -71,26 +98,26 @@ impl Drop for Launched {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        unwatch(self.child.id());
+        unwatch(self.pid());
     }
 }
 
 /// What runs, and until when it may.
-static RUNNING: Mutex<Vec<(u32, Instant)>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Vec<(Pid, Instant)>> = Mutex::new(Vec::new());
 
 /// From now on this process has to end in time.
-pub(super) fn watch(pid: u32) {
+pub(super) fn watch(pid: Pid) {
     static WATCHDOG: Once = Once::new();
     WATCHDOG.call_once(|| drop(std::thread::spawn(kill_late_ones)));
     running().push((pid, Instant::now() + LIMIT));
 }
 
 /// It has.
-pub(super) fn unwatch(pid: u32) {
+pub(super) fn unwatch(pid: Pid) {
     running().retain(|(running, _)| *running != pid);
 }
 
-fn running() -> std::sync::MutexGuard<'static, Vec<(u32, Instant)>> {
+fn running() -> std::sync::MutexGuard<'static, Vec<(Pid, Instant)>> {
     RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -99,7 +126,7 @@ fn kill_late_ones() {
         std::thread::sleep(Duration::from_secs(1));
         for (pid, deadline) in running().iter() {
             if *deadline < Instant::now() {
-                let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+                let _ = kill(*pid, Signal::SIGKILL);
             }
         }
     }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 use super::launch::as_subprocess;
@@ -30,12 +31,12 @@ pub(super) struct Rewrite {
     log: PathBuf,
 }
 
-/// What the process measured.
-#[derive(Clone, Copy, Debug)]
+/// What the process measured, added up over the pieces that are timed.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Limit {
     pub(super) took: Duration,
-    /// Of a core, while the clock ran: 1 when nobody else wanted it.
-    pub(super) cpu_share: f64,
+    /// Processor time of the process meanwhile.
+    cpu: Duration,
 }
 
 /// Starts the process, and returns what it measured.
@@ -44,14 +45,8 @@ pub(super) fn run(log: &Path) -> Result<Limit, Failure> {
     let len_before = len()?;
     let mut command = as_subprocess("rewrite");
     let output = command.arg(log).output().map_err(Failure::system("the process that rewrites"))?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let measured = printed.trim().split_once(' ').and_then(|(took, cpu)| {
-        Some((Duration::from_nanos(took.parse().ok()?), Duration::from_nanos(cpu.parse().ok()?)))
-    });
-    match measured {
-        Some((took, cpu)) if output.status.success() && len()? == len_before => {
-            Ok(Limit { took, cpu_share: cpu.as_secs_f64() / took.as_secs_f64() })
-        }
+    match serde_json::from_slice(&output.stdout) {
+        Ok(measured) if output.status.success() && len()? == len_before => Ok(measured),
         _ => Err(Failure::Program {
             name: "rewrite".to_owned(),
             status: output.status,
@@ -68,7 +63,7 @@ impl Rewrite {
         let dir = self.log.parent().ok_or_else(|| io::Error::other("a log without a directory"))?;
         leave_pages(dir, bytes.len() as u64)?;
         let mut chunk = Vec::with_capacity(CHUNK_LEN);
-        let mut clock = Clock::default();
+        let mut clock = Limit::default();
         let mut to = clock.time(|| File::create_new(&self.log))?;
         for piece in bytes.chunks(CHUNK_LEN) {
             chunk.clear();
@@ -79,18 +74,16 @@ impl Rewrite {
             drop(to);
             Ok(())
         })?;
-        writeln!(io::stdout(), "{} {}", clock.took.as_nanos(), clock.cpu.as_nanos())
+        serde_json::to_writer(io::stdout(), &clock).map_err(io::Error::from)
     }
 }
 
-/// Adds up what the timed pieces took, by the wall and of the processor.
-#[derive(Default)]
-struct Clock {
-    took: Duration,
-    cpu: Duration,
-}
+impl Limit {
+    /// Of a core, while the clock ran: 1 when nobody else wanted it.
+    pub(super) fn cpu_share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.took.as_secs_f64()
+    }
 
-impl Clock {
     fn time<T>(&mut self, piece: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let (start, cpu) = (Instant::now(), cpu_time()?);
         let done = piece()?;

@@ -21,9 +21,9 @@ mod case;
 mod contest;
 mod contestant;
 mod failure;
-mod goal;
 mod goals;
 mod idle;
+mod ipc;
 mod job;
 mod judge;
 mod latency;
@@ -33,8 +33,6 @@ mod page_cache;
 mod ping_pong;
 mod plan;
 mod plot;
-mod progress;
-mod queues;
 mod report;
 mod resources;
 mod rivals;
@@ -44,22 +42,22 @@ mod subprocess;
 mod tables;
 mod texts;
 mod tracer;
+mod turns;
 mod watched;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use common::fence::signals;
-use tests::{Binaries, Profile, Programs};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use tests::{Binaries, Profile, Programs, TempDir};
 
 use case::{Case, Shape};
 use failure::Failure;
 use plan::Plan;
-use progress::Progress;
-use report::Report;
+use report::{Machine, Report};
 use rivals::Rivals;
 use subprocess::Subprocess;
 
@@ -138,6 +136,7 @@ fn main() -> ExitCode {
     if let Some(subprocess) = &args.subprocess {
         return subprocess.run();
     }
+    tests::end_with_signals();
     match measure(&args).and_then(|report| publish(&args, &report)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -148,96 +147,106 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<Report, Failure> {
-    signals::watch(1).map_err(Failure::system("sigaction"))?;
     if let Some(dir) = &args.dir {
         let dir = dir.canonicalize().map_err(Failure::system(dir.display().to_string()))?;
         // Fails only when it was set before.
         let _ = tempfile::env::override_temp_dir(&dir);
     }
-    let plan = if args.quick {
-        Plan::quick()
-    } else if args.full {
-        Plan::full()
-    } else {
-        Plan::usual()
+    // Nothing is in it. But once a signal ends everything, nobody gets past the end of a temp directory: what that does
+    // to the programs is no failure to tell of.
+    let _guard = TempDir::new("bench-").map_err(Failure::system("a temp directory"))?;
+    let mut plan = match (args.quick, args.full) {
+        (true, _) => Plan::quick(),
+        (_, true) => Plan::full(),
+        _ => Plan::usual(),
     };
-    let mut plan =
-        plan.map_err(|error| Failure::system("the plan")(std::io::Error::other(error)))?;
     if !args.cases.is_empty() {
         (plan.cases, plan.lines) = args.cases.iter().partition(|case| case.shape == Shape::Many);
     }
     let rounds = usize::from(args.rounds);
-    let wanted = |section| args.wants(section);
+    let wants = |section| args.wants(section);
 
     let binaries = Binaries::or_built(args.programs.as_ref(), Profile::Release, Programs::All)
-        .map_err(Failure::build)?;
+        .map_err(Failure::Build)?;
     let contests = plan.cases.len() + plan.lines.len() + plan.work.len();
-    let progress = Progress::new(contests * (rounds + 1) + 6);
-    let mut report = Report::new(rounds);
-    report.programs = args.programs.as_ref().map(|programs| programs.directory().to_owned());
+    let steps = contests * (rounds + 1) + 6;
+    // On stderr, and only if that is a terminal.
+    let progress = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
+    if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} [{elapsed}] {msg}") {
+        progress.set_style(style);
+    }
     let contests = |cases: &[Case], rivals: &Rivals| {
         let results =
             cases.iter().map(|&case| contest::run(case, rounds, binaries, rivals, &progress));
         results.collect::<Result<Vec<_>, _>>()
     };
-    if wanted(Section::Throughput) {
-        report.throughput = Some(contests(&plan.cases, &Rivals::default())?);
-    }
-    if wanted(Section::Lines) && !plan.lines.is_empty() {
-        report.lines = Some(contests(&plan.lines, &Rivals::build()?)?);
-    }
-    progress.show("latency");
-    if wanted(Section::Latency) {
-        report.latency = Some(latency::run(plan.latency_messages, plan.workers, binaries)?);
-    }
-    progress.step();
-    progress.show("memory");
-    if wanted(Section::Memory) {
-        report.memory = Some(resources::memory(&plan.memory, binaries)?);
-    }
-    progress.step();
-    progress.show("system calls");
-    if wanted(Section::SystemCalls) {
-        report.system_calls = Some(resources::system_calls(&plan.system_calls, binaries)?);
-    }
-    progress.step();
-    progress.show("idle");
-    if wanted(Section::Idle) {
-        report.idle = Some(idle::run(plan.idle_span, plan.workers, binaries)?);
-    }
-    progress.step();
-    progress.show("start-up");
-    if wanted(Section::Startup) {
-        report.startup = Some(startup::run(plan.startup_rounds, plan.workers, binaries)?);
-    }
-    progress.step();
-    progress.show("beside lbctl watch");
+    let has_lines = wants(Section::Lines) && !plan.lines.is_empty();
     // Older programs of `--programs` have none.
-    if wanted(Section::Watched) && binaries.path("lbctl").exists() {
-        report.watched = Some(watched::run(plan.watched, rounds, binaries)?);
-    }
-    progress.step();
-    if wanted(Section::Work) {
-        report.work = Some(work::run(&plan.work, rounds, binaries, &progress)?);
-    }
+    let has_watch = wants(Section::Watched) && binaries.path("lbctl").exists();
+    let mut report = Report {
+        version: report::VERSION,
+        machine: Machine::this(),
+        programs: args.programs.as_ref().map(|programs| programs.directory().to_owned()),
+        rounds,
+        throughput: wants(Section::Throughput)
+            .then(|| contests(&plan.cases, &Rivals::default()))
+            .transpose()?,
+        lines: has_lines.then(|| contests(&plan.lines, &Rivals::build()?)).transpose()?,
+        latency: step(&progress, "latency", wants(Section::Latency), || {
+            latency::run(plan.latency_messages, plan.workers, binaries)
+        })?,
+        memory: step(&progress, "memory", wants(Section::Memory), || {
+            resources::memory(&plan.memory, binaries)
+        })?,
+        system_calls: step(&progress, "system calls", wants(Section::SystemCalls), || {
+            resources::system_calls(&plan.system_calls, binaries)
+        })?,
+        idle: step(&progress, "idle", wants(Section::Idle), || {
+            idle::run(plan.idle_span, plan.workers, binaries)
+        })?,
+        startup: step(&progress, "start-up", wants(Section::Startup), || {
+            startup::run(plan.startup_rounds, plan.workers, binaries)
+        })?,
+        watched: step(&progress, "beside lbctl watch", has_watch, || {
+            watched::run(plan.watched, rounds, binaries)
+        })?,
+        work: wants(Section::Work)
+            .then(|| work::run(&plan.work, rounds, binaries, &progress))
+            .transpose()?,
+        goals: Vec::new(),
+    };
     report.goals = goals::goals(&report);
     Ok(report)
 }
 
+/// A section that is one step of the progress.
+fn step<T>(
+    progress: &ProgressBar,
+    name: &'static str,
+    is_wanted: bool,
+    measure: impl FnOnce() -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    progress.set_message(name);
+    let measured = is_wanted.then(measure).transpose();
+    progress.inc(1);
+    measured
+}
+
 fn publish(args: &Args, report: &Report) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).map_err(Failure::system("the report"))?;
-    let to_stdout = args.json.as_ref().is_some_and(|file| file.as_os_str() == "-");
-    match &args.json {
-        Some(file) if !to_stdout => {
-            let what = file.display().to_string();
-            std::fs::write(file, json.clone() + "\n").map_err(Failure::system(what))?;
-        }
-        _ => {}
-    }
+    let json = json + "\n";
+    let write = |file: &Path, text: &str| {
+        std::fs::write(file, text).map_err(Failure::system(file.display().to_string()))
+    };
     if let (Some(file), Some(results)) = (&args.plot, &report.throughput) {
-        let what = file.display().to_string();
-        std::fs::write(file, plot::draw(results)).map_err(Failure::system(what))?;
+        write(file, &plot::draw(results))?;
     }
-    let text = if to_stdout { json + "\n" } else { tables::render(report) };
+    let text = match &args.json {
+        Some(file) if file.as_os_str() == "-" => json,
+        file => {
+            file.as_deref().map_or(Ok(()), |file| write(file, &json))?;
+            tables::render(report)
+        }
+    };
     lbctl::terminal::print(&text).map_err(Failure::Report)
 }

@@ -8,43 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::fence::message_queue::{Message, MessageQueue};
-use common::fence::shared_memory;
 use common::grammar::line::Line;
 use common::grammar::rotation::WorkerId;
 use common::ledger::Ledger;
-use common::ledger::layout::Layout;
 
-use super::case::len;
-use super::failure::Failure;
-use super::queues::send;
+use super::ipc::send;
 
-/// `IPC_PRIVATE`: its id is handed to the processes that use it.
-const PRIVATE: i32 = 0;
-
-/// A segment of the ledger's size, of which only the doorbell is used; removed when dropped.
-pub(super) struct DoorbellSegment {
-    pub(super) id: i32,
-}
-
-impl DoorbellSegment {
-    pub(super) fn create() -> Result<Self, Failure> {
-        let id = shared_memory::create(PRIVATE, size_of::<Layout>(), 0o600);
-        id.map(|id| Self { id }).map_err(Failure::system("shmget"))
-    }
-}
-
-impl Drop for DoorbellSegment {
-    fn drop(&mut self) {
-        // Whoever is attached keeps it until it ends.
-        let _ = shared_memory::remove(self.id);
-    }
-}
-
-fn attach(segment: i32) -> nix::Result<Ledger> {
-    Ledger::attach(segment)
-}
-
-/// Arguments of the process at the pipe.
+/// Arguments of the process at the pipe. Of the segment, a ledger's, only what wakes up the next one is used.
 #[derive(Debug, clap::Args)]
 pub(super) struct PingClient {
     segment: i32,
@@ -52,7 +22,7 @@ pub(super) struct PingClient {
 
 impl PingClient {
     pub(super) fn run(&self) -> io::Result<()> {
-        let ledger = attach(self.segment)?;
+        let ledger = Ledger::attach(self.segment)?;
         for (sent, line) in (1..).zip(io::stdin().lines()) {
             line?;
             ledger.set_received(sent);
@@ -72,7 +42,7 @@ pub(super) struct PingBalancer {
 
 impl PingBalancer {
     pub(super) fn run(&self) -> io::Result<()> {
-        let ledger = attach(self.segment)?;
+        let ledger = Ledger::attach(self.segment)?;
         let message = Message::boxed();
         let mut sent = 0;
         loop {
@@ -98,7 +68,7 @@ impl PingWorker {
     pub(super) fn run(&self) -> io::Result<()> {
         let mut log = OpenOptions::new().append(true).create(true).open(&self.log)?;
         let mut line = Vec::new();
-        common::grammar::line::append(&mut line, written().map_err(io::Error::other)?);
+        common::grammar::line::append(&mut line, written());
         let mut message = Message::boxed();
         loop {
             MessageQueue(self.queue).receive(&mut message, 0)?;
@@ -108,11 +78,6 @@ impl PingWorker {
 }
 
 /// The line that is written for each message.
-fn written() -> Result<Line<'static>, common::grammar::rotation::WorkerNumberError> {
-    WorkerId::new(1).map(|worker| Line::Executed { worker })
-}
-
-/// Its length.
-pub(super) fn written_len() -> u64 {
-    written().map_or(0, len)
+pub(super) fn written() -> Line<'static> {
+    Line::Executed { worker: WorkerId::new(1).expect("there may be a worker 1") }
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use common::grammar::rotation::{WorkerNumberError, Workers};
+use common::grammar::rotation::Workers;
 
-use super::case::{Case, Shape};
+use super::case::Case;
 use super::texts::Lens;
 use super::work::{Contestant, Race, Task};
 
@@ -48,14 +48,17 @@ const LENS: Lens = Lens { min: 6, max: 12 };
 const CLIENTS: u32 = 8;
 const WORKERS: u32 = 3;
 
+fn workers(n: u32) -> Workers {
+    Workers::new(n).expect("from 1 to 256")
+}
+
 impl Dimensions<'_> {
-    fn one_at_a_time(&self) -> Result<Vec<Case>, WorkerNumberError> {
-        let n = Workers::new(WORKERS)?;
-        let by_count = self.messages.iter().map(|&messages| Ok(Case::many(messages, TEXT_LEN, n)));
-        let by_len = self.text_lens.iter().map(|&len| Ok(Case::many(self.usual_messages, len, n)));
+    fn one_at_a_time(&self) -> Vec<Case> {
+        let n = workers(WORKERS);
+        let by_count = self.messages.iter().map(|&messages| Case::many(messages, TEXT_LEN, n));
+        let by_len = self.text_lens.iter().map(|&len| Case::many(self.usual_messages, len, n));
         let by_workers = self.messages_by_workers.iter().flat_map(|&messages| {
-            let case = move |&n| Ok(Case::many(messages, TEXT_LEN, Workers::new(n)?));
-            self.workers.iter().map(case)
+            self.workers.iter().map(move |&n| Case::many(messages, TEXT_LEN, workers(n)))
         });
         by_count.chain(by_len).chain(by_workers).collect()
     }
@@ -67,16 +70,14 @@ fn lines(
     messages: &[u32],
     usual: u32,
     longer: &[(u32, usize)],
-    workers: &[u32],
-) -> Result<Vec<Case>, WorkerNumberError> {
-    let n = Workers::new(WORKERS)?;
-    let by_count = messages.iter().map(|&messages| Ok(Case::lines(messages, LENS, n)));
-    let by_len =
-        longer.iter().map(|&(messages, len)| Ok(Case::lines(messages, Lens::exactly(len), n)));
-    let by_workers = workers.iter().map(|&n| Ok(Case::lines(usual, LENS, Workers::new(n)?)));
-    let at_once = messages.iter().filter(|&&messages| messages >= usual).map(|&messages| {
-        Ok(Case { shape: Shape::Lines { clients: CLIENTS }, ..Case::lines(messages, LENS, n) })
-    });
+    numbers_of_workers: &[u32],
+) -> Vec<Case> {
+    let n = workers(WORKERS);
+    let by_count = messages.iter().map(|&messages| Case::lines(messages, LENS, n));
+    let by_len = longer.iter().map(|&(messages, len)| Case::lines(messages, Lens::exactly(len), n));
+    let by_workers = numbers_of_workers.iter().map(|&n| Case::lines(usual, LENS, workers(n)));
+    let at_once = messages.iter().filter(|&&messages| messages >= usual);
+    let at_once = at_once.map(|&messages| Case::lines(messages, LENS, n).by(CLIENTS));
     by_count.chain(by_len).chain(by_workers).chain(at_once).collect()
 }
 
@@ -90,9 +91,11 @@ struct Jobs<'a> {
     naps: &'a [(u32, u32, &'a [u32])],
 }
 
-fn races(jobs: &Jobs<'_>) -> Result<Vec<Race>, WorkerNumberError> {
-    let race = |task, n, contestants: &[_]| {
-        Ok(Race { task, workers: Workers::new(n)?, contestants: contestants.to_vec() })
+fn races(jobs: &Jobs<'_>) -> Vec<Race> {
+    let race = |task, n, contestants: &[_]| Race {
+        task,
+        workers: workers(n),
+        contestants: contestants.to_vec(),
     };
     let [ours, xargs, pipes] = [Contestant::Ours, Contestant::Xargs, Contestant::Pipes];
     let once = [(ours, jobs.once), (xargs, jobs.once), (Contestant::Parallel, jobs.parallel)];
@@ -104,12 +107,12 @@ fn races(jobs: &Jobs<'_>) -> Result<Vec<Race>, WorkerNumberError> {
             races.push(race(Task::Sleeper, n, &[(ours, n * lines), (pipes, n * lines)]));
         }
     }
-    races.into_iter().collect()
+    races
 }
 
 impl Plan {
     /// A few seconds.
-    pub(super) fn quick() -> Result<Self, WorkerNumberError> {
+    pub(super) fn quick() -> Self {
         let dimensions = Dimensions {
             messages: &[1_000, 10_000],
             text_lens: &[64],
@@ -117,23 +120,23 @@ impl Plan {
             usual_messages: 10_000,
             messages_by_workers: &[1_000, 10_000],
         };
-        let workers = Workers::new(WORKERS)?;
-        Ok(Self {
-            cases: dimensions.one_at_a_time()?,
-            lines: lines(&[10_000], 10_000, &[], &[])?,
+        let three = workers(WORKERS);
+        Self {
+            cases: dimensions.one_at_a_time(),
+            lines: lines(&[10_000], 10_000, &[], &[]),
             latency_messages: 180,
-            memory: vec![Case::many(10_000, TEXT_LEN, workers)],
-            system_calls: Case::many(10_000, TEXT_LEN, workers),
+            memory: vec![Case::many(10_000, TEXT_LEN, three)],
+            system_calls: Case::many(10_000, TEXT_LEN, three),
             idle_span: Duration::from_secs(1),
             startup_rounds: 5,
-            watched: Case::many(10_000, TEXT_LEN, workers),
-            work: races(&Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, &[10])] })?,
-            workers,
-        })
+            watched: Case::many(10_000, TEXT_LEN, three),
+            work: races(&Jobs { once: 60, parallel: 10, lines: 10_000, naps: &[(3, 10, &[10])] }),
+            workers: three,
+        }
     }
 
     /// Each dimension by itself.
-    pub(super) fn usual() -> Result<Self, WorkerNumberError> {
+    pub(super) fn usual() -> Self {
         let dimensions = Dimensions {
             messages: &[10_000, 100_000, 1_000_000, 10_000_000],
             text_lens: &[64, 1024],
@@ -141,23 +144,23 @@ impl Plan {
             usual_messages: 1_000_000,
             messages_by_workers: &[1_000_000, 10_000_000],
         };
-        let workers = Workers::new(WORKERS)?;
-        let many = |messages| Case::many(messages, TEXT_LEN, workers);
-        Ok(Self {
-            cases: dimensions.one_at_a_time()?,
+        let three = workers(WORKERS);
+        let many = |messages| Case::many(messages, TEXT_LEN, three);
+        Self {
+            cases: dimensions.one_at_a_time(),
             lines: lines(
                 &[100_000, 1_000_000, 10_000_000],
                 1_000_000,
                 // 10^6 with 1024 bytes would be a log of 2.1 GB.
                 &[(1_000_000, 64), (100_000, 1024)],
                 &[1, 16],
-            )?,
+            ),
             latency_messages: 2_700,
             memory: vec![
                 many(10_000),
                 many(10_000_000),
-                Case::lines(100_000, LENS, workers),
-                Case::many(1_000_000, TEXT_LEN, Workers::new(256)?),
+                Case::lines(100_000, LENS, three),
+                Case::many(1_000_000, TEXT_LEN, workers(256)),
             ],
             system_calls: many(1_000_000),
             idle_span: Duration::from_secs(3),
@@ -169,23 +172,25 @@ impl Plan {
                 lines: 1_000_000,
                 // For 64 workers 10^4 and four times as many: what the start of all processes takes weighs less then.
                 naps: &[(3, 100, &[100]), (16, 60, &[625]), (64, 20, &[156, 625])],
-            })?,
-            workers,
-        })
+            }),
+            workers: three,
+        }
     }
 
     /// The usual, 10^8 messages (a log of 7 GB), and all combinations.
-    pub(super) fn full() -> Result<Self, WorkerNumberError> {
-        let mut plan = Self::usual()?;
+    pub(super) fn full() -> Self {
+        let mut plan = Self::usual();
         // Some ten thousand each time.
         let naps = &[(3, 3_333, &[3_333][..]), (16, 625, &[625]), (64, 156, &[156, 625])];
-        plan.work = races(&Jobs { once: 10_000, parallel: 3_000, lines: 10_000_000, naps })?;
+        plan.work = races(&Jobs { once: 10_000, parallel: 3_000, lines: 10_000_000, naps });
         plan.cases.push(Case::many(100_000_000, TEXT_LEN, plan.workers));
         for messages in [10_000, 1_000_000, 10_000_000] {
             for text_len in [6, 64, 1024] {
                 for n in [1, 3, 16] {
-                    let case = Case::many(messages, text_len, Workers::new(n)?);
-                    push_unless_too_long(&mut plan.cases, case);
+                    push_unless_too_long(
+                        &mut plan.cases,
+                        Case::many(messages, text_len, workers(n)),
+                    );
                 }
             }
         }
@@ -193,14 +198,13 @@ impl Plan {
             for lens in [LENS, Lens::exactly(64), Lens::exactly(1024)] {
                 for n in [1, 3, 16] {
                     for clients in [1, CLIENTS] {
-                        let case = Case::lines(messages, lens, Workers::new(n)?);
-                        let case = Case { shape: Shape::Lines { clients }, ..case };
+                        let case = Case::lines(messages, lens, workers(n)).by(clients);
                         push_unless_too_long(&mut plan.lines, case);
                     }
                 }
             }
         }
-        Ok(plan)
+        plan
     }
 }
 
@@ -217,20 +221,18 @@ mod tests {
 
     #[test]
     fn the_full_plan_has_every_combination_whose_log_is_not_too_long_once() {
-        let cases = Plan::full().unwrap().cases;
-        let log_len =
-            |messages, len, n| Case::many(messages, len, Workers::new(n).unwrap()).log_len();
+        let cases = Plan::full().cases;
+        let log_len = |messages, len, n| Case::many(messages, len, workers(n)).log_len();
         for (messages, len) in [(10_000, 1024), (1_000_000, 1024), (10_000_000, 64)] {
             for n in [1, 3, 16] {
-                let found = cases
-                    .iter()
-                    .filter(|case| **case == Case::many(messages, len, Workers::new(n).unwrap()));
+                let found =
+                    cases.iter().filter(|case| **case == Case::many(messages, len, workers(n)));
                 assert_eq!(found.count(), 1, "{messages} {len} {n}: {}", log_len(messages, len, n));
             }
         }
-        let three = Workers::new(3).unwrap();
+        let three = workers(3);
         assert!(!cases.contains(&Case::many(10_000_000, 1024, three)));
-        let lines = Plan::full().unwrap().lines;
+        let lines = Plan::full().lines;
         let once = |messages, len| {
             let case = Case::lines(messages, Lens::exactly(len), three);
             lines.iter().filter(|other| **other == case).count()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::contest::CaseResult;
-use super::goal::Goal;
+use super::goals::Goal;
 use super::idle::Idle;
 use super::latency::Latency;
 use super::resources::{PeakMemory, SystemCalls};
@@ -14,7 +14,7 @@ use super::watched::Watched;
 use super::work::Work;
 
 /// Of the JSON; raised when a field changes its meaning or goes.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 
 /// A section that was not asked for is left out.
 #[derive(Debug, Serialize)]
@@ -54,29 +54,13 @@ pub(super) struct Machine {
     pub(super) kernel: String,
 }
 
-impl Report {
-    /// With nothing in it yet.
-    pub(super) fn new(rounds: usize) -> Self {
+impl Machine {
+    /// This one.
+    pub(super) fn this() -> Self {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let machine = Machine {
+        Self {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             kernel: kernel.trim_end().to_owned(),
-        };
-        Self {
-            version: VERSION,
-            machine,
-            programs: None,
-            rounds,
-            throughput: None,
-            lines: None,
-            latency: None,
-            memory: None,
-            system_calls: None,
-            idle: None,
-            startup: None,
-            watched: None,
-            work: None,
-            goals: Vec::new(),
         }
     }
 }

@@ -6,26 +6,24 @@
 //! version 7 or later); each is built only then. Starting the processes is timed, as it is for our job; but the server of
 //! Redis is there before, as its clients expect.
 
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tests::{Binaries, Sandbox};
 
-use super::case::{Case, Shape};
+use super::case::Case;
 use super::contestant::Contestant;
-use super::failure::Failure;
-use super::launch::{Launched, launch};
+use super::failure::{Failure, until};
+use super::launch::{Launched, launch, printed, time};
 use super::texts::Texts;
 use super::{judge, page_cache};
 
 /// Relative to the sandbox, in which all of them run: the path of a socket must be short.
 const REDIS_SOCKET: &str = "redis.sock";
 const LOG: &str = "rivals.log";
-/// How long the server of Redis may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The program, and who takes part: by default nobody.
 #[derive(Default)]
@@ -42,7 +40,7 @@ impl Rivals {
         // Pipes are always in it: that needs no feature.
         let others = installed[1..].iter().map(|&contestant| way(contestant));
         let features = others.collect::<Vec<_>>().join(",");
-        let program = Binaries::build_apart("xtask/rivals", &features).map_err(Failure::build)?;
+        let program = Binaries::build_apart("xtask/rivals", &features).map_err(Failure::Build)?;
         Ok(Self { program, installed })
     }
 
@@ -57,7 +55,7 @@ impl Rivals {
         case: &Case,
         sandbox: &Sandbox,
     ) -> Result<Duration, Failure> {
-        let case = Case { shape: Shape::Lines { clients: 1 }, ..*case };
+        let case = case.by(1);
         let temp_file = || Failure::system("a temp file");
         let input = Texts::new(case.lens).file(0..case.messages).map_err(temp_file())?;
         let mut command = Command::new(&self.program);
@@ -65,11 +63,12 @@ impl Rivals {
         command.current_dir(sandbox.dir()).stdin(input);
         let server = (contestant == Contestant::Redis).then(|| start_redis(sandbox)).transpose()?;
         page_cache::leave_pages(&sandbox.dir(), case.log_len()).map_err(temp_file())?;
-        let start = Instant::now();
-        launch(command)?.finish()?;
-        let took = start.elapsed();
-        if let Some(server) = server {
-            server.terminate();
+        let took = time(command)?;
+        if let Some((server, mut connection)) = server {
+            // Not by a signal: it has inherited a mask that holds them back.
+            connection
+                .write_all(b"SHUTDOWN NOSAVE\r\n")
+                .map_err(Failure::system("redis-server"))?;
             server.finish()?;
         }
         let log = sandbox.dir().join(LOG);
@@ -89,14 +88,10 @@ fn way(contestant: Contestant) -> &'static str {
 }
 
 fn is_installed(contestant: Contestant) -> bool {
-    let output = |program, arg: &[&str]| {
-        let output = Command::new(program).args(arg).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    };
     match contestant {
-        Contestant::ZeroMq => output("pkg-config", &["--exists", "libzmq"]).is_some(),
+        Contestant::ZeroMq => printed("pkg-config", &["--exists", "libzmq"]).is_some(),
         Contestant::Redis => {
-            let version = output("redis-server", &["--version"]);
+            let version = printed("redis-server", &["--version"]);
             let major = version.as_deref().and_then(|version| {
                 version.split_once("v=")?.1.split_once('.')?.0.parse::<u32>().ok()
             });
@@ -106,18 +101,14 @@ fn is_installed(contestant: Contestant) -> bool {
     }
 }
 
-/// A server that keeps nothing on the disk. Returns once it answers.
-fn start_redis(sandbox: &Sandbox) -> Result<Launched, Failure> {
+/// A server that keeps nothing on the disk, and a connection to it.
+fn start_redis(sandbox: &Sandbox) -> Result<(Launched, UnixStream), Failure> {
     let mut command = Command::new("redis-server");
     command.args(["--port", "0", "--unixsocket", REDIS_SOCKET, "--save", "", "--appendonly", "no"]);
     command.current_dir(sandbox.dir()).stdin(Stdio::null()).stdout(Stdio::null());
     let server = launch(command)?;
-    let start = Instant::now();
-    while let Err(error) = UnixStream::connect(sandbox.dir().join(REDIS_SOCKET)) {
-        if start.elapsed() > PATIENCE {
-            return Err(Failure::system("redis-server")(error));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(server)
+    let connection = until("redis-server's socket", || {
+        UnixStream::connect(sandbox.dir().join(REDIS_SOCKET)).ok()
+    });
+    Ok((server, connection?))
 }

@@ -14,7 +14,7 @@ pub(super) struct Spread {
 
 impl Spread {
     /// Of at least one value.
-    pub(super) fn of(values: &[f64]) -> Self {
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let sorted = sorted(values);
         Self {
             median: quantile(&sorted, 500),
@@ -23,11 +23,16 @@ impl Spread {
             samples: sorted.len(),
         }
     }
+
+    /// Of some by others, pair by pair.
+    pub(super) fn of_ratios(some: &[f64], others: &[f64]) -> Self {
+        Self::of(some.iter().zip(others).map(|(some, other)| some / other))
+    }
 }
 
 /// In rising order.
-pub(super) fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
+pub(super) fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut sorted: Vec<_> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     sorted
 }
@@ -44,7 +49,7 @@ mod tests {
 
     #[test]
     fn median_and_ends_do_not_depend_on_the_order() {
-        let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]);
+        let spread = Spread::of([5.0, 1.0, 4.0, 2.0, 3.0]);
         assert!((spread.median - 3.0).abs() < f64::EPSILON, "{spread:?}");
         assert!((spread.min - 1.0).abs() < f64::EPSILON, "{spread:?}");
         assert!((spread.max - 5.0).abs() < f64::EPSILON, "{spread:?}");

@@ -12,9 +12,9 @@ use tests::{Binaries, Sandbox};
 use super::case::Case;
 use super::failure::Failure;
 use super::job::Job;
-use super::judge;
 use super::launch::{Launched, launch};
 use super::spread::Spread;
+use super::turns;
 
 /// How long from nothing to the end.
 #[derive(Clone, Debug, Serialize)]
@@ -35,25 +35,14 @@ pub(super) fn run(
     binaries: &Binaries,
 ) -> Result<Startup, Failure> {
     let case = Case::many(10, 6, workers);
-    let (mut ours, mut nothing, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=rounds {
-        Failure::if_interrupted()?;
-        let sandbox = Sandbox::new(binaries);
-        let job = Job::new(&sandbox, &case)?.run()?;
-        judge::canonical(&sandbox.log_path(), &case)?;
-        let idle = do_nothing(&sandbox, workers)?;
-        if round > 0 {
-            ours.push(job.as_secs_f64() * 1e3);
-            nothing.push(idle.as_secs_f64() * 1e3);
-            ratios.push(job.as_secs_f64() / idle.as_secs_f64());
-        }
-    }
+    let ours = || Job::new(&Sandbox::new(binaries), case)?.run();
+    let took = turns::run(rounds, ours, || do_nothing(&Sandbox::new(binaries), workers))?;
     Ok(Startup {
         messages: case.messages,
         workers: workers.get(),
-        ours_ms: Spread::of(&ours),
-        nothing_ms: Spread::of(&nothing),
-        times_nothing: Spread::of(&ratios),
+        ours_ms: took.first_ms,
+        nothing_ms: took.second_ms,
+        times_nothing: took.ratio,
         verified: true,
     })
 }

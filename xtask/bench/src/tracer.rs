@@ -37,7 +37,7 @@ pub(super) fn run_job(
     count_calls: bool,
 ) -> Result<Vec<Seen>, Failure> {
     let sandbox = Sandbox::new(binaries);
-    let job = Job::wrapped(&sandbox, case, |command| ptrace::startable(&command))?;
+    let job = Job::wrapped(&sandbox, *case, |command| ptrace::startable(&command))?;
     let seen = run(job.clients.into_iter().chain([job.balancer]), count_calls)?;
     judge::canonical(&sandbox.log_path(), case)?;
     Ok(seen)
@@ -52,7 +52,6 @@ fn run(commands: impl Iterator<Item = Command>, count_calls: bool) -> Result<Vec
     loop {
         match ptrace::next(None) {
             Ok((pid, event)) => tracees.handle(pid, event)?,
-            Err(Errno::EINTR) => Failure::if_interrupted()?,
             Err(Errno::ECHILD) => return Ok(std::mem::take(&mut tracees.ended)),
             Err(error) => return Err(Failure::system("waitpid")(error)),
         }
@@ -70,7 +69,7 @@ impl Tracees {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let pid = ptrace::start(&mut command, ptrace::CHILDREN | Options::PTRACE_O_TRACEEXIT);
         let pid = pid.map_err(Failure::system("a traced program"))?;
-        launch::watch(pid.as_raw().cast_unsigned());
+        launch::watch(pid);
         self.handle(pid, Event::Exec)
     }
 
@@ -79,18 +78,15 @@ impl Tracees {
         match event {
             Event::Entry(_) => seen.calls += 1,
             Event::Exec => {
-                let program = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-                let program = program.unwrap_or_default().trim_end().to_owned();
-                *seen = Seen { program, ..Seen::default() };
+                *seen = Seen { program: launch::program(pid.as_raw()), ..Seen::default() };
             }
             Event::Exiting => seen.peak_bytes = tests::memory_peak(pid.as_raw()),
             Event::Ended(end) => {
                 self.ended.extend(self.living.remove(&pid));
-                launch::unwatch(pid.as_raw().cast_unsigned());
+                launch::unwatch(pid);
                 if end == End::Code(0) {
                     return Ok(());
                 }
-                Failure::if_interrupted()?;
                 let odd = io::Error::other(format!("{end:?}"));
                 return Err(Failure::system("the end of a traced program")(odd));
             }
@@ -106,7 +102,7 @@ impl Drop for Tracees {
         for pid in self.living.keys() {
             let _ = kill(*pid, Signal::SIGKILL);
             let _ = waitpid(*pid, Some(WaitPidFlag::__WALL));
-            launch::unwatch(pid.as_raw().cast_unsigned());
+            launch::unwatch(*pid);
         }
     }
 }

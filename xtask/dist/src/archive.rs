@@ -5,10 +5,10 @@ use std::process::Command;
 
 use tests::Binaries;
 
-use crate::NAME;
 use crate::external::{Failure, run};
 use crate::tree::{DOCUMENTS, Tree};
 use crate::workspace::Workspace;
+use crate::{NAME, VERSION};
 
 /// Makes it by way of a directory that is not there yet. Returns where it is.
 pub(crate) fn make(
@@ -16,7 +16,7 @@ pub(crate) fn make(
     binaries: &Binaries,
     stage: &Path,
 ) -> Result<PathBuf, Failure> {
-    let name = format!("{NAME}-{}-{}-linux", workspace.version, std::env::consts::ARCH);
+    let name = format!("{NAME}-{VERSION}-{}-linux", std::env::consts::ARCH);
     let tree = Tree::at(&stage.join(&name));
     tree.lay_out(workspace, binaries, "share/zsh/site-functions")?;
     tree.copy(&workspace.root.join("LICENSE"), &format!("{DOCUMENTS}/LICENSE"))?;

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use tests::Binaries;
 
-use crate::external::{Failure, file_error, run};
+use crate::external::{Failure, entries, file_error, run};
 use crate::tree::{DOCUMENTS, PAGES, Tree};
 use crate::workspace::Workspace;
-use crate::{NAME, depends};
+use crate::{NAME, VERSION, depends};
 
 /// Of the packaging, counted from 1 for each version of what is packaged.
 const REVISION: u32 = 1;
@@ -33,7 +33,8 @@ pub(crate) fn make(
     tree.lay_out(workspace, binaries, "share/zsh/vendor-completions")?;
     let document = |name: &str| format!("{DOCUMENTS}/{name}");
     tree.copy(&workspace.root.join("CHANGELOG.md"), &document("changelog"))?;
-    tree.write(&document("changelog.Debian"), changelog(workspace)?.as_bytes())?;
+    let version = format!("{VERSION}-{REVISION}");
+    tree.write(&document("changelog.Debian"), changelog(workspace, &version)?.as_bytes())?;
     tree.write(&document("copyright"), copyright(workspace)?.as_bytes())?;
     let mut compressed = files(&usr.join(PAGES))?;
     compressed.extend(["changelog", "changelog.Debian"].map(|name| usr.join(document(name))));
@@ -43,12 +44,11 @@ pub(crate) fn make(
     let installed = files(stage)?;
     let bytes: u64 = installed.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let depends = depends::of(&files(&usr.join("bin"))?)?;
-    let version = version(workspace);
     let control = format!(
         "Package: {NAME}\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: {}\nInstalled-Size: {}\nDepends: {depends}\n\
          Section: utils\nPriority: optional\nDescription: {SHORT}\n {}\n",
-        workspace.maintainer,
+        workspace.maintainer(),
         bytes.div_ceil(1024),
         LONG.join("\n "),
     );
@@ -67,15 +67,11 @@ pub(crate) fn make(
     Ok(package)
 }
 
-fn version(workspace: &Workspace) -> String {
-    format!("{}-{REVISION}", workspace.version)
-}
-
 /// What the packaging's own changelog says.
-fn changelog(workspace: &Workspace) -> Result<String, Failure> {
+fn changelog(workspace: &Workspace, version: &str) -> Result<String, Failure> {
     let date = format!("--date=@{}", workspace.epoch);
     let date = run(Command::new("date").args(["--utc", "--rfc-email", &date]))?;
-    let (version, maintainer) = (version(workspace), &workspace.maintainer);
+    let maintainer = workspace.maintainer();
     Ok(format!(
         "{NAME} ({version}) unstable; urgency=medium\n\n  * What is new stands in changelog.gz.\n\n \
          -- {maintainer}  {date}\n"
@@ -112,10 +108,8 @@ fn sums(stage: &Path, files: &[PathBuf]) -> Result<String, Failure> {
 /// All files below a directory, in the order of their paths.
 fn files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(file_error(directory))? {
-        let path = entry.map_err(file_error(directory))?.path();
+    for path in entries(directory)? {
         if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
     }
-    found.sort();
     Ok(found)
 }

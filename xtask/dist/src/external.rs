@@ -1,5 +1,6 @@
 //! Programs of others that do a part of the work, and what can go wrong with them and with files.
 
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,6 +33,15 @@ pub(crate) enum Failure {
 pub(crate) fn file_error(path: &Path) -> impl FnOnce(io::Error) -> Failure {
     let path = path.to_owned();
     move |source| Failure::File { path, source }
+}
+
+/// What is in a directory, in the order of the names.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(file_error(directory))?;
+    let mut paths: Vec<_> = entries.iter().map(DirEntry::path).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// Runs a command to its end. Returns what it printed.

@@ -30,6 +30,8 @@ use workspace::Workspace;
 const PREFIX: &str = "pipip-";
 /// What archive and package are called.
 const NAME: &str = "pipip";
+/// All of the workspace have the same.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Make an archive and a Debian package of the programs.
 ///

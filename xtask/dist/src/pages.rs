@@ -9,14 +9,19 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::workspace::Workspace;
+use crate::{NAME, VERSION};
 
 /// A page for each command and each of its subcommands: the name of its file, and what is in it.
 pub(crate) fn of(command: Command, workspace: &Workspace) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut pages = Vec::new();
+    add(&built(command), workspace, &mut pages)?;
+    Ok(pages)
+}
+
+fn built(command: Command) -> Command {
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    let mut pages = Vec::new();
-    add(&command, workspace, &mut pages)?;
-    Ok(pages)
+    command
 }
 
 fn add(
@@ -25,7 +30,7 @@ fn add(
     pages: &mut Vec<(String, Vec<u8>)>,
 ) -> io::Result<()> {
     let man = Man::new(command.clone()).date(workspace.day()).manual("Pipip's load balancer");
-    let man = man.source(format!("pipip {}", workspace.version));
+    let man = man.source(format!("{NAME} {VERSION}"));
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -118,18 +123,10 @@ mod tests {
         command.get_subcommands().for_each(|command| walk(command, visit));
     }
 
-    fn built() -> [Command; 4] {
-        command_lines::all().map(|command| {
-            let mut command = command.disable_help_subcommand(true);
-            command.build();
-            command
-        })
-    }
-
     #[rstest]
     fn every_page_has_every_section() {
         let needed = ["EXAMPLES", "EXIT STATUS", "SEE ALSO"];
-        for command in &built() {
+        for command in &command_lines::all().map(built) {
             walk(command, &mut |command| {
                 let text = |text: Option<&StyledStr>| text.unwrap_or(&"".into()).to_string();
                 let [before, after] =
@@ -147,7 +144,7 @@ mod tests {
     /// Each example is a command that its program understands: a shell takes it apart.
     #[rstest]
     fn examples_are_understood() {
-        let commands = built();
+        let commands = command_lines::all().map(built);
         let mut examples = Vec::new();
         for command in &commands {
             walk(command, &mut |command| {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::external::{Failure, file_error, run};
+use crate::external::{Failure, entries, file_error, run};
 use crate::workspace::{Package, Workspace, cargo};
 
 /// How the names of files with licences begin.
@@ -68,13 +68,11 @@ impl Package {
     /// The texts that lie beside its manifest.
     fn licences(&self) -> Result<Vec<String>, Failure> {
         let directory = self.manifest_path.parent().unwrap_or(Path::new("."));
-        let entries = fs::read_dir(directory).map_err(file_error(directory))?;
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut paths = entries(directory)?;
         paths.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
             path.is_file() && NAMES.iter().any(|begin| name.starts_with(begin))
         });
-        paths.sort();
         let read = |path: &std::path::PathBuf| fs::read_to_string(path).map_err(file_error(path));
         let texts: Result<Vec<_>, _> = paths.iter().map(read).collect();
         // The same text with ends of lines of another system is the same.

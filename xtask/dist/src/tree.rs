@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tests::Binaries;
 
-use crate::external::{Failure, file_error, run};
+use crate::external::{Failure, entries, file_error, run};
 use crate::workspace::Workspace;
 use crate::{PREFIX, command_lines, completions, pages, third_party};
 
@@ -96,8 +96,7 @@ impl Tree {
 
     /// Files of a directory whose names end so.
     fn copy_all(&self, from: &Path, extension: &str, to: &str) -> Result<(), Failure> {
-        let entries = fs::read_dir(from).map_err(file_error(from))?;
-        for file in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        for file in entries(from)? {
             if file.extension().is_some_and(|found| found == extension) {
                 let name = file.file_name().unwrap_or_default().display();
                 self.copy(&file, &format!("{to}/{name}"))?;

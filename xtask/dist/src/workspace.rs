@@ -9,15 +9,19 @@ use serde::Deserialize;
 use crate::external::{Failure, run};
 
 /// The workspace, and whom to write to about it.
-#[derive(Debug)]
+///
+/// `cargo metadata --format-version 1`, but for the epoch.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
+    #[serde(rename = "workspace_root")]
     pub(crate) root: PathBuf,
+    #[serde(rename = "target_directory")]
     pub(crate) target: PathBuf,
-    pub(crate) version: String,
-    pub(crate) maintainer: String,
-    /// Seconds since 1970: the time of everything that is made.
-    pub(crate) epoch: u64,
     pub(crate) packages: Vec<Package>,
+    metadata: Tables,
+    /// Seconds since 1970: the time of everything that is made.
+    #[serde(skip)]
+    pub(crate) epoch: u64,
 }
 
 /// A package of the dependency graph.
@@ -32,23 +36,13 @@ pub(crate) struct Package {
     pub(crate) source: Option<String>,
 }
 
-/// `cargo metadata --format-version 1`.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    workspace_root: PathBuf,
-    target_directory: PathBuf,
-    #[serde(rename = "metadata")]
-    tables: Tables,
-}
-
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Tables {
     dist: Table,
 }
 
 /// `[workspace.metadata.dist]`
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Table {
     maintainer: String,
 }
@@ -56,18 +50,15 @@ struct Table {
 impl Workspace {
     pub(crate) fn find() -> Result<Self, Failure> {
         let metadata = run(cargo("metadata").args(["--format-version", "1"]))?;
-        let metadata: Metadata = serde_json::from_str(&metadata).map_err(|error| {
+        let mut workspace: Self = serde_json::from_str(&metadata).map_err(|error| {
             Failure::Unreadable { program: "cargo metadata", why: error.to_string() }
         })?;
-        let epoch = epoch(&metadata.workspace_root)?;
-        Ok(Self {
-            root: metadata.workspace_root,
-            target: metadata.target_directory,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            maintainer: metadata.tables.dist.maintainer,
-            epoch,
-            packages: metadata.packages,
-        })
+        workspace.epoch = epoch(&workspace.root)?;
+        Ok(workspace)
+    }
+
+    pub(crate) fn maintainer(&self) -> &str {
+        &self.metadata.dist.maintainer
     }
 
     /// The day of everything that is made: 2026-11-27.

@@ -175,22 +175,18 @@ fn dpkg(root: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comma
 
 #[test]
 fn the_debian_package_is_installed_and_removed() {
-    if Command::new("dpkg").arg("--version").output().is_err() {
+    let runs = |command: &mut Command| command.output().is_ok_and(|it| it.status.success());
+    let missing = if !runs(Command::new("dpkg").arg("--version")) {
         assert!(std::env::var_os("CI").is_none(), "CI needs dpkg");
+        "there is no dpkg here"
+    } else if !is_root() && !runs(Command::new("unshare").args(["--map-root-user", "true"])) {
+        "no user namespace can be made here (`unshare --map-root-user true`)"
+    } else {
+        ""
+    };
+    if !missing.is_empty() {
         // Past the capture of the output: a test that did not run must be seen.
-        let _ = writeln!(std::io::stderr(), "the Debian package: not run: there is no dpkg here");
-        return;
-    }
-    if !is_root()
-        && !Command::new("unshare")
-            .args(["--map-root-user", "true"])
-            .status()
-            .is_ok_and(|ended| ended.success())
-    {
-        let _ = writeln!(
-            std::io::stderr(),
-            "the Debian package: not run: no user namespace can be made here (`unshare --map-root-user true`)"
-        );
+        let _ = writeln!(std::io::stderr(), "the Debian package: not run: {missing}");
         return;
     }
     let directory = packed(&[]);

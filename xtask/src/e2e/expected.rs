@@ -13,37 +13,30 @@ use common::grammar::submission::Submission;
 /// So many bytes are built and compared at once.
 const CHUNK_LEN: usize = 1 << 20;
 
-/// Where a log first differs.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Difference {
-    /// The first byte that is different, from 0.
-    pub(super) byte: u64,
-}
+/// An error is the end of a comparison: the first byte that is different, from 0, or why there is none.
+type Step = Result<(), io::Result<u64>>;
 
-/// Compares a log with what the submissions make of it.
+/// Compares a log with what the submissions make of it. Returns the first byte that is different, from 0.
 pub(super) fn compare(
     log: &Path,
     submissions: &[Submission],
     workers: Workers,
-) -> io::Result<Option<Difference>> {
+) -> io::Result<Option<u64>> {
     let mut comparison =
         Comparison { log: BufReader::new(File::open(log)?), at: 0, expected: Vec::new() };
     let lines = each_line(submissions, workers, |line| comparison.line(line));
-    lines.and_then(|()| comparison.end()).map_or_else(
-        |stop| match stop {
-            Stop::Different(difference) => Ok(Some(difference)),
-            Stop::Failed(error) => Err(error),
-        },
-        |()| Ok(None),
-    )
+    match lines.and_then(|()| comparison.end()) {
+        Ok(()) => Ok(None),
+        Err(end) => end.map(Some),
+    }
 }
 
 /// Every line of the log, in its order.
-fn each_line<E>(
+fn each_line(
     submissions: &[Submission],
     workers: Workers,
-    mut on_line: impl FnMut(Line<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut on_line: impl FnMut(Line<'_>) -> Step,
+) -> Step {
     for submission in submissions {
         on_line(Line::Client { text: submission.text() })?;
         on_line(Line::Count { count: submission.count() })?;
@@ -66,11 +59,6 @@ fn each_line<E>(
     Ok(())
 }
 
-enum Stop {
-    Different(Difference),
-    Failed(io::Error),
-}
-
 struct Comparison<R> {
     log: R,
     /// Bytes that are equal so far.
@@ -80,18 +68,18 @@ struct Comparison<R> {
 }
 
 impl<R: Read> Comparison<R> {
-    fn line(&mut self, line: Line<'_>) -> Result<(), Stop> {
+    fn line(&mut self, line: Line<'_>) -> Step {
         line::append(&mut self.expected, line);
         if self.expected.len() < CHUNK_LEN { Ok(()) } else { self.flush() }
     }
 
-    fn flush(&mut self) -> Result<(), Stop> {
+    fn flush(&mut self) -> Step {
         let mut found = Vec::with_capacity(self.expected.len());
         let limit = self.expected.len() as u64;
-        self.log.by_ref().take(limit).read_to_end(&mut found).map_err(Stop::Failed)?;
+        self.log.by_ref().take(limit).read_to_end(&mut found).map_err(Err)?;
         if found != self.expected {
             let equal = found.iter().zip(&self.expected).take_while(|(a, b)| a == b).count();
-            return Err(Stop::Different(Difference { byte: self.at + equal as u64 }));
+            return Err(Ok(self.at + equal as u64));
         }
         self.at += limit;
         self.expected.clear();
@@ -99,11 +87,11 @@ impl<R: Read> Comparison<R> {
     }
 
     /// Nothing may follow.
-    fn end(mut self) -> Result<(), Stop> {
+    fn end(mut self) -> Step {
         self.flush()?;
-        match self.log.read(&mut [0]).map_err(Stop::Failed)? {
+        match self.log.read(&mut [0]).map_err(Err)? {
             0 => Ok(()),
-            _ => Err(Stop::Different(Difference { byte: self.at })),
+            _ => Err(Ok(self.at)),
         }
     }
 }
@@ -114,7 +102,7 @@ mod tests {
 
     const SAMPLE: &str = include_str!("../../../tests/tests/sample.log");
 
-    fn compared(log: &[u8]) -> Option<Difference> {
+    fn compared(log: &[u8]) -> Option<u64> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), log).unwrap();
         let submissions = ["Halo A;10".parse().unwrap()];
@@ -131,10 +119,10 @@ mod tests {
         for byte in 0..SAMPLE.len() {
             let mut log = SAMPLE.as_bytes().to_vec();
             log[byte] ^= 1;
-            assert_eq!(compared(&log), Some(Difference { byte: byte as u64 }));
-            assert_eq!(compared(&log[..byte]), Some(Difference { byte: byte as u64 }));
+            assert_eq!(compared(&log), Some(byte as u64));
+            assert_eq!(compared(&log[..byte]), Some(byte as u64));
         }
         let longer = format!("{SAMPLE}\n");
-        assert_eq!(compared(longer.as_bytes()), Some(Difference { byte: SAMPLE.len() as u64 }));
+        assert_eq!(compared(longer.as_bytes()), Some(SAMPLE.len() as u64));
     }
 }

@@ -1,6 +1,6 @@
 //! What is checked after a run, and what was found.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) struct Check {
 }
 
 /// Everything that was found about one run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Findings {
     pub(super) passed: bool,
     pub(super) checks: Vec<Check>,
@@ -48,36 +48,19 @@ pub(super) struct Findings {
 pub(super) fn examine(plan: &RunPlan<'_>, scene: &Scene) -> Findings {
     let letters = Letters::read(plan, &scene.sandbox.dir());
     let mut checks = vec![programs(plan, scene, letters.dead), accepted(plan, scene)];
-    let mut findings = match examine_log(plan, scene, &mut checks) {
-        Ok(findings) => findings,
-        Err(error) => {
-            checks.push(check(
-                "log",
-                [format!("{}: {error}", scene.sandbox.log_path().display())],
-                String::new,
-            ));
-            Findings {
-                passed: false,
-                checks: Vec::new(),
-                first_wrong: None,
-                messages: 0,
-                dead: 0,
-                lines: 0,
-                bytes: 0,
-                shares: Vec::new(),
-            }
-        }
-    };
+    let found = examine_log(plan, scene, &mut checks).unwrap_or_else(|error| {
+        let problem = format!("{}: {error}", scene.sandbox.log_path().display());
+        checks.push(check("log", [problem], String::new));
+        Findings::default()
+    });
     if plan.work.is_any() {
         checks.push(check("dead letters", &letters.wrong, || letters.to_string()));
     }
     checks.push(check("nothing left", &scene.leftovers, || {
         "no IPC object, process or other file".to_owned()
     }));
-    findings.passed = checks.iter().all(|check| check.passed);
-    findings.checks = checks;
-    findings.dead = letters.dead;
-    findings
+    let passed = checks.iter().all(|check| check.passed);
+    Findings { passed, checks, dead: letters.dead, ..found }
 }
 
 /// A check fails with the first of its problems.
@@ -98,7 +81,7 @@ fn check<P: Display>(
 }
 
 fn programs(plan: &RunPlan<'_>, scene: &Scene, dead: u64) -> Check {
-    let limit = plan.limit.as_secs();
+    let limit = plan.limit().as_secs();
     let late = scene.late.iter().map(|name| format!("{name} has not ended within {limit} s"));
     let ended = scene.clients.iter().chain(&scene.others);
     // The load balancer tells of dead messages, and only then.
@@ -119,11 +102,7 @@ fn programs(plan: &RunPlan<'_>, scene: &Scene, dead: u64) -> Check {
 }
 
 fn accepted(plan: &RunPlan<'_>, scene: &Scene) -> Check {
-    let mut expected = String::new();
-    for input in plan.inputs {
-        // Writing to a String cannot fail.
-        let _ = writeln!(expected, "accepted {input}");
-    }
+    let expected: String = plan.inputs.iter().map(|input| format!("accepted {input}\n")).collect();
     let wrong = scene.clients.iter().filter(|client| client.stdout != expected);
     let problems = wrong.map(|client| {
         let lines = client.stdout.lines().zip(expected.lines());
@@ -142,13 +121,10 @@ fn examine_log(plan: &RunPlan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io
     let log = &scene.sandbox.log_path();
     let verdict = verify::check(log, Some(plan.workers))?;
     let (found, tally) = read_without_order(log, plan.workers)?;
-    let given: u64 = plan.inputs.iter().map(|input| u64::from(input.count())).sum();
-    let given = given * plan.clients as u64;
-
     checks.push(grammar(&verdict));
     checks.push(order(&verdict));
     checks.push(submissions(plan, &found));
-    checks.push(once(&tally, given));
+    checks.push(once(&tally, plan.messages()));
     let unfair = tally.workers.iter().filter(|worker| worker.executed != worker.expected);
     checks
         .push(check("distribution", unfair, || "one after the other, shares as below".to_owned()));
@@ -156,19 +132,17 @@ fn examine_log(plan: &RunPlan<'_>, scene: &Scene, checks: &mut Vec<Check>) -> io
     // What is the same every time is compared byte for byte.
     if plan.clients == 1 && (plan.inputs.len() == 1 || scene.clients_first) {
         let difference = expected::compare(log, plan.inputs, plan.workers)?;
-        let problem = difference.map(|d| format!("the first different byte is byte {}", d.byte));
+        let problem = difference.map(|byte| format!("the first different byte is byte {byte}"));
         checks
             .push(check("bytes", problem, || "the file the rules make, byte for byte".to_owned()));
     }
     Ok(Findings {
-        passed: false,
-        checks: Vec::new(),
         first_wrong: verdict.first_wrong,
         messages: tally.messages,
-        dead: 0,
         lines: verdict.lines,
         bytes: verdict.bytes,
         shares: tally.workers.iter().map(|worker| worker.executed).collect(),
+        ..Findings::default()
     })
 }
 

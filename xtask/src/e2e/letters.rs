@@ -60,7 +60,6 @@ impl Letters {
 /// Why a letter cannot be true behind those that are known.
 fn wrong(plan: &RunPlan<'_>, known: &BTreeSet<MessageId>, letter: &Letter) -> Option<String> {
     let id = letter.id;
-    let given: u64 = plan.inputs.iter().map(|input| u64::from(input.count())).sum();
     if known.contains(&id) {
         // Only a worker's death makes two of one, and nobody was killed.
         return Some("there are two letters of it".to_owned());
@@ -68,7 +67,7 @@ fn wrong(plan: &RunPlan<'_>, known: &BTreeSet<MessageId>, letter: &Letter) -> Op
     if known.first().is_some_and(|first| first.session != id.session) {
         return Some("it is of another session".to_owned());
     }
-    if id.message >= given * plan.clients as u64 {
+    if id.message >= plan.messages() {
         return Some("there are not so many".to_owned());
     }
     let turn = plan.workers.worker_of(id.message).get();

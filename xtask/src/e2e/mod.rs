@@ -11,17 +11,18 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::value_parser;
 use common::error::{Error, exit};
 use common::grammar::rotation::Workers;
 use common::grammar::submission::Submission;
 use common::program::work::Work;
+use lbctl::terminal;
 use tests::{Binaries, Profile, Programs, Sandbox};
 
 use report::{Report, Run};
-use scene::{Order, RunPlan, Scene};
+use scene::{Order, RunPlan};
 
 /// What to run, and how often. What it does is said where the task is listed.
 #[derive(clap::Args)]
@@ -77,20 +78,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     tests::end_with_signals();
-    let work = match work(&args.work) {
-        Ok(work) => work,
-        Err(error) => {
-            common::tell!("e2e: {error}");
-            return ExitCode::from(error.exit_code());
-        }
+    let outcome = match work(&args.work) {
+        Ok(work) => run_all(args, work).map_err(|error| (error, exit::TROUBLE)),
+        Err(error) => Err((error.to_string().into(), error.exit_code())),
     };
-    match run_all(args, work) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            common::tell!("e2e: {error}");
-            ExitCode::from(exit::TROUBLE)
-        }
-    }
+    ExitCode::from(outcome.unwrap_or_else(|(error, code)| {
+        common::tell!("e2e: {error}");
+        code
+    }))
 }
 
 /// What is to be done with each message, as it is called in any directory.
@@ -108,7 +103,7 @@ fn work(work: &Work) -> Result<Work, Error> {
 }
 
 /// Returns the exit code.
-fn run_all(args: &Args, work: Work) -> Result<u8, String> {
+fn run_all(args: &Args, work: Work) -> Result<u8, Box<dyn std::error::Error>> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let plan = RunPlan {
         binaries: Binaries::or_built(args.programs.as_ref(), profile, Programs::System)?,
@@ -118,11 +113,11 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
         order: args.order,
         hand_started: args.hand_started,
         work,
-        limit: limit(args),
+        limit: args.limit,
     };
     let mut report = Report::new(&plan);
     if !args.json {
-        print(&format!("{}\n", report.title()))?;
+        terminal::print(&format!("{}\n", report.title()))?;
     }
     for number in 1..=args.runs {
         let run = run_once(&plan, number, args.keep);
@@ -130,12 +125,12 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
             // Of many good runs, the last one is shown in full.
             let short = run.findings.passed && number < args.runs;
             let text = if short { run.short_text(args.runs) } else { run.text(args.runs) };
-            print(&text)?;
+            terminal::print(&text)?;
         }
         report.push(run);
     }
     if args.json {
-        lbctl::terminal::print_json(&report).map_err(|error| error.to_string())?;
+        terminal::print_json(&report)?;
     }
     if let Some(path) = &args.summary {
         let file = OpenOptions::new().create(true).append(true).open(path);
@@ -149,18 +144,6 @@ fn run_all(args: &Args, work: Work) -> Result<u8, String> {
     })
 }
 
-/// An error only where nobody has closed standard output: a full disk.
-fn print(text: &str) -> Result<(), String> {
-    lbctl::terminal::print(text).map_err(|error| error.to_string())
-}
-
-fn limit(args: &Args) -> Duration {
-    let per_second_min = if args.work.is_any() { 1 } else { 100_000 };
-    let messages: u64 = args.inputs.iter().map(|input| u64::from(input.count())).sum();
-    let messages = messages * u64::from(args.clients);
-    Duration::from_secs(args.limit.unwrap_or(60 + messages / per_second_min))
-}
-
 /// One run in a directory of its own. What failed is reported on stderr with all that is known.
 fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
     let mut sandbox = Sandbox::new(plan.binaries);
@@ -171,7 +154,8 @@ fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
     let start = Instant::now();
     let findings = findings::examine(plan, &scene);
     if !findings.passed {
-        common::tell!("{}", everything_known(&scene));
+        let ledger = lbctl::inspect::dump(&scene.sandbox.dir());
+        common::tell!("{}ledger: {ledger:#}", scene.sandbox.report());
     }
     Run {
         number,
@@ -180,9 +164,4 @@ fn run_once(plan: &RunPlan<'_>, number: u32, keep: bool) -> Run {
         directory: keep.then(|| scene.sandbox.dir()),
         findings,
     }
-}
-
-fn everything_known(scene: &Scene) -> String {
-    let ledger = lbctl::inspect::dump(&scene.sandbox.dir());
-    format!("{}ledger: {ledger:#}", scene.sandbox.report())
 }

@@ -130,13 +130,8 @@ impl Run {
     /// One line.
     pub(super) fn short_text(&self, runs: u32) -> String {
         let kept = self.directory.as_ref().map(|d| format!(", kept: {}", d.display()));
-        let kept = kept.unwrap_or_default();
-        format!(
-            "  {} run {} of {runs}: {}{kept}\n",
-            mark(self.findings.passed),
-            self.number,
-            self.sum()
-        )
+        let (mark, kept) = (mark(self.findings.passed), kept.unwrap_or_default());
+        format!("  {mark} run {} of {runs}: {}{kept}\n", self.number, self.sum())
     }
 
     fn sum(&self) -> String {

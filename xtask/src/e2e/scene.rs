@@ -1,11 +1,10 @@
 //! One run of the whole system in a temp directory: who is started when, and how each one ended.
 
-use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use common::dead;
-use common::grammar::rotation::Workers;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::grammar::submission::Submission;
 use common::program::work::Work;
 use nix::sys::signal::Signal;
@@ -37,7 +36,8 @@ pub(super) struct RunPlan<'a> {
     pub(super) hand_started: bool,
     /// What the workers do with each message.
     pub(super) work: Work,
-    pub(super) limit: Duration,
+    /// Seconds that a run may take, if it was given.
+    pub(super) limit: Option<u64>,
 }
 
 /// What came of it.
@@ -57,10 +57,22 @@ pub(super) struct Scene {
 }
 
 impl RunPlan<'_> {
+    /// Of all clients.
+    pub(super) fn messages(&self) -> u64 {
+        let input: u64 = self.inputs.iter().map(|input| u64::from(input.count())).sum();
+        input * self.clients as u64
+    }
+
+    /// How long a run may take.
+    pub(super) fn limit(&self) -> Duration {
+        let per_second_min = if self.work.is_any() { 1 } else { 100_000 };
+        Duration::from_secs(self.limit.unwrap_or(60 + self.messages() / per_second_min))
+    }
+
     /// Plays it to its end, or until the time is up.
     pub(super) fn play(&self, sandbox: Sandbox) -> Scene {
         let start = Instant::now();
-        let deadline = start + self.limit;
+        let deadline = start + self.limit();
         let (mut clients, mut others);
         let mut clients_first = false;
         match self.order {
@@ -68,39 +80,31 @@ impl RunPlan<'_> {
                 clients = self.start_clients(&sandbox);
                 // A full ledger makes clients wait for the load balancer, and say so.
                 poll(deadline, || {
-                    clients.iter_mut().all(|(_, client)| {
-                        !client.is_running() || client.stderr().contains("waiting: ")
-                    })
+                    clients
+                        .iter_mut()
+                        .all(|client| !client.is_running() || client.stderr().contains("waiting: "))
                 });
-                clients_first = clients.iter_mut().all(|(_, client)| !client.is_running());
+                clients_first = clients.iter_mut().all(|client| !client.is_running());
                 others = self.start_others(&sandbox);
             }
             Order::LbFirst => {
                 others = self.start_others(&sandbox);
                 // From then on it heeds signals.
-                poll(deadline, || sandbox.has_balancer() || !others[0].1.is_running());
+                poll(deadline, || sandbox.has_balancer() || !others[0].is_running());
                 clients = self.start_clients(&sandbox);
             }
         }
-        let (mut late, mut ended_clients, mut ended_others) = (Vec::new(), Vec::new(), Vec::new());
-        wait(&mut clients, deadline, &mut ended_clients, &mut late);
+        let mut late = Vec::new();
+        let clients = wait(clients, deadline, &mut late);
         if self.drains() {
-            others[0].1.signal(Signal::SIGTERM);
+            others[0].signal(Signal::SIGTERM);
         }
-        wait(&mut others, deadline, &mut ended_others, &mut late);
+        let others = wait(others, deadline, &mut late);
         let duration = start.elapsed();
         let mut leftovers = sandbox.leftovers();
         // It tells of dead messages, as the log of the others.
         leftovers.retain(|left| !self.work.is_any() || *left != format!("file {}", dead::NAME));
-        Scene {
-            sandbox,
-            clients: ended_clients,
-            clients_first,
-            others: ended_others,
-            late,
-            leftovers,
-            duration,
-        }
+        Scene { sandbox, clients, clients_first, others, late, leftovers, duration }
     }
 
     /// With several clients to come, the load balancer must not end after the first one.
@@ -108,37 +112,35 @@ impl RunPlan<'_> {
         self.order == Order::LbFirst && self.clients > 1
     }
 
-    fn start_clients(&self, sandbox: &Sandbox) -> Vec<(String, Process)> {
+    fn start_clients(&self, sandbox: &Sandbox) -> Vec<Process> {
         let inputs: Vec<String> = self.inputs.iter().map(ToString::to_string).collect();
         // `--`: a text may begin with a dash.
         let args: Vec<&str> = ["--"].into_iter().chain(inputs.iter().map(String::as_str)).collect();
+        let client = || sandbox.command("client", &args);
         (1..=self.clients)
-            .map(|i| (format!("client {i}"), sandbox.start("client", &args)))
+            .map(|i| sandbox.start_command(client(), &format!("client {i}")))
             .collect()
     }
 
-    fn start_others(&self, sandbox: &Sandbox) -> Vec<(String, Process)> {
+    fn start_others(&self, sandbox: &Sandbox) -> Vec<Process> {
         let work = self.work.to_args();
-        let start = |program: &str, args: &[&str], work: &[OsString]| {
-            let mut command = sandbox.command(program, args);
-            command.args(work);
-            sandbox.start_command(command, program)
-        };
         let workers = self.workers.to_string();
         let mut args = vec![workers.as_str()];
         args.extend(self.hand_started.then_some("--no-spawn"));
         args.extend(self.drains().then_some("--serve"));
+        let mut balancer = sandbox.command(BALANCER, &args);
         // Who starts the workers says what they do.
-        let (balancers, workers_own) =
-            if self.hand_started { (&[][..], &work[..]) } else { (&work[..], &[][..]) };
-        let mut started = vec![(BALANCER.to_owned(), start(BALANCER, &args, balancers))];
-        if self.hand_started {
-            started.extend(self.workers.ids().map(|worker| {
-                let k = worker.to_string();
-                (format!("worker {k}"), start("worker", &[&k], workers_own))
-            }));
+        if !self.hand_started {
+            balancer.args(&work);
+            return vec![sandbox.start_command(balancer, BALANCER)];
         }
-        started
+        let worker = |worker: WorkerId| {
+            let mut command = sandbox.command("worker", &[&worker.to_string()]);
+            command.args(&work);
+            sandbox.start_command(command, &format!("worker {worker}"))
+        };
+        let balancer = sandbox.start_command(balancer, BALANCER);
+        [balancer].into_iter().chain(self.workers.ids().map(worker)).collect()
     }
 }
 
@@ -149,19 +151,15 @@ fn poll(deadline: Instant, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for processes, and kills those that have not ended when the time is up.
-fn wait(
-    processes: &mut Vec<(String, Process)>,
-    deadline: Instant,
-    ended: &mut Vec<Ended>,
-    late: &mut Vec<String>,
-) {
-    for (name, process) in processes {
-        if let Some(end) = process.wait(deadline.saturating_duration_since(Instant::now())) {
-            ended.push(Ended { name: name.clone(), ..end });
-        } else {
+/// Waits for processes, and kills those that have not ended when the time is up. Returns how the others have ended.
+fn wait(processes: Vec<Process>, deadline: Instant, late: &mut Vec<String>) -> Vec<Ended> {
+    let end = |mut process: Process| {
+        let ended = process.wait(deadline.saturating_duration_since(Instant::now()));
+        if ended.is_none() {
             process.kill();
-            late.push(name.clone());
+            late.extend(process.wait(Duration::ZERO).map(|killed| killed.name));
         }
-    }
+        ended
+    };
+    processes.into_iter().filter_map(end).collect()
 }

@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 
 use comfy_table::Table;
 
-use super::{right, spread, table};
+use super::{figures, spread};
 use crate::case::{Shape, count};
 use crate::contest::CaseResult;
 use crate::contestant::Contestant;
 use crate::spread::Spread;
 
 pub(super) fn throughput(results: &[CaseResult]) -> Table {
-    let mut table =
-        table(&["", "limit", "ours", "of limit", "limit's core", "raw queue", "line at a time"]);
-    for result in results {
+    let header = ["", "limit", "ours", "of limit", "limit's core", "raw queue", "line at a time"];
+    let rows = results.iter().map(|result| {
         let rate = |contestant, digits| millions(result, contestant, digits).unwrap_or("-".into());
-        table.add_row([
+        [
             result.case.to_string(),
             rate(Contestant::Limit, 1),
             rate(Contestant::Ours, 2),
@@ -23,14 +22,14 @@ pub(super) fn throughput(results: &[CaseResult]) -> Table {
             limit_core(result),
             rate(Contestant::RawQueue, 3),
             rate(Contestant::LineAtATime, 3),
-        ]);
-    }
-    right(table)
+        ]
+    });
+    figures(header, rows)
 }
 
 /// A row for each file.
 pub(super) fn lines(results: &[CaseResult]) -> Table {
-    let mut table = table(&[
+    let header = [
         "lines",
         "bytes",
         "N",
@@ -43,8 +42,8 @@ pub(super) fn lines(results: &[CaseResult]) -> Table {
         "ZeroMQ",
         "Redis",
         "ours by pipes",
-    ]);
-    for result in results {
+    ];
+    let rows = results.iter().map(|result| {
         let clients = match result.shape {
             Shape::Many => 1,
             Shape::Lines { clients } => clients,
@@ -58,9 +57,9 @@ pub(super) fn lines(results: &[CaseResult]) -> Table {
         row.extend([of_limit(result), limit_core(result)]);
         row.extend([Contestant::Pipes, Contestant::ZeroMq, Contestant::Redis].map(rate));
         row.extend(result.times_pipes.map(|times| spread(&times, 2)));
-        table.add_row(row);
-    }
-    right(table)
+        row
+    });
+    figures(header, rows)
 }
 
 /// A contestant's million messages per second, if it took part.
@@ -80,14 +79,13 @@ fn limit_core(result: &CaseResult) -> String {
 }
 
 pub(super) fn by_messages(results: &[&CaseResult]) -> Table {
-    let mut table = table(&["ns per message", "ours", "limit"]);
-    for result in results {
+    let rows = results.iter().map(|result| {
         let cost = |contestant| {
             result.score(contestant).map_or_else(String::new, |s| spread(&s.ns_per_message, 1))
         };
-        table.add_row([count(result.messages), cost(Contestant::Ours), cost(Contestant::Limit)]);
-    }
-    right(table)
+        [count(result.messages), cost(Contestant::Ours), cost(Contestant::Limit)]
+    });
+    figures(["ns per message", "ours", "limit"], rows)
 }
 
 /// A line for each N, a column for each number of messages for which N was varied; and from the first
@@ -99,8 +97,7 @@ pub(super) fn by_workers(results: &[&CaseResult]) -> Table {
     let mut header = vec!["ns per message".to_owned()];
     header.extend(messages.iter().map(|&messages| format!("of {}", count(messages))));
     header.push("each further one".to_owned());
-    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-    for n in workers.into_iter().chain([3]).collect::<BTreeSet<_>>() {
+    let rows = workers.into_iter().chain([3]).collect::<BTreeSet<_>>().into_iter().map(|n| {
         let costs: Vec<_> = messages
             .iter()
             .map(|&messages| {
@@ -117,7 +114,7 @@ pub(super) fn by_workers(results: &[&CaseResult]) -> Table {
         };
         let cells =
             costs.iter().map(|cost| cost.map_or_else(|| "-".into(), |(_, ns)| spread(ns, 1)));
-        table.add_row([format!("N = {n}")].into_iter().chain(cells).chain([further]));
-    }
-    right(table)
+        [format!("N = {n}")].into_iter().chain(cells).chain([further]).collect::<Vec<_>>()
+    });
+    figures(header, rows)
 }

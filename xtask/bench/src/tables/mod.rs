@@ -4,9 +4,10 @@ mod contests;
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use comfy_table::{CellAlignment, Row, Table, presets::ASCII_MARKDOWN};
 
 use super::case::{Shape, count};
+use super::latency::Percentiles;
 use super::report::Report;
 use super::spread::Spread;
 use super::texts::Lens;
@@ -44,53 +45,54 @@ pub(super) fn render(report: &Report) -> String {
         );
     }
     if let Some(latency) = &report.latency {
-        let mut table =
-            table(&["µs from publish to the worker's line", "min", "p50", "p99", "max"]);
-        for (name, p) in [("ours", latency.ours), ("raw ping-pong", latency.ping_pong)] {
+        let header = ["µs from publish to the worker's line", "min", "p50", "p99", "max"];
+        let row = |name: &str, p: Percentiles| {
             let figures = [p.min, p.p50, p.p99, p.max].map(|us| format!("{us:.1}"));
-            table.add_row([name.to_owned()].into_iter().chain(figures));
-        }
-        section(&format!("Latency, {} messages, one at a time", latency.messages), right(table));
+            [name.to_owned()].into_iter().chain(figures)
+        };
+        let rows = [row("ours", latency.ours), row("raw ping-pong", latency.ping_pong)];
+        let title = format!("Latency, {} messages, one at a time", latency.messages);
+        section(&title, figures(header, rows));
     }
     if let Some(peaks) = &report.memory {
-        let mut table = table(&["messages", "N", "program", "resident at most, KiB"]);
-        for peak in peaks {
+        let rows = peaks.iter().map(|peak| {
             let lines = if peak.shape == Shape::Many { "" } else { " lines" };
             let messages = format!("{}{lines}", count(peak.messages));
             let kib = (peak.bytes / 1024).to_string();
-            table.add_row([messages, peak.workers.to_string(), peak.program.clone(), kib]);
-        }
-        section("Memory", right(table));
+            [messages, peak.workers.to_string(), peak.program.clone(), kib]
+        });
+        let header = ["messages", "N", "program", "resident at most, KiB"];
+        section("Memory", figures(header, rows));
     }
-    if let Some(rows) = &report.system_calls {
-        let mut table = table(&["program", "calls", "of a job of one", "per further message"]);
-        for row in rows {
-            let (calls, one) = (row.calls.to_string(), row.calls_for_one.to_string());
-            table.add_row([row.program.clone(), calls, one, format!("{:.5}", row.per_message)]);
-        }
-        let messages = rows.first().map_or(0, |row| row.messages);
-        section(&format!("System calls, {} messages", count(messages)), right(table));
+    if let Some(programs) = &report.system_calls {
+        let rows = programs.iter().map(|it| {
+            let (calls, one) = (it.calls.to_string(), it.calls_for_one.to_string());
+            [it.program.clone(), calls, one, format!("{:.5}", it.per_message)]
+        });
+        let messages = programs.first().map_or(0, |it| it.messages);
+        let header = ["program", "calls", "of a job of one", "per further message"];
+        section(&format!("System calls, {} messages", count(messages)), figures(header, rows));
     }
-    if let Some(rows) = &report.idle {
-        let mut table = table(&["program", "wake-ups per second"]);
-        for row in rows {
-            table.add_row([row.program.clone(), format!("{:.2}", row.per_second)]);
-        }
-        section("Idle in --serve", right(table));
+    if let Some(processes) = &report.idle {
+        let rows = processes.iter().map(|it| [it.program.clone(), format!("{:.2}", it.per_second)]);
+        section("Idle in --serve", figures(["program", "wake-ups per second"], rows));
     }
+    let turns = ["ms from nothing to the end", "median (least–greatest)"];
     if let Some(startup) = &report.startup {
-        let mut table = table(&["ms from nothing to the end", "median (least–greatest)"]);
-        table.add_row(["ours", &spread(&startup.ours_ms, 2)]);
-        table.add_row(["five processes that do nothing", &spread(&startup.nothing_ms, 2)]);
-        table.add_row(["ratio", &spread(&startup.times_nothing, 2)]);
-        section("Halo A;10 with 3 workers", right(table));
+        let rows = [
+            ["ours", &spread(&startup.ours_ms, 2)],
+            ["five processes that do nothing", &spread(&startup.nothing_ms, 2)],
+            ["ratio", &spread(&startup.times_nothing, 2)],
+        ];
+        section("Halo A;10 with 3 workers", figures(turns, rows));
     }
     if let Some(watched) = &report.watched {
-        let mut table = table(&["ms from nothing to the end", "median (least–greatest)"]);
-        table.add_row(["alone", &spread(&watched.alone_ms, 1)]);
-        table.add_row(["beside lbctl watch", &spread(&watched.beside_watch_ms, 1)]);
-        table.add_row(["ratio", &spread(&watched.times_alone, 3)]);
-        section(&format!("Watched, {} messages", count(watched.messages)), right(table));
+        let rows = [
+            ["alone", &spread(&watched.alone_ms, 1)],
+            ["beside lbctl watch", &spread(&watched.beside_watch_ms, 1)],
+            ["ratio", &spread(&watched.times_alone, 3)],
+        ];
+        section(&format!("Watched, {} messages", count(watched.messages)), figures(turns, rows));
     }
     if let Some(results) = &report.work {
         section(
@@ -98,23 +100,22 @@ pub(super) fn render(report: &Report) -> String {
             work(results),
         );
     }
-    let mut goals = table(&["goal", "", "measured", "met"]);
-    for goal in &report.goals {
+    let goals = report.goals.iter().map(|goal| {
         let met = match goal.met {
             Some(true) => "yes",
             Some(false) => "no",
             None => "void: busy machine",
         };
-        goals.add_row([&goal.what, &goal.wanted, &format!("{:.2}", goal.measured), met]);
-    }
-    section("Goals", goals);
+        [goal.what.clone(), goal.wanted.clone(), format!("{:.2}", goal.measured), met.to_owned()]
+    });
+    section("Goals", table(["goal", "", "measured", "met"], goals));
     out
 }
 
 fn work(results: &Work) -> Table {
     let header =
         ["COMMAND", "N", "by", "messages", "messages/s", "ours is faster, ×", "of the ideal time"];
-    let mut table = table(&header);
+    let mut rows = Vec::new();
     for race in &results.races {
         let task = race.task.name();
         let task = race.alone_ms.map_or_else(
@@ -125,7 +126,7 @@ fn work(results: &Work) -> Table {
             let figure = |figure: Option<Spread>| {
                 figure.map_or_else(|| "-".to_owned(), |figure| self::spread(&figure, 2))
             };
-            table.add_row([
+            rows.push(vec![
                 task.clone(),
                 race.workers.to_string(),
                 Way::name(score.contestant).to_owned(),
@@ -137,9 +138,9 @@ fn work(results: &Work) -> Table {
         }
     }
     for missing in &results.not_installed {
-        table.add_row(["", "", Way::name(*missing), "not installed"]);
+        rows.push(["", "", Way::name(*missing), "not installed"].map(str::to_owned).to_vec());
     }
-    right(table)
+    figures(header, rows)
 }
 
 fn spread(spread: &Spread, digits: usize) -> String {
@@ -147,14 +148,15 @@ fn spread(spread: &Spread, digits: usize) -> String {
     format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
-fn table(header: &[&str]) -> Table {
+fn table<R: Into<Row>>(header: impl Into<Row>, rows: impl IntoIterator<Item = R>) -> Table {
     let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
+    table.load_style(ASCII_MARKDOWN).set_header(header).add_rows(rows);
     table
 }
 
-/// Figures stand under each other.
-fn right(mut table: Table) -> Table {
+/// With figures behind the first column, that stand under each other.
+fn figures<R: Into<Row>>(header: impl Into<Row>, rows: impl IntoIterator<Item = R>) -> Table {
+    let mut table = table(header, rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

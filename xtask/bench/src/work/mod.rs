@@ -23,12 +23,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::grammar::rotation::Workers;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use tests::Binaries;
 
 use super::case::Case;
 use super::failure::Failure;
-use super::progress::Progress;
 use super::spread::Spread;
 use ours::Handlers;
 
@@ -115,7 +115,7 @@ impl Task {
             Self::Sleeper => Ok(Some(NAP.as_secs_f64())),
             Self::Sleep => {
                 let naps: Result<Vec<_>, _> = (0..ALONE).map(|_| sleep_once()).collect();
-                Ok(Some(Spread::of(&naps?).median))
+                Ok(Some(Spread::of(naps?).median))
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn run(
     races: &[Race],
     rounds: usize,
     binaries: &Binaries,
-    progress: &Progress,
+    progress: &ProgressBar,
 ) -> Result<Work, Failure> {
     let handlers = Handlers::build()?;
     let mut not_installed = vec![Contestant::Xargs, Contestant::Parallel];
@@ -172,17 +172,16 @@ impl Race {
         rounds: usize,
         binaries: &Binaries,
         handlers: &Handlers,
-        progress: &Progress,
+        progress: &ProgressBar,
     ) -> Result<RaceResult, Failure> {
         // Seconds per message, by contestant and round.
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); self.contestants.len()];
         let mut alone = Vec::new();
         for round in 0..=rounds {
             let (task, n) = (self.task.name(), self.workers.get());
-            progress.show(&format!("{task}, N = {n}, round {round} of {rounds}"));
+            progress.set_message(format!("{task}, N = {n}, round {round} of {rounds}"));
             let one = self.task.alone()?;
             for (&(contestant, messages), times) in self.contestants.iter().zip(&mut times) {
-                Failure::if_interrupted()?;
                 let case = Case::many(messages, TEXT_LEN, self.workers);
                 let took = match contestant {
                     Contestant::Ours => ours::run(self.task, &case, binaries, handlers)?,
@@ -195,35 +194,31 @@ impl Race {
                 }
             }
             alone.extend(one.filter(|_| round > 0));
-            progress.step();
+            progress.inc(1);
         }
         Ok(self.result(&times, &alone))
     }
 
     fn result(&self, times: &[Vec<f64>], alone: &[f64]) -> RaceResult {
-        let by = |some: &[f64], others: &[f64]| {
-            Spread::of(&some.iter().zip(others).map(|(a, b)| a / b).collect::<Vec<_>>())
-        };
-        let mapped = |values: &[f64], f: &dyn Fn(f64) -> f64| {
-            values.iter().map(|&value| f(value)).collect::<Vec<_>>()
-        };
         let ours = self.contestants.iter().zip(times).find(|((c, _), _)| *c == Contestant::Ours);
         let ours = ours.map(|(_, times)| times);
-        let ideal = mapped(alone, &|seconds| seconds / f64::from(self.workers.get()));
+        let has_ideal = !alone.is_empty();
+        let workers = self.workers.get();
+        let ideal: Vec<_> = alone.iter().map(|seconds| seconds / f64::from(workers)).collect();
         let scores = self.contestants.iter().zip(times).map(|(&(contestant, messages), times)| {
             let is_other = contestant != Contestant::Ours;
             Score {
                 contestant,
                 messages,
-                messages_per_second: Spread::of(&mapped(times, &f64::recip)),
-                ours_by_this: ours.filter(|_| is_other).map(|ours| by(times, ours)),
-                of_ideal: (!alone.is_empty()).then(|| by(&ideal, times)),
+                messages_per_second: Spread::of(times.iter().map(|each| each.recip())),
+                ours_by_this: ours.filter(|_| is_other).map(|ours| Spread::of_ratios(times, ours)),
+                of_ideal: has_ideal.then(|| Spread::of_ratios(&ideal, times)),
             }
         });
         RaceResult {
             task: self.task,
-            workers: self.workers.get(),
-            alone_ms: (!alone.is_empty()).then(|| Spread::of(&mapped(alone, &|s| s * 1e3))),
+            workers,
+            alone_ms: has_ideal.then(|| Spread::of(alone.iter().map(|seconds| seconds * 1e3))),
             scores: scores.collect(),
         }
     }

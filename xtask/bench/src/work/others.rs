@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Contestant, NAP_SECONDS, Task};
 use crate::case::Case;
 use crate::failure::Failure;
-use crate::launch::launch;
+use crate::launch::{printed, time};
 
 /// Whether it is there, and GNU's: others of the same name know other options.
 pub(super) fn is_installed(contestant: Contestant) -> bool {
@@ -17,8 +17,7 @@ pub(super) fn is_installed(contestant: Contestant) -> bool {
         Contestant::Parallel => "parallel",
         Contestant::Ours | Contestant::Pipes => return true,
     };
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("GNU"))
+    printed(program, &["--version"]).is_some_and(|version| version.contains("GNU"))
 }
 
 /// The line becomes the last argument.
@@ -42,9 +41,7 @@ fn run(mut command: Command, task: Task, case: &Case) -> Result<Duration, Failur
     let input = lines(&format!("{line}\n"), case.messages);
     command.arg(program).stdin(input.map_err(Failure::system("a temp file"))?);
     command.stdout(Stdio::null());
-    let start = Instant::now();
-    launch(command)?.finish()?;
-    Ok(start.elapsed())
+    time(command)
 }
 
 /// A file with the same line so many times, to be read from the start.

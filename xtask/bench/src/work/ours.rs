@@ -12,7 +12,7 @@ use super::{NAP_SECONDS, Task};
 use crate::case::Case;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::{judge, page_cache};
+use crate::page_cache;
 
 /// The worker's examples: this workspace's, in a release build.
 pub(super) struct Handlers {
@@ -23,7 +23,7 @@ pub(super) struct Handlers {
 impl Handlers {
     pub(super) fn build() -> Result<Self, Failure> {
         let example = |name| {
-            Binaries::build_example("worker", name, Profile::Release).map_err(Failure::build)
+            Binaries::build_example("worker", name, Profile::Release).map_err(Failure::Build)
         };
         Ok(Self { answer: example("answer")?, sleeper: example("sleeper")? })
     }
@@ -57,9 +57,7 @@ pub(super) fn run(
     let sandbox = Sandbox::new(binaries);
     page_cache::leave_pages(&sandbox.dir(), case.log_len())
         .map_err(Failure::system("a temp file"))?;
-    let mut job = Job::new(&sandbox, case)?;
+    let mut job = Job::new(&sandbox, *case)?;
     job.balancer.args(task.work(handlers).to_args()).stdout(Stdio::null());
-    let took = job.run()?;
-    judge::canonical(&sandbox.log_path(), case)?;
-    Ok(took)
+    job.run()
 }

@@ -7,15 +7,14 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::grammar::message_id::MessageId;
 use common::grammar::rotation::Workers;
 
 use crate::case::Case;
 use crate::failure::Failure;
-use crate::launch::as_subprocess;
-use crate::launch::launch;
+use crate::launch::{self, as_subprocess};
 
 /// As much as a pipe holds.
 const CHUNK_LEN: usize = 64 << 10;
@@ -24,9 +23,7 @@ const CHUNK_LEN: usize = 64 << 10;
 pub(super) fn time(case: &Case, handler: &[OsString]) -> Result<Duration, Failure> {
     let mut command = as_subprocess("pipes");
     command.args([case.workers.to_string(), case.messages.to_string(), case.text()]).args(handler);
-    let start = Instant::now();
-    launch(command)?.finish()?;
-    Ok(start.elapsed())
+    launch::time(command)
 }
 
 /// Arguments of that process.
