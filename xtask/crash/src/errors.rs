@@ -10,6 +10,8 @@ mod plan;
 mod report;
 pub(crate) mod table;
 
+use std::ops::ControlFlow;
+
 use tests::Binaries;
 
 use plan::Candidate;
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> Re
         .collect();
     Lanes { jobs: of.jobs(), forget: false }.play_all(&tasks, programs, |task, played| {
         report.tried(&task.point(), played);
-        false
+        ControlFlow::Continue(())
     });
     if crate::is_interrupted() {
         return Ok(false);

@@ -5,6 +5,7 @@ mod errors;
 mod exhaustive;
 mod flips;
 mod handler;
+mod lanes;
 mod limits;
 mod mutants;
 mod random;

@@ -6,16 +6,16 @@ mod phase;
 mod trial;
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use tests::{Binaries, Sandbox};
 
 use damage::Damage;
 use phase::Phase;
 use trial::Trial;
+
+use crate::lanes;
 
 /// Cases played at once: most of them wait for something to be noticed.
 const JOBS: usize = 4;
@@ -86,26 +86,23 @@ fn cases() -> Vec<(Phase, Damage)> {
 }
 
 fn play_all(programs: &Binaries, cases: &[(Phase, Damage)], stop_early: bool) -> Vec<Broken> {
-    let broken = Mutex::new(Vec::new());
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        for _ in 0..JOBS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && !crate::is_interrupted()
-                    && let Some(&(phase, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    if let Err((what, kept)) = play(programs, phase, damage) {
-                        stop.store(stop_early, Ordering::Relaxed);
-                        let mut broken =
-                            broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        broken.push(Broken { phase, damage, what, kept });
-                    }
-                }
-            });
-        }
-    });
-    broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    let mut broken = Vec::new();
+    lanes::play_all(
+        JOBS,
+        cases,
+        |&&(phase, damage)| play(programs, phase, damage),
+        |&(phase, damage), played| {
+            if let Err((what, kept)) = played {
+                broken.push(Broken { phase, damage, what, kept });
+            }
+            if stop_early && !broken.is_empty() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    );
+    broken
 }
 
 fn play(programs: &Binaries, phase: Phase, damage: Damage) -> Result<(), (String, PathBuf)> {

@@ -1,6 +1,8 @@
 //! Plays many points, several at once: first single kills, then second ones during the recovery from
 //! those that left a transaction pending.
 
+use std::ops::ControlFlow;
+
 use tests::Binaries;
 
 use super::oracle::Oracle;
@@ -27,7 +29,7 @@ impl Campaign {
             report.failed(scenario.name, what);
         });
         let lanes = Lanes { jobs: self.jobs, forget: self.stop_at_violation };
-        if self.stop_at_violation && !report.passed_so_far() {
+        if self.goes_on(&report).is_break() {
             return report;
         }
         let singles = self.singles(&oracles, programs, &mut report);
@@ -36,16 +38,24 @@ impl Campaign {
             if report.single(&task.point(), task.strikes[0].role, played) {
                 pending.push((task.scenario, task.oracle, task.strikes[0]));
             }
-            self.stop_at_violation && !report.passed_so_far()
+            self.goes_on(&report)
         });
-        if report.passed_so_far() || !self.stop_at_violation {
+        if self.goes_on(&report).is_continue() {
             let doubles = self.doubles(&pending, programs, &mut report);
             lanes.play_all(&doubles, programs, |task, played| {
                 report.double(&task.point(), task.strikes[0].role, played);
-                self.stop_at_violation && !report.passed_so_far()
+                self.goes_on(&report)
             });
         }
         report
+    }
+
+    fn goes_on(&self, report: &Report) -> ControlFlow<()> {
+        if self.stop_at_violation && !report.passed_so_far() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Counts each role's calls, and chooses where to kill it.

@@ -1,8 +1,7 @@
 //! One point to play, and many of them several at once.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,6 +11,7 @@ use super::oracle::Oracle;
 use super::play::{self, Played, Trace, Violation};
 use super::point::{At, Point, Strike};
 use super::scenario::Scenario;
+use crate::lanes;
 
 /// A point may be missed, since who writes next is a matter of microseconds: it is tried so often.
 const TRIES: u32 = 4;
@@ -63,50 +63,31 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Plays all tasks on several threads. `done` hears of each, and says whether to stop. Ctrl-C stops
-    /// them too.
+    /// Plays all tasks. `done` hears of each, and says whether to go on.
     pub(crate) fn play_all<'a>(
         self,
         tasks: &[Task<'a>],
         programs: &Binaries,
-        done: impl FnMut(&Task<'a>, Result<&Played, &Violation>) -> bool + Send,
+        mut done: impl FnMut(&Task<'a>, Result<&Played, &Violation>) -> ControlFlow<()>,
     ) {
-        let bar = progress_bar(tasks.len());
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let done = Mutex::new(done);
-        thread::scope(|scope| {
-            for _ in 0..self.jobs {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed)
-                        && let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        bar.set_message(task.point().to_string());
-                        let played = task.play(programs, TRIES);
-                        if crate::is_interrupted() {
-                            return; // everyone in it may have got the same Ctrl-C
-                        }
-                        match &played {
-                            Err(violation) if self.forget => violation.forget(),
-                            Err(violation) => bar.suspend(|| tell(&task.point(), violation)),
-                            Ok(_) => {}
-                        }
-                        let mut done =
-                            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        if done(task, played.as_ref()) {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                        bar.inc(1);
-                    }
-                });
+        let style = "{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}";
+        let style = ProgressStyle::with_template(style).expect("a template");
+        let bar = ProgressBar::new(tasks.len() as u64).with_style(style);
+        let play = |task: &&Task<'a>| {
+            bar.set_message(task.point().to_string());
+            task.play(programs, TRIES)
+        };
+        lanes::play_all(self.jobs, tasks, play, |task, played| {
+            match &played {
+                Err(violation) if self.forget => violation.forget(),
+                Err(violation) => bar.suspend(|| tell(&task.point(), violation)),
+                Ok(_) => {}
             }
+            bar.inc(1);
+            done(task, played.as_ref())
         });
         bar.finish_and_clear();
     }
-}
-
-fn progress_bar(len: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}");
-    ProgressBar::new(len as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Names a violation, and how to have it again.
