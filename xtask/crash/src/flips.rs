@@ -19,7 +19,7 @@ use tests::Binaries;
 use plan::FlipPlan;
 use report::Report;
 
-use crate::{is_interrupted, lanes, rounds};
+use crate::{lanes, rounds};
 
 /// Rounds at a time: most of them wait for a moment.
 const LANES: usize = 4;
@@ -44,13 +44,9 @@ pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, St
         plans,
         |plan| session::play(programs, plan),
         |plan, played| {
-            report.played(&plan, &played);
+            report.played(&plan, played);
             ControlFlow::Continue(())
         },
     );
-    if is_interrupted() {
-        return Ok(false);
-    }
-    crate::print(&format!("{report}\n"))?;
-    Ok(report.passed())
+    report.conclude()
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask crash`: tools that could find us wrong.
 #![forbid(unsafe_code)]
 
+mod counts;
 mod errors;
 mod exhaustive;
+mod findings;
 mod flips;
 mod handler;
 mod lanes;
@@ -11,6 +13,7 @@ mod mutants;
 mod random;
 mod removed;
 mod rounds;
+mod violation;
 mod witness;
 
 use std::process::ExitCode;

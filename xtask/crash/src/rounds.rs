@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::findings::Finding;
+use crate::random::plan::RoundPlan;
+use crate::violation::Violation;
+
 /// Which rounds.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -36,6 +40,16 @@ impl Args {
         let goes_on = move |_: &u64| until.is_none_or(|until| Instant::now() < until);
         (seed, (first..first + number).take_while(goes_on))
     }
+}
+
+/// A promise was broken in a round of this tool.
+pub(crate) fn finding(
+    tool: &'static str,
+    RoundPlan { seed, round, .. }: &RoundPlan,
+    violation: Violation,
+) -> Finding {
+    let point = format!("--seed {seed} --round {round}");
+    Finding { point, option: Some(tool), kind: String::new(), violation }
 }
 
 /// Of the clock: it is printed, so that it can be given again.

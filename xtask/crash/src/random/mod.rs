@@ -4,7 +4,6 @@
 
 pub(crate) mod check;
 pub(crate) mod client;
-pub(crate) mod evidence;
 mod letters;
 pub(crate) mod log;
 pub(crate) mod pick;
@@ -20,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use tests::Binaries;
 
+use crate::findings::Findings;
 use crate::{lanes, rounds};
 use plan::RoundPlan;
-use tally::Tally;
+use tally::{Count, Tally};
 
 /// Rounds at a time: a process that waits in one leaves the processor to the others.
 const LANES: usize = 3;
@@ -43,38 +43,31 @@ pub(crate) struct Args {
 pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
     let (seed, rounds) = rounds.begin(ROUNDS);
     let plans = rounds.map(|round| RoundPlan::draw(seed, round));
-    let (mut total, mut failed, mut told) = (Tally::default(), false, Instant::now());
+    let (mut total, mut findings) = (Tally::default(), Findings::default());
+    let mut told = Instant::now();
     lanes::play_all(
         LANES,
         plans,
         |plan| round::run(programs, plan),
-        |RoundPlan { round, .. }, played| match played {
+        |plan, played| match played {
             Ok(tally) => {
                 total.add(&tally);
                 if told.elapsed() > TOLD_EVERY {
                     told = Instant::now();
-                    common::tell!("{} rounds", total.rounds);
+                    common::tell!("{} rounds", total.counts.of(Count::Rounds));
                 }
                 ControlFlow::Continue(())
             }
             Err(violation) => {
-                failed = true;
-                common::tell!(
-                    "VIOLATION in round {round} of seed {seed}: {violation}\n\
-                     the same decisions again: cargo xtask crash --random --seed {seed} --round {round}"
-                );
+                findings.add(rounds::finding("--random", &plan, violation));
                 ControlFlow::Break(())
             }
         },
     );
-    crate::print(&format!("{total}\n"))?;
-    if failed {
-        return Ok(false);
+    if findings.go_on().is_continue() && total.counts.of(Count::Rounds) == 0 {
+        findings.blind("no round was run");
     }
-    if total.rounds == 0 {
-        common::tell!("no round was run");
-        return Ok(false);
-    }
-    crate::print(&format!("no violation; seed {seed}\n"))?;
-    Ok(true)
+    // After Ctrl-C, too.
+    crate::print(&format!("{total}\nseed {seed}\n"))?;
+    findings.conclude("", None)
 }
