@@ -9,7 +9,7 @@ use super::limited::{
     self, Limited, clear_error, end, expect_log, expect_whole_lines, run_free, undisturbed,
     wait_until,
 };
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 use crate::lanes;
 
 const SUBMISSION: &str = "Halo A;10";
@@ -21,7 +21,7 @@ const LANES: usize = 3;
 fn at_every_byte(
     setting: &Setting<'_>,
     attempt: impl Fn(&Setting<'_>, &str, u64) -> Result<bool, String> + Sync,
-) -> Result<Outcome, String> {
+) -> Result<String, Failure> {
     let whole = undisturbed(setting, SUBMISSION)?;
     let (mut hit, mut wrong) = (0, None);
     lanes::play_all(
@@ -40,16 +40,16 @@ fn at_every_byte(
         },
     );
     if let Some(wrong) = wrong {
-        return Err(wrong);
+        return Err(wrong.into());
     }
     let tried = whole.len() + 1;
     if hit == 0 {
-        return Err("no limit was ever met".to_owned());
+        return Err("no limit was ever met".into());
     }
-    Ok(Outcome::Passed(format!("{tried} limits tried, {hit} of them met")))
+    Ok(format!("{tried} limits tried, {hit} of them met"))
 }
 
-pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn client(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let ended = limited::run(&sandbox, &format!("--fsize={bytes}"), "client", &[SUBMISSION])?;
@@ -69,7 +69,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         run_free(&sandbox, "client", &[SUBMISSION])?;
@@ -88,7 +88,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn worker(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn worker(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let limit = format!("--fsize={bytes}");
