@@ -80,3 +80,21 @@ pub(crate) fn table<'a, T: Copy + Ord + IntoEnumIterator + Display + 'a>(
     columns.for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     format!("{table}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_happened_is_counted_too() {
+        let mut counts = Counts::default();
+        counts.tried(Outcome::Unfelt);
+        let json = r#"{"broken":0,"came_again":0,"missed":0,"tried":1,"unfelt":1}"#;
+        assert_eq!(serde_json::json!(counts).to_string(), json);
+        let table = table("role", [("worker", &counts)]);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let lines: Vec<_> = table.lines().map(words).collect();
+        assert_eq!(lines[0], ["role", "tried", "missed", "unfelt", "came", "again", "broken"]);
+        assert_eq!(lines[1], ["worker", "1", "0", "1", "0", "0"]);
+    }
+}

@@ -63,7 +63,7 @@ impl Findings {
             common::tell!(
                 "VIOLATION at {}\n  {}\n{finding}",
                 finding.point,
-                finding.violation.what
+                finding.violation.what.trim_end()
             );
         }
         self.violations.push(finding);
@@ -148,5 +148,40 @@ impl fmt::Display for Findings {
             }
         }
         self.blind.iter().try_for_each(|blind| writeln!(f, "BLIND: {blind}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_how_it_is_had_again() {
+        let mut findings = Findings::default();
+        for what in ["process 17 hangs", "process 4 hangs\n"] {
+            let (option, kind) = (Some("--replay"), "worker read".to_owned());
+            let violation = what.to_owned().into();
+            findings.add(Finding { point: "p".to_owned(), option, kind, violation });
+        }
+        findings.blind("nothing else");
+        let again = "  again: cargo xtask crash --replay p\n";
+        assert_eq!(
+            findings.to_string(),
+            format!(
+                "VIOLATION, 2 times, worker read: process  hangs\n{again}{again}BLIND: nothing else\n"
+            )
+        );
+        let report = Report {
+            version: 1,
+            passed: false,
+            counts: serde_json::json!({ "rows": [] }),
+            findings: &findings,
+        };
+        let json = serde_json::json!(report);
+        assert_eq!(json["violations"][0]["what"], "process 17 hangs");
+        assert_eq!(
+            (&json["rows"], &json["blind"][0]),
+            (&Value::Array(vec![]), &"nothing else".into())
+        );
     }
 }
