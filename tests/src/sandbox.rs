@@ -38,7 +38,6 @@ pub struct Sandbox {
     binaries: Binaries,
     started: std::cell::Cell<u32>,
     mounted: Option<PathBuf>,
-    keep: bool,
 }
 
 impl Default for Sandbox {
@@ -57,12 +56,11 @@ impl Sandbox {
             std::fs::create_dir(root.path().join(sub)).expect("a directory in a temp directory");
         }
         let binaries = binaries.clone();
-        Self { root, binaries, started: 0.into(), mounted: None, keep: false }
+        Self { root, binaries, started: 0.into(), mounted: None }
     }
 
     /// Keeps the directory after the end.
     pub fn keep(&mut self) {
-        self.keep = true;
         self.root.keep();
     }
 
@@ -72,8 +70,10 @@ impl Sandbox {
         self.root.path().join(RUN)
     }
 
-    pub(crate) fn root_path(&self) -> &Path {
-        self.root.path()
+    /// That directory's parent, where the programs put nothing.
+    #[must_use]
+    pub fn root(&self) -> &TempDir {
+        &self.root
     }
 
     /// Mounts a file system over a part of it, or again with other options. In a mount namespace of this
@@ -363,7 +363,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if self.keep {
+        if self.root.is_kept() {
             return;
         }
         signal_all(&self.dir(), Signal::SIGKILL);

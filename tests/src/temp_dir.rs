@@ -57,12 +57,15 @@ impl TempDir {
         let mut live = unless_ending();
         live.iter_mut().filter(|(path, _)| *path == self.0).for_each(|(_, keep)| *keep = true);
     }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        unless_ending().contains(&(self.0.clone(), true))
+    }
 }
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        let is_kept = unless_ending().contains(&(self.0.clone(), true));
-        if !is_kept {
+        if !self.is_kept() {
             // What cannot be removed stays.
             let _ = std::fs::remove_dir_all(&self.0);
         }

@@ -16,7 +16,7 @@ impl Sandbox {
     /// The directory for what a COMMAND notes: beside the one that the programs run in.
     #[must_use]
     pub fn out(&self) -> PathBuf {
-        self.root_path().join("out")
+        self.root().path().join("out")
     }
 
     /// One of the programs with a COMMAND, which finds [`Self::out`] as `$OUT`.

@@ -17,8 +17,9 @@ use report::Report;
 
 use crate::exhaustive;
 use crate::exhaustive::play::{self, Trace};
+use crate::exhaustive::point::Point;
 use crate::exhaustive::role::Role;
-use crate::exhaustive::task::{self, Lanes, Task};
+use crate::exhaustive::task::{self, Task};
 
 /// Runs differ a little in their calls: so many are counted together.
 const COUNTED_RUNS: u32 = 3;
@@ -46,14 +47,12 @@ impl Args {
 
 /// Runs them. Returns whether no contract was broken.
 pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> Result<bool, String> {
-    let scenarios = of.scenarios();
     let mut report = Report::default();
-    let oracles = task::oracles(&scenarios, programs, |scenario, what| {
-        report.failed(scenario.name, what);
-    });
+    let oracles = task::oracles(&of.scenarios(), programs, &mut report.findings);
     let runs = if args.sample { COUNTED_RUNS_OF_SAMPLE } else { COUNTED_RUNS };
     let mut candidates = Vec::new();
-    for (scenario, oracle) in &oracles {
+    for oracle in &oracles {
+        let scenario = oracle.scenario;
         // Whatever goes wrong in a COMMAND is a failed attempt, which other scenarios have.
         let is_ours = |role: &Role| !matches!(role, Role::Handler(_));
         for role in scenario.roles().into_iter().filter(is_ours) {
@@ -61,7 +60,7 @@ pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> Re
             let mut made = Vec::new();
             for _ in 0..runs {
                 match play::play(scenario, programs, &[trace], Some(oracle)) {
-                    Err(violation) => report.failed(scenario.name, violation.what),
+                    Err(violation) => report.findings.failed(scenario.name, violation),
                     Ok(played) => made.extend(played.steps.into_iter().flat_map(|s| s.made)),
                 }
             }
@@ -72,24 +71,15 @@ pub(crate) fn run(args: &Args, of: &exhaustive::Args, programs: &Binaries) -> Re
     if args.sample {
         candidates = plan::sample(&candidates);
     }
-    let oracle_of = |candidate: &Candidate| {
-        let found = oracles.iter().find(|(scenario, _)| scenario.name == candidate.scenario.name);
-        found.map(|(_, oracle)| oracle)
+    let task = |candidate: &Candidate| {
+        let scenario = candidate.scenario;
+        let oracle = oracles.iter().find(|oracle| oracle.scenario.name == scenario.name)?;
+        Some(Task { oracle, point: Point { scenario, strikes: vec![candidate.strike()] } })
     };
-    let tasks: Vec<Task<'_>> = candidates
-        .iter()
-        .filter_map(|candidate| {
-            let strikes = vec![candidate.strike()];
-            Some(Task { scenario: candidate.scenario, oracle: oracle_of(candidate)?, strikes })
-        })
-        .collect();
-    Lanes { jobs: of.jobs(), forget: false }.play_all(&tasks, programs, |task, played| {
-        report.tried(&task.point(), played);
-        false
+    let tasks: Vec<Task<'_>> = candidates.iter().filter_map(task).collect();
+    task::play_all(of.jobs(), &tasks, programs, |task, played| {
+        report.tried(&task.point, played);
+        report.findings.go_on()
     });
-    if crate::is_interrupted() {
-        return Ok(false);
-    }
-    report.print(of.json)?;
-    Ok(report.passed())
+    report.conclude(of.json)
 }

@@ -22,19 +22,14 @@ pub(crate) mod task;
 mod work;
 
 use std::num::NonZeroUsize;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use tests::{Binaries, Sandbox};
+use tests::Binaries;
 
 use campaign::Campaign;
 use point::Point;
 use scenario::{SCENARIOS, Scenario};
 
-use crate::witness;
-
-/// How long killed processes may take to go.
-const DYING: Duration = Duration::from_secs(2);
+use crate::findings::Findings;
 
 /// Kill at system calls.
 #[derive(clap::Args)]
@@ -94,43 +89,14 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> Result<bool, String> {
     if let Some(point) = &args.replay {
         return replay::replay(point, programs);
     }
-    let report = Campaign {
-        scenarios: args.scenarios(),
-        thorough: args.all,
-        jobs: args.jobs(),
-        stop_at_violation: false,
-    }
-    .run(programs);
-    if crate::is_interrupted() {
-        return Ok(false);
-    }
-    let text =
-        if args.json { format!("{}\n", serde_json::json!(report)) } else { report.to_string() };
-    crate::print(&text)?;
-    Ok(report.passed())
-}
-
-/// Kills everyone in a sandbox and removes its IPC objects, as a reboot does.
-pub(crate) fn clear(sandbox: &Sandbox) {
-    let start = Instant::now();
-    // Until they are dead they may make another one.
-    while !sandbox.processes().is_empty() && start.elapsed() < DYING {
-        witness::kill_others(&sandbox.dir(), None);
-        thread::sleep(Duration::from_millis(1));
-    }
-    for object in sandbox.ipc_objects() {
-        object.remove();
-    }
+    let (scenarios, thorough, jobs) = (args.scenarios(), args.all, args.jobs());
+    let campaign = Campaign { scenarios, thorough, jobs, programs };
+    campaign.run(Findings::default()).conclude(args.json)
 }
 
 /// The quick set, up to the first violation: what a sabotaged build must not survive.
 pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
-    let report = Campaign {
-        scenarios: SCENARIOS.iter().collect(),
-        thorough: false,
-        jobs: task::default_jobs(),
-        stop_at_violation: true,
-    }
-    .run(programs);
-    report.first_violation()
+    let (scenarios, jobs) = (SCENARIOS.iter().collect(), task::default_jobs());
+    let campaign = Campaign { scenarios, thorough: false, jobs, programs };
+    campaign.run(Findings::brief()).findings.first()
 }

@@ -12,18 +12,17 @@ mod report;
 mod session;
 mod watch;
 
-use std::sync::Mutex;
-use std::thread;
+use std::ops::ControlFlow;
 
 use tests::Binaries;
 
 use plan::FlipPlan;
 use report::Report;
 
-use crate::{is_interrupted, rounds};
+use crate::{lanes, rounds};
 
 /// Rounds at a time: most of them wait for a moment.
-const LANES: u64 = 4;
+const LANES: usize = 4;
 /// How many rounds, if nothing is said.
 const ROUNDS: u64 = 300;
 
@@ -37,28 +36,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
-    let rounds = rounds.begin(ROUNDS);
-    let report = Mutex::new(Report::default());
-    thread::scope(|scope| {
-        for _ in 0..LANES.min(rounds.number) {
-            scope.spawn(|| {
-                while let Some(round) = rounds.next() {
-                    let plan = FlipPlan::draw(rounds.seed, round);
-                    let played = session::play(programs, &plan);
-                    if is_interrupted() {
-                        return; // everyone in it may have got the same Ctrl-C
-                    }
-                    let mut report =
-                        report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    report.played(&plan, &played);
-                }
-            });
-        }
-    });
-    if is_interrupted() {
-        return Ok(false);
-    }
-    let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    crate::print(&format!("{report}\n"))?;
-    Ok(report.passed())
+    let (seed, rounds) = rounds.begin(ROUNDS);
+    let mut report = Report::default();
+    let plans = rounds.map(|round| FlipPlan::draw(seed, round));
+    lanes::play_all(
+        LANES,
+        plans,
+        |plan| session::play(programs, plan),
+        |plan, played| {
+            report.played(&plan, played);
+            ControlFlow::Continue(())
+        },
+    );
+    report.conclude()
 }

@@ -1,15 +1,19 @@
 //! `cargo xtask crash`: tools that could find us wrong.
 #![forbid(unsafe_code)]
 
+mod counts;
 mod errors;
 mod exhaustive;
+mod findings;
 mod flips;
 mod handler;
+mod lanes;
 mod limits;
 mod mutants;
 mod random;
 mod removed;
 mod rounds;
+mod violation;
 mod witness;
 
 use std::process::ExitCode;

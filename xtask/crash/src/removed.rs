@@ -6,16 +6,17 @@ mod phase;
 mod trial;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
+use strum::IntoEnumIterator;
 use tests::{Binaries, Sandbox};
 
 use damage::Damage;
 use phase::Phase;
 use trial::Trial;
+
+use crate::findings::Findings;
+use crate::lanes;
+use crate::violation::Violation;
 
 /// Cases played at once: most of them wait for something to be noticed.
 const JOBS: usize = 4;
@@ -31,100 +32,58 @@ pub(crate) struct Args {
     pub(crate) removed: bool,
 }
 
-/// A case whose promise was not kept.
-struct Broken {
-    phase: Phase,
-    damage: Damage,
-    what: String,
-    kept: PathBuf,
-}
-
 pub(crate) fn run(programs: &Binaries) -> Result<bool, String> {
-    let cases = cases();
-    let broken = play_all(programs, &cases, false);
-    let mut report = String::new();
-    for damage in Damage::ALL {
-        let of =
-            |phase| broken.iter().any(|broken| broken.phase == phase && broken.damage == damage);
+    let (findings, broken) = play_all(programs, Findings::default());
+    let mut text = String::new();
+    for damage in Damage::iter() {
         // Writing to a String cannot fail.
-        let _ = write!(report, "{:<28}", damage.to_string());
-        for phase in Phase::ALL {
-            let result = if of(phase) { "BROKEN" } else { "ok" };
-            let _ = write!(report, "{phase}: {result:<8}");
+        let _ = write!(text, "{damage:<28}");
+        for phase in Phase::iter() {
+            let result = if broken.contains(&(phase, damage)) { "BROKEN" } else { "ok" };
+            let _ = write!(text, "{phase}: {result:<8}");
         }
-        report.push('\n');
+        text.push('\n');
     }
-    for broken in &broken {
-        let _ = writeln!(
-            report,
-            "VIOLATION {}, {}: {}\n  see {}",
-            broken.damage,
-            broken.phase,
-            broken.what,
-            broken.kept.display()
-        );
-    }
-    let kept = cases.len() - broken.len();
-    let _ = writeln!(report, "{kept} of {} cases as promised", cases.len());
-    crate::print(&report)?;
-    Ok(broken.is_empty())
+    let cases = cases().count();
+    let _ = writeln!(text, "{} of {cases} cases as promised", cases - broken.len());
+    findings.conclude(&text, None)
 }
 
 /// What a sabotaged build must not survive.
 pub(crate) fn first_violation(programs: &Binaries) -> Option<String> {
-    let broken = play_all(programs, &cases(), true);
-    for broken in &broken {
-        // What cannot be removed stays in the temp directory.
-        let _ = std::fs::remove_dir_all(&broken.kept);
-    }
-    broken.first().map(|broken| format!("{}, {}: {}", broken.damage, broken.phase, broken.what))
+    play_all(programs, Findings::brief()).0.first()
 }
 
-fn cases() -> Vec<(Phase, Damage)> {
-    let of = |damage| Phase::ALL.map(|phase| (phase, damage));
-    Damage::ALL.into_iter().flat_map(of).collect()
+fn cases() -> impl Iterator<Item = (Phase, Damage)> {
+    Damage::iter().flat_map(|damage| Phase::iter().map(move |phase| (phase, damage)))
 }
 
-fn play_all(programs: &Binaries, cases: &[(Phase, Damage)], stop_early: bool) -> Vec<Broken> {
-    let broken = Mutex::new(Vec::new());
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        for _ in 0..JOBS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && !crate::is_interrupted()
-                    && let Some(&(phase, damage)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    if let Err((what, kept)) = play(programs, phase, damage) {
-                        stop.store(stop_early, Ordering::Relaxed);
-                        let mut broken =
-                            broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        broken.push(Broken { phase, damage, what, kept });
-                    }
-                }
-            });
-        }
-    });
-    broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Finds until that is enough. Returns the cases, too, whose promise was not kept.
+fn play_all(programs: &Binaries, mut findings: Findings) -> (Findings, Vec<(Phase, Damage)>) {
+    let mut broken = Vec::new();
+    lanes::play_all(
+        JOBS,
+        cases(),
+        |&(phase, damage)| play(programs, phase, damage),
+        |(phase, damage), played| {
+            if let Err(violation) = played {
+                findings.failed(&format!("{damage}, {phase}"), violation);
+                broken.push((phase, damage));
+            }
+            findings.go_on()
+        },
+    );
+    (findings, broken)
 }
 
-fn play(programs: &Binaries, phase: Phase, damage: Damage) -> Result<(), (String, PathBuf)> {
+fn play(programs: &Binaries, phase: Phase, damage: Damage) -> Result<(), Violation> {
     for _ in 0..TRIES {
-        let mut sandbox = Sandbox::new(programs);
-        let outcome = Trial::new(&sandbox, phase, damage).play();
-        match outcome {
+        let sandbox = Sandbox::new(programs);
+        match Trial::new(&sandbox, phase, damage).play() {
             Ok(true) => return Ok(()),
             Ok(false) => {} // too late: the phase had passed
-            Err(what) => {
-                let evidence = sandbox.report();
-                sandbox.keep();
-                let kept = sandbox.dir().parent().map(PathBuf::from).unwrap_or_default();
-                // It is printed as well.
-                let _ = std::fs::write(kept.join("evidence.txt"), format!("{what}\n{evidence}"));
-                super::exhaustive::clear(&sandbox);
-                return Err((what, kept));
-            }
+            Err(what) => return Err(Violation::seen(&sandbox, what, "")),
         }
     }
-    Err((format!("the phase was missed {TRIES} times"), PathBuf::new()))
+    Err(format!("the phase was missed {TRIES} times").into())
 }

@@ -1,9 +1,10 @@
 //! Rounds whose decisions are drawn from a seed: which of them are run, and how long.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::is_interrupted;
+use crate::findings::Finding;
+use crate::random::plan::RoundPlan;
+use crate::violation::Violation;
 
 /// Which rounds.
 #[derive(clap::Args)]
@@ -23,21 +24,11 @@ pub(crate) struct Args {
     round: Option<u64>,
 }
 
-/// Those that are still to be run; several threads take them.
-pub(crate) struct Rounds {
-    pub(crate) seed: u64,
-    /// How many at most.
-    pub(crate) number: u64,
-    next: AtomicU64,
-    end: u64,
-    until: Option<Instant>,
-    stopped: AtomicBool,
-}
-
 impl Args {
-    /// Begins them, and prints the seed.
-    pub(crate) fn begin(&self, number: u64) -> Rounds {
+    /// Begins them, and prints the seed. Returns it, and the numbers of the rounds.
+    pub(crate) fn begin(&self, number: u64) -> (u64, impl Iterator<Item = u64> + use<>) {
         let seed = self.seed.unwrap_or_else(drawn_seed);
+        common::tell!("seed {seed}");
         let first = self.round.unwrap_or(0);
         let number = match (self.round, self.rounds, self.duration) {
             (Some(_), ..) => 1,
@@ -45,37 +36,20 @@ impl Args {
             (None, None, Some(_)) => u64::MAX - first,
             (None, None, None) => number,
         };
-        common::tell!("seed {seed}");
-        Rounds {
-            seed,
-            number,
-            next: AtomicU64::new(first),
-            end: first + number,
-            until: self.duration.map(|duration| Instant::now() + duration),
-            stopped: AtomicBool::new(false),
-        }
+        let until = self.duration.map(|duration| Instant::now() + duration);
+        let goes_on = move |_: &u64| until.is_none_or(|until| Instant::now() < until);
+        (seed, (first..first + number).take_while(goes_on))
     }
 }
 
-impl Rounds {
-    /// The next one, if there is one.
-    pub(crate) fn next(&self) -> Option<u64> {
-        let over = self.stopped.load(Ordering::Relaxed)
-            || self.until.is_some_and(|until| Instant::now() >= until)
-            || is_interrupted();
-        let round = (!over).then(|| self.next.fetch_add(1, Ordering::Relaxed));
-        round.filter(|&round| round < self.end)
-    }
-
-    /// None follows any more.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether they were stopped.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
+/// A promise was broken in a round of this tool.
+pub(crate) fn finding(
+    tool: &'static str,
+    RoundPlan { seed, round, .. }: &RoundPlan,
+    violation: Violation,
+) -> Finding {
+    let point = format!("--seed {seed} --round {round}");
+    Finding { point, option: Some(tool), kind: String::new(), violation }
 }
 
 /// Of the clock: it is printed, so that it can be given again.

@@ -6,77 +6,70 @@ use tests::Binaries;
 use super::oracle::Oracle;
 use super::plan::{self, Density};
 use super::play::{self, Trace};
-use super::point::{At, Moment, Portion, Strike};
+use super::point::{At, Moment, Point, Portion, Strike};
 use super::report::Report;
 use super::role::Role;
 use super::scenario::Scenario;
-use super::task::{self, Lanes, Task};
+use super::task::{self, Task};
+use crate::findings::Findings;
 
 /// What is tried.
-pub(crate) struct Campaign {
+pub(crate) struct Campaign<'a> {
     pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) thorough: bool,
     pub(crate) jobs: usize,
-    pub(crate) stop_at_violation: bool,
+    pub(crate) programs: &'a Binaries,
 }
 
-impl Campaign {
-    pub(crate) fn run(&self, programs: &Binaries) -> Report {
-        let mut report = Report::default();
-        let oracles = task::oracles(&self.scenarios, programs, |scenario, what| {
-            report.failed(scenario.name, what);
-        });
-        let lanes = Lanes { jobs: self.jobs, forget: self.stop_at_violation };
-        if self.stop_at_violation && !report.passed_so_far() {
+impl Campaign<'_> {
+    /// Finds until that is enough.
+    pub(crate) fn run(&self, findings: Findings) -> Report {
+        let mut report = Report::new(findings);
+        let oracles = task::oracles(&self.scenarios, self.programs, &mut report.findings);
+        if report.findings.go_on().is_break() {
             return report;
         }
-        let singles = self.singles(&oracles, programs, &mut report);
+        let singles = self.singles(&oracles, &mut report);
         let mut pending = Vec::new();
-        lanes.play_all(&singles, programs, |task, played| {
-            if report.single(&task.point(), task.strikes[0].role, played) {
-                pending.push((task.scenario, task.oracle, task.strikes[0]));
+        task::play_all(self.jobs, &singles, self.programs, |task, played| {
+            if report.single(&task.point, played) {
+                pending.push((task.oracle, task.point.strikes[0]));
             }
-            self.stop_at_violation && !report.passed_so_far()
+            report.findings.go_on()
         });
-        if report.passed_so_far() || !self.stop_at_violation {
-            let doubles = self.doubles(&pending, programs, &mut report);
-            lanes.play_all(&doubles, programs, |task, played| {
-                report.double(&task.point(), task.strikes[0].role, played);
-                self.stop_at_violation && !report.passed_so_far()
+        if report.findings.go_on().is_continue() {
+            let doubles = self.doubles(&pending, &mut report);
+            task::play_all(self.jobs, &doubles, self.programs, |task, played| {
+                report.double(&task.point, played);
+                report.findings.go_on()
             });
         }
         report
     }
 
     /// Counts each role's calls, and chooses where to kill it.
-    fn singles<'a>(
-        &self,
-        oracles: &'a [(&'static Scenario, Oracle)],
-        programs: &Binaries,
-        report: &mut Report,
-    ) -> Vec<Task<'a>> {
+    fn singles<'a>(&self, oracles: &'a [Oracle], report: &mut Report) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
-        for (scenario, oracle) in oracles {
+        for oracle in oracles {
+            let scenario = oracle.scenario;
             for role in scenario.roles() {
                 let trace = Trace { role, stop: None };
-                match play::play(scenario, programs, &[trace], Some(oracle)) {
-                    Err(violation) => report.failed(scenario.name, violation.what),
+                match play::play(scenario, self.programs, &[trace], Some(oracle)) {
+                    Err(violation) => report.findings.failed(scenario.name, violation),
                     Ok(played) => {
                         let steps = played.steps.last().cloned().unwrap_or_default();
-                        report.counted(scenario.name, role, &steps);
+                        report.counted(scenario.name, role, steps.calls);
                         let density = Density {
                             outlive: scenario.by_hand
                                 && scenario.rotation.is_none()
                                 && matches!(role, Role::Worker(_)),
                             ..self.density(scenario.stride, tasks.len())
                         };
-                        tasks.extend(
-                            plan::strikes(role, &steps, density).into_iter().map(|strike| Task {
-                                scenario,
-                                oracle,
-                                strikes: vec![strike],
-                            }),
-                        );
+                        let strikes = plan::strikes(role, &steps, density).into_iter();
+                        tasks.extend(strikes.map(|strike| Task {
+                            oracle,
+                            point: Point { scenario, strikes: vec![strike] },
+                        }));
                     }
                 }
             }
@@ -86,24 +79,21 @@ impl Campaign {
 
     /// For each first kill that left a transaction pending: counts the calls of the recovery, and
     /// chooses where to kill that.
-    fn doubles<'a>(
-        &self,
-        pending: &[(&'static Scenario, &'a Oracle, Strike)],
-        programs: &Binaries,
-        report: &mut Report,
-    ) -> Vec<Task<'a>> {
+    fn doubles<'a>(&self, pending: &[(&'a Oracle, Strike)], report: &mut Report) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
         let is_first_half = |first: &Strike| {
             (first.at, first.moment) == (At::Write(1), Moment::Torn(Portion::Half))
         };
-        let is_doubled = |(scenario, _, first): &&(&Scenario, &Oracle, Strike)| {
+        let is_doubled = |(oracle, first): &&(&Oracle, Strike)| {
             self.is_doubled(first)
-                && (self.thorough || scenario.work.is_none() || is_first_half(first))
+                && (self.thorough || oracle.scenario.work.is_none() || is_first_half(first))
         };
-        for &(scenario, oracle, first) in pending.iter().filter(is_doubled) {
+        for &(oracle, first) in pending.iter().filter(is_doubled) {
+            let scenario = oracle.scenario;
             let counting = Trace { role: scenario.recovery, stop: None };
-            match play::play(scenario, programs, &[first.into(), counting], Some(oracle)) {
-                Err(violation) => report.failed(scenario.name, violation.what),
+            let traces = [first.into(), counting];
+            match play::play(scenario, self.programs, &traces, Some(oracle)) {
+                Err(violation) => report.findings.failed(scenario.name, violation),
                 Ok(played) => {
                     let Some(steps) = played.steps.get(1) else { continue };
                     let stride = 8 * scenario.stride;
@@ -112,12 +102,12 @@ impl Campaign {
                         None => self.density(stride, tasks.len()),
                         Some(_) => Density::sample(stride, tasks.len()),
                     };
-                    tasks.extend(
-                        plan::strikes(scenario.recovery, steps, density)
-                            .into_iter()
-                            .filter(|second| self.is_second(second))
-                            .map(|second| Task { scenario, oracle, strikes: vec![first, second] }),
-                    );
+                    let mut strikes = plan::strikes(scenario.recovery, steps, density);
+                    strikes.retain(|second| self.is_second(second));
+                    tasks.extend(strikes.into_iter().map(|second| Task {
+                        oracle,
+                        point: Point { scenario, strikes: vec![first, second] },
+                    }));
                 }
             }
         }

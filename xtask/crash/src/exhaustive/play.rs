@@ -8,8 +8,7 @@ mod rest;
 mod start;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use tests::{Binaries, Sandbox};
@@ -20,7 +19,7 @@ use super::point::{At, Moment};
 use super::role::Role;
 use super::scenario::Scenario;
 use super::steps::Steps;
-use crate::witness;
+use crate::violation::Violation;
 
 use ends::{Fate, SECOND_LEDGER};
 
@@ -47,22 +46,6 @@ pub(crate) struct Played {
     pub(crate) log: String,
 }
 
-/// A contract that was broken.
-#[derive(Debug)]
-pub(crate) struct Violation {
-    pub(crate) what: String,
-    /// The directory that holds everything about it.
-    pub(crate) kept: PathBuf,
-}
-
-impl Violation {
-    /// Removes the directory.
-    pub(crate) fn forget(&self) {
-        // What cannot be removed stays in the temp directory.
-        let _ = std::fs::remove_dir_all(&self.kept);
-    }
-}
-
 /// Plays it. Without an oracle the log is only given back.
 pub(crate) fn play(
     scenario: &Scenario,
@@ -70,7 +53,7 @@ pub(crate) fn play(
     traces: &[Trace],
     oracle: Option<&Oracle>,
 ) -> Result<Played, Violation> {
-    let mut sandbox = Sandbox::new(binaries);
+    let sandbox = Sandbox::new(binaries);
     let mut play = Play {
         scenario,
         sandbox: &sandbox,
@@ -84,47 +67,17 @@ pub(crate) fn play(
         role_held_since: None,
         drained: false,
         outliving: false,
-        chronicle: Chronicle::default(),
+        begun: Instant::now(),
+        chronicle: String::new(),
     };
     let outcome =
         play.perform().and_then(|()| play.rotate_in_the_end()).and_then(|()| play.judge());
-    let log = play.whole_log();
-    let (steps, failed) = (std::mem::take(&mut play.steps), std::mem::take(&mut play.failed));
-    let Err(what) = outcome else { return Ok(Played { steps, failed, log }) };
-    let chronicle = std::mem::take(&mut play.chronicle);
-    drop(play);
-    if crate::is_interrupted() {
-        // Nobody is to blame, and nothing is kept.
-        return Err(Violation { what, kept: PathBuf::new() });
-    }
-    let dump = witness::dump(&sandbox.dir());
-    let evidence = format!("{what}\n\n{chronicle}\n{dump}\n{}", sandbox.report());
-    sandbox.keep();
-    let kept = sandbox.dir().parent().map(PathBuf::from).unwrap_or_default();
-    // It is printed as well.
-    let _ = std::fs::write(kept.join("evidence.txt"), evidence);
-    super::clear(&sandbox);
-    Err(Violation { what, kept })
-}
-
-/// Who was started and how each one ended, for a person.
-#[derive(Debug, Default)]
-struct Chronicle {
-    begun: Option<Instant>,
-    lines: String,
-}
-
-impl Chronicle {
-    fn add(&mut self, line: &str) {
-        let begun = *self.begun.get_or_insert_with(Instant::now);
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.lines, "{:>8.3} s  {line}", begun.elapsed().as_secs_f64());
-    }
-}
-
-impl fmt::Display for Chronicle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines)
+    match outcome {
+        Ok(()) => {
+            let log = play.whole_log();
+            Ok(Played { steps: play.steps, failed: play.failed, log })
+        }
+        Err(what) => Err(Violation::seen(&sandbox, what, play.chronicle)),
     }
 }
 
@@ -155,10 +108,18 @@ struct Play<'a> {
     drained: bool,
     /// The load balancer is going to be killed while a worker stands still.
     outliving: bool,
-    chronicle: Chronicle,
+    begun: Instant,
+    /// Who was started and how each one ended, for a person.
+    chronicle: String,
 }
 
 impl Play<'_> {
+    fn note(&mut self, line: &str) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.chronicle, "{seconds:>8.3} s  {line}");
+    }
+
     fn perform(&mut self) -> Result<(), String> {
         while self.act()? == Scene::EveryoneDied {
             self.cast.clear();

@@ -6,7 +6,10 @@ use std::str::FromStr;
 use nix::errno::Errno;
 
 use super::role::Role;
+use super::scenario::Scenario;
 use crate::errors::table;
+use crate::findings::Finding;
+use crate::violation::Violation;
 
 /// Which system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,18 @@ pub(crate) struct Strike {
 
 /// One or two strikes in a scenario. After the first of two everything else is killed too, and the second
 /// hits the recovery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Point {
-    pub(crate) scenario: String,
+    pub(crate) scenario: &'static Scenario,
     pub(crate) strikes: Vec<Strike>,
+}
+
+impl Point {
+    /// A promise was broken there.
+    pub(crate) fn finding(&self, violation: Violation) -> Finding {
+        let (point, option) = (self.to_string(), Some("--replay"));
+        Finding { point, option, kind: String::new(), violation }
+    }
 }
 
 impl fmt::Display for At {
@@ -167,7 +178,7 @@ impl FromStr for Strike {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.scenario)?;
+        write!(f, "{}:", self.scenario.name)?;
         for (i, strike) in self.strikes.iter().enumerate() {
             write!(f, "{}{strike}", if i > 0 { "+" } else { "" })?;
         }
@@ -182,13 +193,15 @@ impl FromStr for Point {
         let (scenario, strikes) = text
             .split_once(':')
             .ok_or_else(|| format!("`{text}` is not SCENARIO:ROLE:N:MOMENT"))?;
+        let scenario = Scenario::named(scenario)
+            .ok_or_else(|| format!("there is no scenario `{scenario}`"))?;
         let strikes: Vec<Strike> = strikes.split('+').map(str::parse).collect::<Result<_, _>>()?;
         let (_last, before) = strikes.split_last().ok_or("no strike")?;
         // After it nobody is dead, and there is no recovery.
         if before.iter().any(|strike| matches!(strike.moment, Moment::Fails(_))) {
             return Err(format!("`{text}`: only the last call may fail"));
         }
-        Ok(Self { scenario: scenario.to_owned(), strikes })
+        Ok(Self { scenario, strikes })
     }
 }
 
@@ -209,16 +222,17 @@ mod tests {
         }
         for wrong in [
             "one-3",
-            "a:b:1:entry",
-            "a:worker1:x:entry",
-            "a:worker1:1:never",
-            "a:worker1:1",
-            "a:worker1:0:entry",
-            "a:worker1:shmat#0:EACCES",
-            "a:worker1:shmat#1:EDQUOT",
-            "a:worker1:shmat#1:ENOSUCH",
-            "a:worker1:nosuch#1:EACCES",
-            "a:worker1:shmat#1:EACCES+worker1:1:entry",
+            "nosuch:worker1:1:entry",
+            "two:b:1:entry",
+            "two:worker1:x:entry",
+            "two:worker1:1:never",
+            "two:worker1:1",
+            "two:worker1:0:entry",
+            "two:worker1:shmat#0:EACCES",
+            "two:worker1:shmat#1:EDQUOT",
+            "two:worker1:shmat#1:ENOSUCH",
+            "two:worker1:nosuch#1:EACCES",
+            "two:worker1:shmat#1:EACCES+worker1:1:entry",
         ] {
             assert!(wrong.parse::<Point>().is_err(), "{wrong}");
         }

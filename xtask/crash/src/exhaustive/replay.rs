@@ -1,47 +1,41 @@
 //! One point, as a failure names it.
 
+use std::fmt::Write as _;
+
 use tests::Binaries;
 
 use super::point::{Moment, Point, Strike};
-use super::scenario::Scenario;
 use super::steps::Steps;
 use super::task::{self, Task};
+use crate::findings::Findings;
 
 /// A replayed point is tried more often than one of many.
 const TRIES: u32 = 50;
 
 /// Plays one point until its strikes were reached. Returns whether no contract was broken.
 pub(crate) fn replay(point: &Point, programs: &Binaries) -> Result<bool, String> {
-    let Some(scenario) = Scenario::named(&point.scenario) else {
-        common::tell!("there is no scenario `{}`", point.scenario);
-        return Ok(false);
-    };
-    let played = task::undisturbed(scenario, programs).map(|oracle| {
-        let task = Task { scenario, oracle: &oracle, strikes: point.strikes.clone() };
+    let played = task::undisturbed(point.scenario, programs).and_then(|oracle| {
+        let task = Task { oracle: &oracle, point: point.clone() };
         task.play(programs, TRIES).map(|played| (task.is_reached(&played), played))
     });
+    let mut findings = Findings::default();
+    let mut text = String::new();
     match played {
-        Err(what) => common::tell!("{what}"),
-        Ok(Err(violation)) => task::tell(point, &violation),
-        Ok(Ok((false, _))) => {
-            common::tell!("{point} was never reached: the process ended before");
-        }
-        Ok(Ok((true, played))) => {
-            let mut lines: Vec<String> = Vec::new();
+        Err(violation) => findings.add(point.finding(violation)),
+        Ok((false, _)) => findings.blind(format!("{point}: the process ended before")),
+        Ok((true, played)) => {
             for (strike, steps) in point.strikes.iter().zip(&played.steps) {
-                lines.push(what_was_done(strike, steps));
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}", what_was_done(strike, steps));
             }
             for role in &played.failed {
-                lines.push(format!(
-                    "{role} ended with an error, and what it had left was done by the same command"
-                ));
+                let how = "ended with an error, and what it had left was done by the same command";
+                let _ = writeln!(text, "{role} {how}");
             }
-            lines.push("the log is that of an undisturbed run, and nothing is left\n".to_owned());
-            crate::print(&lines.join("\n"))?;
-            return Ok(true);
+            text += "the log is that of an undisturbed run, and nothing is left\n";
         }
     }
-    Ok(false)
+    findings.conclude(&text, None)
 }
 
 fn what_was_done(strike: &Strike, steps: &Steps) -> String {

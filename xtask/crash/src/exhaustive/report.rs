@@ -1,256 +1,150 @@
 //! What was tried, what it hit, and what broke.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::play::{Played, Violation};
+use super::play::Played;
 use super::point::Point;
 use super::role::Role;
 use super::scenario::SCENARIOS;
-use super::steps::Steps;
+use crate::counts::{Counts, table};
+use crate::findings::Findings;
+use crate::violation::Violation;
 
-/// The numbers of one role in one scenario.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Tally {
+/// What is counted of a role in a scenario.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::Display, strum::EnumIter,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
+enum Count {
     /// System calls in an undisturbed run.
-    calls: u32,
+    Calls,
     /// Points tried.
-    points: u32,
+    Points,
     /// Points at which it was killed; at the others it had ended before, or wrote nothing.
-    reached: u32,
+    Reached,
     /// Kills that left a transaction pending.
-    pending: u32,
+    Pending,
     /// Load balancers that were replaced while a worker stood still (counted as reached, too).
-    outlived: u32,
+    Outlived,
     /// Writes to the log cut short.
-    torn: u32,
+    Torn,
     /// Second kills tried, during the recovery from a kill of this role.
-    doubles: u32,
+    Doubles,
     /// … that were reached.
-    doubles_reached: u32,
+    #[strum(to_string = "… reached")]
+    DoublesReached,
     /// … that left a transaction pending once more.
-    doubles_pending: u32,
-    violations: u32,
-}
-
-impl Tally {
-    fn add(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.points += other.points;
-        self.reached += other.reached;
-        self.pending += other.pending;
-        self.outlived += other.outlived;
-        self.torn += other.torn;
-        self.doubles += other.doubles;
-        self.doubles_reached += other.doubles_reached;
-        self.doubles_pending += other.doubles_pending;
-        self.violations += other.violations;
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Broken {
-    point: String,
-    what: String,
-    kept: Option<String>,
+    #[strum(to_string = "… pending")]
+    DoublesPending,
+    #[strum(to_string = "broken")]
+    Violations,
 }
 
 /// The result of a campaign.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
-    tallies: BTreeMap<(String, Role), Tally>,
-    broken: Vec<Broken>,
+    counts: BTreeMap<(&'static str, Role), Counts<Count>>,
+    pub(crate) findings: Findings,
 }
 
 impl Report {
-    fn tally(&mut self, scenario: &str, role: Role) -> &mut Tally {
-        self.tallies.entry((scenario.to_owned(), role)).or_default()
+    pub(crate) fn new(findings: Findings) -> Self {
+        Self { counts: BTreeMap::new(), findings }
     }
 
-    /// A run failed although nobody was killed at a chosen point.
-    pub(crate) fn failed(&mut self, scenario: &str, what: String) {
-        self.broken.push(Broken { point: scenario.to_owned(), what, kept: None });
+    fn of(&mut self, point: &Point) -> &mut Counts<Count> {
+        self.counts.entry((point.scenario.name, point.strikes[0].role)).or_default()
     }
 
-    pub(crate) fn counted(&mut self, scenario: &str, role: Role, steps: &Steps) {
-        self.tally(scenario, role).calls = steps.calls;
+    /// The calls of a role were counted.
+    pub(crate) fn counted(&mut self, scenario: &'static str, role: Role, calls: u32) {
+        self.counts.entry((scenario, role)).or_default().add(Count::Calls, calls);
     }
 
-    /// Returns whether it left a transaction pending, and recovered.
-    pub(crate) fn single(
-        &mut self,
-        point: &Point,
-        role: Role,
-        played: Result<&Played, &Violation>,
-    ) -> bool {
-        let tally = self.tally(&point.scenario, role);
-        tally.points += 1;
-        match played {
-            Err(violation) => {
-                tally.violations += 1;
-                self.broke(point, violation);
-                false
-            }
-            Ok(played) => {
-                let struck = played.steps.first().and_then(|steps| steps.struck);
-                let outlived = played.steps.first().is_some_and(|steps| steps.outlived);
-                tally.reached += u32::from(struck.is_some() || outlived);
-                tally.outlived += u32::from(outlived);
-                tally.pending += u32::from(struck.is_some_and(|struck| struck.pending));
-                tally.torn += u32::from(struck.is_some_and(|struck| struck.torn));
-                struck.is_some_and(|struck| struck.pending)
-            }
-        }
+    /// A point with one strike was played. Returns whether it left a transaction pending, and recovered.
+    pub(crate) fn single(&mut self, point: &Point, played: Result<Played, Violation>) -> bool {
+        let counts = self.of(point);
+        counts.add(Count::Points, true);
+        let Some(played) = self.right(point, played) else { return false };
+        let counts = self.of(point);
+        let struck = played.steps.first().and_then(|steps| steps.struck);
+        let outlived = played.steps.first().is_some_and(|steps| steps.outlived);
+        let pending = struck.is_some_and(|struck| struck.pending);
+        counts.add(Count::Reached, struck.is_some() || outlived);
+        counts.add(Count::Outlived, outlived);
+        counts.add(Count::Pending, pending);
+        counts.add(Count::Torn, struck.is_some_and(|struck| struck.torn));
+        pending
     }
 
-    pub(crate) fn double(
-        &mut self,
-        point: &Point,
-        role: Role,
-        played: Result<&Played, &Violation>,
-    ) {
-        let tally = self.tally(&point.scenario, role);
-        tally.doubles += 1;
-        match played {
-            Err(violation) => {
-                tally.violations += 1;
-                self.broke(point, violation);
-            }
-            Ok(played) => {
-                let struck = played.steps.get(1).and_then(|steps| steps.struck);
-                tally.doubles_reached += u32::from(struck.is_some());
-                tally.doubles_pending += u32::from(struck.is_some_and(|struck| struck.pending));
-            }
-        }
+    /// One with two was played.
+    pub(crate) fn double(&mut self, point: &Point, played: Result<Played, Violation>) {
+        self.of(point).add(Count::Doubles, true);
+        let Some(played) = self.right(point, played) else { return };
+        let counts = self.of(point);
+        let struck = played.steps.get(1).and_then(|steps| steps.struck);
+        counts.add(Count::DoublesReached, struck.is_some());
+        counts.add(Count::DoublesPending, struck.is_some_and(|struck| struck.pending));
     }
 
-    fn broke(&mut self, point: &Point, violation: &Violation) {
-        self.broken.push(Broken {
-            point: point.to_string(),
-            what: violation.what.clone(),
-            kept: Some(violation.kept.display().to_string()),
-        });
+    fn right(&mut self, point: &Point, played: Result<Played, Violation>) -> Option<Played> {
+        let broken = |violation| {
+            self.of(point).add(Count::Violations, true);
+            self.findings.add(point.finding(violation));
+        };
+        played.map_err(broken).ok()
     }
 
-    fn totals(&self) -> BTreeMap<&'static str, Tally> {
-        let mut totals = BTreeMap::<_, Tally>::new();
-        for ((_, role), tally) in &self.tallies {
-            totals.entry(role.kind()).or_default().add(tally);
+    fn totals(&self) -> BTreeMap<&'static str, Counts<Count>> {
+        let mut totals = BTreeMap::<_, Counts<Count>>::new();
+        for ((_, role), counts) in &self.counts {
+            totals.entry(role.kind()).or_default().add_all(counts);
         }
         totals
     }
 
-    /// What the run did not see, so that it proves less than it says.
-    fn blind(&self) -> Vec<String> {
-        let mut blind = Vec::new();
-        for (kind, _) in self.totals().into_iter().filter(|(_, tally)| tally.reached == 0) {
-            blind.push(format!("no {kind} was killed"));
-        }
-        // These have no transaction.
-        let has_any = |kind: &str| kind != "handler" && kind != "rotator";
-        for (kind, tally) in self.totals().into_iter().filter(|total| has_any(total.0)) {
-            for (what, hits) in [
-                ("a pending transaction", tally.pending),
-                ("a torn write", tally.torn),
-                ("the recovery once more", tally.doubles_reached),
+    fn find_blind(&mut self) {
+        let totals = self.totals();
+        for (kind, counts) in &totals {
+            // These have no transaction.
+            let has_any = *kind != "handler" && *kind != "rotator";
+            for (count, hit, must_be) in [
+                (Count::Reached, "was reached", true),
+                (Count::Pending, "hit a pending transaction", has_any),
+                (Count::Torn, "hit a torn write", has_any),
+                (Count::DoublesReached, "hit the recovery once more", has_any),
             ] {
-                if hits == 0 {
-                    blind.push(format!("no kill of a {kind} hit {what}"));
+                if must_be && counts.of(count) == 0 {
+                    self.findings.blind(format!("no kill of a {kind} {hit}"));
                 }
             }
         }
-        if self.tallies.is_empty() {
-            blind.push("nothing was tried".to_owned());
+        if totals.is_empty() {
+            self.findings.blind("nothing was tried");
         }
-        blind
     }
 
-    pub(crate) fn passed_so_far(&self) -> bool {
-        self.broken.is_empty()
-    }
-
-    pub(crate) fn passed(&self) -> bool {
-        self.broken.is_empty() && self.blind().is_empty()
-    }
-
-    pub(crate) fn first_violation(&self) -> Option<String> {
-        self.broken.first().map(|broken| format!("{}: {}", broken.point, broken.what))
-    }
-}
-
-impl Serialize for Report {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let rows: Vec<_> = self
-            .tallies
-            .iter()
-            .map(|((scenario, role), tally)| {
-                serde_json::json!({ "scenario": scenario, "role": role.to_string(), "tally": tally })
-            })
-            .collect();
-        serde_json::json!({
-            "version": 1,
-            "passed": self.passed(),
-            "rows": rows,
-            "totals": self.totals(),
-            "violations": self.broken,
-            "blind": self.blind(),
-        })
-        .serialize(serializer)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<9}{:<10}{:>7}{:>8}{:>9}{:>9}{:>6}{:>9}{:>9}{:>9}{:>7}",
-            "scenario",
-            "killed",
-            "calls",
-            "points",
-            "reached",
-            "pending",
-            "torn",
-            "doubles",
-            "reached",
-            "pending",
-            "broken"
-        )?;
-        let mut row = |scenario: &str, role: &str, t: &Tally| {
-            writeln!(
-                f,
-                "{scenario:<9}{role:<10}{:>7}{:>8}{:>9}{:>9}{:>6}{:>9}{:>9}{:>9}{:>7}",
-                t.calls,
-                t.points,
-                t.reached,
-                t.pending,
-                t.torn,
-                t.doubles,
-                t.doubles_reached,
-                t.doubles_pending,
-                t.violations
-            )
-        };
-        for ((scenario, role), tally) in &self.tallies {
-            row(scenario, &role.to_string(), tally)?;
-        }
-        for (kind, tally) in self.totals() {
-            row("all", kind, &tally)?;
-        }
+    /// Prints it. Returns whether no contract was broken.
+    pub(crate) fn conclude(mut self, as_json: bool) -> Result<bool, String> {
+        self.find_blind();
+        let totals = self.totals();
+        let row = |((scenario, role), counts): (&(&str, Role), _)| json!({ "scenario": scenario, "role": role.to_string(), "tally": counts });
+        let json = as_json.then(
+            || json!({ "rows": self.counts.iter().map(row).collect::<Vec<_>>(), "totals": totals }),
+        );
+        let rows = self.counts.iter();
+        let rows = rows.map(|((scenario, role), counts)| (format!("{scenario} {role}"), counts));
+        let all = totals.iter().map(|(kind, counts)| (format!("all {kind}"), counts));
+        let mut text = table("killed", rows.chain(all));
         for scenario in SCENARIOS {
-            writeln!(f, "{:<9}{}", scenario.name, scenario.about)?;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{:<9}{}", scenario.name, scenario.about);
         }
-        for broken in &self.broken {
-            writeln!(f, "VIOLATION {}: {}", broken.point, broken.what)?;
-            if let Some(kept) = &broken.kept {
-                writeln!(f, "  again: cargo xtask crash --replay {}\n  see {kept}", broken.point)?;
-            }
-        }
-        for blind in self.blind() {
-            writeln!(f, "BLIND: {blind}")?;
-        }
-        writeln!(f, "{}", if self.passed() { "passed" } else { "FAILED" })
+        self.findings.conclude(&text, json)
     }
 }

@@ -1,17 +1,19 @@
 //! One point to play, and many of them several at once.
 
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::ControlFlow;
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tests::Binaries;
 
 use super::oracle::Oracle;
-use super::play::{self, Played, Trace, Violation};
-use super::point::{At, Point, Strike};
+use super::play::{self, Played, Trace};
+use super::point::{At, Point};
 use super::scenario::Scenario;
+use crate::findings::Findings;
+use crate::lanes;
+use crate::violation::Violation;
 
 /// A point may be missed, since who writes next is a matter of microseconds: it is tried so often.
 const TRIES: u32 = 4;
@@ -23,127 +25,81 @@ pub(crate) fn default_jobs() -> usize {
 
 /// One point to play.
 pub(crate) struct Task<'a> {
-    pub(crate) scenario: &'static Scenario,
     pub(crate) oracle: &'a Oracle,
-    pub(crate) strikes: Vec<Strike>,
+    pub(crate) point: Point,
 }
 
 impl Task<'_> {
-    pub(crate) fn point(&self) -> Point {
-        Point { scenario: self.scenario.name.to_owned(), strikes: self.strikes.clone() }
-    }
-
     /// Plays it until all its strikes were reached. Those at a numbered call are tried once: the calls
     /// beside them are tried too.
     pub(crate) fn play(&self, programs: &Binaries, tries: u32) -> Result<Played, Violation> {
-        let traces: Vec<Trace> = self.strikes.iter().map(|&strike| strike.into()).collect();
-        let is_numbered = self.strikes.iter().all(|strike| matches!(strike.at, At::Call(_)));
-        let tries = if is_numbered { 1 } else { tries };
-        let mut played = play::play(self.scenario, programs, &traces, Some(self.oracle))?;
-        for _ in 1..tries {
-            if self.is_reached(&played) {
-                break;
+        let Point { scenario, strikes } = &self.point;
+        let traces: Vec<Trace> = strikes.iter().map(|&strike| strike.into()).collect();
+        let is_numbered = strikes.iter().all(|strike| matches!(strike.at, At::Call(_)));
+        let mut left = if is_numbered { 1 } else { tries };
+        loop {
+            let played = play::play(scenario, programs, &traces, Some(self.oracle))?;
+            left -= 1;
+            if left == 0 || self.is_reached(&played) {
+                return Ok(played);
             }
-            played = play::play(self.scenario, programs, &traces, Some(self.oracle))?;
         }
-        Ok(played)
     }
 
     pub(crate) fn is_reached(&self, played: &Played) -> bool {
-        played.steps.iter().filter(|steps| steps.is_reached()).count() == self.strikes.len()
+        let reached = played.steps.iter().filter(|steps| steps.is_reached());
+        reached.count() == self.point.strikes.len()
     }
 }
 
-/// How many at once, and what for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lanes {
-    pub(crate) jobs: usize,
-    /// Nobody looks into the directories, as of a sabotaged build.
-    pub(crate) forget: bool,
+/// Plays all tasks, so many at once. `done` hears of each, and says whether to go on.
+pub(crate) fn play_all<'a>(
+    jobs: usize,
+    tasks: &[Task<'a>],
+    programs: &Binaries,
+    mut done: impl FnMut(&Task<'a>, Result<Played, Violation>) -> ControlFlow<()>,
+) {
+    let style = "{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}";
+    let style = ProgressStyle::with_template(style).expect("a template");
+    let bar = ProgressBar::new(tasks.len() as u64).with_style(style);
+    let play = |task: &&Task<'a>| {
+        bar.set_message(task.point.to_string());
+        task.play(programs, TRIES)
+    };
+    lanes::play_all(jobs, tasks, play, |task, played| {
+        bar.inc(1);
+        bar.suspend(|| done(task, played))
+    });
+    bar.finish_and_clear();
 }
 
-impl Lanes {
-    /// Plays all tasks on several threads. `done` hears of each, and says whether to stop. Ctrl-C stops
-    /// them too.
-    pub(crate) fn play_all<'a>(
-        self,
-        tasks: &[Task<'a>],
-        programs: &Binaries,
-        done: impl FnMut(&Task<'a>, Result<&Played, &Violation>) -> bool + Send,
-    ) {
-        let bar = progress_bar(tasks.len());
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let done = Mutex::new(done);
-        thread::scope(|scope| {
-            for _ in 0..self.jobs {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed)
-                        && let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        bar.set_message(task.point().to_string());
-                        let played = task.play(programs, TRIES);
-                        if crate::is_interrupted() {
-                            return; // everyone in it may have got the same Ctrl-C
-                        }
-                        match &played {
-                            Err(violation) if self.forget => violation.forget(),
-                            Err(violation) => bar.suspend(|| tell(&task.point(), violation)),
-                            Ok(_) => {}
-                        }
-                        let mut done =
-                            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        if done(task, played.as_ref()) {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                        bar.inc(1);
-                    }
-                });
-            }
-        });
-        bar.finish_and_clear();
-    }
-}
-
-fn progress_bar(len: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}");
-    ProgressBar::new(len as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-/// Names a violation, and how to have it again.
-pub(crate) fn tell(point: &Point, violation: &Violation) {
-    common::tell!(
-        "VIOLATION at {point}\n  {}\n  again: cargo xtask crash --replay {point}\n  everything about it: {}",
-        violation.what,
-        violation.kept.display()
-    );
-}
-
-/// What an undisturbed run of each scenario leaves; `failed` hears of those that are not right.
+/// What an undisturbed run of each scenario leaves, but for those that are not right.
 pub(crate) fn oracles(
     scenarios: &[&'static Scenario],
     programs: &Binaries,
-    mut failed: impl FnMut(&'static Scenario, String),
-) -> Vec<(&'static Scenario, Oracle)> {
-    let mut oracles = Vec::new();
-    for &scenario in scenarios {
-        match undisturbed(scenario, programs) {
-            Ok(oracle) => oracles.push((scenario, oracle)),
-            Err(what) => failed(scenario, what),
-        }
-    }
-    oracles
+    findings: &mut Findings,
+) -> Vec<Oracle> {
+    let oracle = |&scenario: &&'static Scenario| {
+        let failed = |violation| findings.failed(scenario.name, violation);
+        undisturbed(scenario, programs).map_err(failed).ok()
+    };
+    scenarios.iter().filter_map(oracle).collect()
 }
 
 /// What an undisturbed run leaves: the same with a COMMAND and without.
-pub(crate) fn undisturbed(scenario: &Scenario, programs: &Binaries) -> Result<Oracle, String> {
-    let play = |scenario: &Scenario, oracle| {
-        play::play(scenario, programs, &[], oracle).map_err(|violation| violation.what)
-    };
-    let played = play(&scenario.without_work(), None)?;
-    let oracle = Oracle::new(scenario, &played.log);
-    let oracle = oracle.map_err(|what| format!("an undisturbed run: {what}"))?;
+pub(crate) fn undisturbed(
+    scenario: &'static Scenario,
+    programs: &Binaries,
+) -> Result<Oracle, Violation> {
+    let played = play::play(&scenario.without_work(), programs, &[], None)?;
+    let wrong = |what| format!("an undisturbed run: {what}");
+    let oracle = Oracle::new(scenario, played.log).map_err(wrong)?;
     if scenario.work.is_some() {
-        play(scenario, Some(&oracle)).map_err(|what| format!("undisturbed, with work: {what}"))?;
+        let with_work = |Violation { what, kept }| Violation {
+            what: format!("undisturbed, with work: {what}"),
+            kept,
+        };
+        play::play(scenario, programs, &[], Some(&oracle)).map_err(with_work)?;
     }
     Ok(oracle)
 }

@@ -26,7 +26,8 @@ const FIRST: usize = RING + 512;
 const LEDGER_WITHIN: Duration = Duration::from_millis(500);
 
 /// A part of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Region {
     /// What belongs to all: who it is of, counters, cursors, bells.
     Head,
@@ -140,18 +141,6 @@ impl Drop for Held {
         for &pid in &self.0 {
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Head => "head",
-            Self::Used => "used",
-            Self::Cell => "cell",
-            Self::Record => "record",
-            Self::Anywhere => "anywhere",
-        })
     }
 }
 

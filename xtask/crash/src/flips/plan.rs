@@ -11,7 +11,8 @@ use crate::random::pick::pick;
 use crate::random::plan::{self as random, Deed, Feed, Feeding, Part, Step};
 
 /// What the system is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Scene {
     /// A service that waits, before or after its first submission; then others come.
     Idle,
@@ -133,18 +134,6 @@ fn start(micros: u64, part: Part) -> Step {
 
 fn upto(rng: &mut ChaCha8Rng, micros: u64) -> Duration {
     Duration::from_micros(rng.random_range(0..micros))
-}
-
-impl fmt::Display for Scene {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Many => "many",
-            Self::Stopped => "stopped",
-            Self::Drain => "drain",
-        })
-    }
 }
 
 impl fmt::Display for FlipPlan {

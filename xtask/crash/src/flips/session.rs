@@ -1,6 +1,5 @@
 //! One round: the session, the flip, and what must come of it.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,13 @@ use super::place::Flipped;
 use super::plan::FlipPlan;
 use super::recovery;
 use super::watch::watch;
+use crate::counts::Outcome;
 use crate::random::check;
-use crate::random::evidence;
 use crate::random::plan::{Deed, Part};
 use crate::random::round;
 use crate::random::stage::Stage;
-use crate::{is_interrupted, witness};
+use crate::violation::Violation;
+use crate::witness;
 
 /// How long the load balancer may take until it handles signals.
 const READY_WITHIN: Duration = Duration::from_secs(1);
@@ -25,29 +25,16 @@ const READY_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Played {
     /// Nothing: there was no ledger.
     pub(super) flipped: Option<Flipped>,
-    pub(super) outcome: Result<Outcome, Broken>,
+    /// Unless something was wrong: nobody was disturbed, or somebody ended with an error, and what it said led to the
+    /// right end.
+    pub(super) outcome: Result<Outcome, Violation>,
     /// From the flip, and the steps that follow it, to the right end or to an error.
     pub(super) took: Duration,
 }
 
-/// A round in which everything went as it must.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Nobody was disturbed.
-    Right,
-    /// Somebody ended with an error, and what it said led to the right end.
-    Recovered,
-}
-
-/// What was wrong, and where everything about it lies.
-pub(super) struct Broken {
-    pub(super) what: String,
-    pub(super) kept: PathBuf,
-}
-
 /// Plays a round.
 pub(super) fn play(binaries: &Binaries, plan: &FlipPlan) -> Played {
-    let mut sandbox = Sandbox::new(binaries);
+    let sandbox = Sandbox::new(binaries);
     let mut stage = Stage::new(&sandbox, &plan.play);
     stage.may_fail = true;
     let mut disturbed = Disturbed::default();
@@ -60,20 +47,11 @@ pub(super) fn play(binaries: &Binaries, plan: &FlipPlan) -> Played {
         end(&mut stage, undisturbed)
     });
     let flipped = disturbed.flipped;
-    let outcome = match outcome {
-        Ok(outcome) => Ok(outcome),
-        Err(what) if is_interrupted() => Err(Broken { what, kept: PathBuf::new() }),
-        Err(what) => {
-            let told = flipped.map(|flipped| flipped.to_string()).unwrap_or_default();
-            let ends = stage.ends.join("\n");
-            let about = format!("{what}\n{told}\n{ends}\n{plan}");
-            let kept = evidence::write(&sandbox, &plan.play, &about);
-            stage.kill_all();
-            drop(stage);
-            sandbox.keep();
-            Err(Broken { what, kept })
-        }
-    };
+    let outcome = outcome.map_err(|what| {
+        let told = flipped.map_or_else(|| "nothing".to_owned(), |flipped| flipped.to_string());
+        let what = format!("{}\n  {}, {told}", what.trim_end(), plan.scene);
+        Violation::seen(&sandbox, what, format!("{}\n{plan}", stage.ends.join("\n")))
+    });
     Played { flipped, outcome, took }
 }
 
@@ -141,10 +119,10 @@ fn watch_on(stage: &mut Stage<'_>, disturbed: &Disturbed) -> Result<bool, String
 /// What must be so then.
 fn end(stage: &mut Stage<'_>, undisturbed: bool) -> Result<Outcome, String> {
     let outcome = if undisturbed {
-        Outcome::Right
+        Outcome::Unfelt
     } else {
         recovery::recover(stage)?;
-        Outcome::Recovered
+        Outcome::CameAgain
     };
     let right = check::check(stage);
     right.map(|()| outcome).map_err(|what| format!("everyone has ended well, but {what}"))

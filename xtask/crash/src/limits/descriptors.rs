@@ -3,13 +3,13 @@
 use tests::{Ended, Sandbox};
 
 use super::limited::{self, Limited, clear_error, expect_log, run_free, undisturbed, wait_until};
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 
 const LIMITS: std::ops::RangeInclusive<u32> = 3..=14;
 /// What the dynamic loader ends with when it cannot open a library: the program has not begun.
 const NOT_LOADED: i32 = 127;
 
-pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn all_programs(setting: &Setting<'_>) -> Result<String, Failure> {
     let whole = undisturbed(setting, "Halo A;10")?;
     let mut refused = 0;
     for number in LIMITS {
@@ -31,7 +31,7 @@ pub(super) fn all_programs(setting: &Setting<'_>) -> Result<Outcome, String> {
         }
         expect_log(&sandbox, &whole).map_err(context)?;
     }
-    Ok(Outcome::Passed(format!("{} limits, {refused} times refused", LIMITS.count())))
+    Ok(format!("{} limits, {refused} times refused", LIMITS.count()))
 }
 
 /// It either ends, or says that it cannot start a worker: then the limit is raised.

@@ -1,8 +1,7 @@
 //! `RLIMIT_FSIZE` at every byte of the sample's log: the write that crosses it comes back short, and the
 //! next one fails with EFBIG.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::ops::ControlFlow;
 
 use nix::sys::signal::Signal;
 
@@ -10,43 +9,47 @@ use super::limited::{
     self, Limited, clear_error, end, expect_log, expect_whole_lines, run_free, undisturbed,
     wait_until,
 };
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
+use crate::lanes;
 
 const SUBMISSION: &str = "Halo A;10";
 const WORKERS: &str = "3";
 /// Runs at a time: their processes mostly wait.
-const LANES: u32 = 3;
+const LANES: usize = 3;
 
 /// Tries each limit from 0 to the log's length.
 fn at_every_byte(
     setting: &Setting<'_>,
     attempt: impl Fn(&Setting<'_>, &str, u64) -> Result<bool, String> + Sync,
-) -> Result<Outcome, String> {
+) -> Result<String, Failure> {
     let whole = undisturbed(setting, SUBMISSION)?;
-    let (next, hit) = (AtomicU64::new(0), AtomicU64::new(0));
-    let lane = || -> Result<(), String> {
-        loop {
-            let bytes = next.fetch_add(1, Ordering::Relaxed);
-            if bytes > whole.len() as u64 {
-                return Ok(());
+    let (mut hit, mut wrong) = (0, None);
+    lanes::play_all(
+        LANES,
+        0..=whole.len() as u64,
+        |&bytes| attempt(setting, &whole, bytes),
+        |bytes, met| match met {
+            Ok(met) => {
+                hit += u64::from(met);
+                ControlFlow::Continue(())
             }
-            let met = attempt(setting, &whole, bytes)
-                .map_err(|error| format!("at {bytes} bytes: {error}"))?;
-            hit.fetch_add(u64::from(met), Ordering::Relaxed);
-        }
-    };
-    thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "a lane panicked")?)
-    })?;
-    let (tried, hit) = (whole.len() + 1, hit.into_inner());
-    if hit == 0 {
-        return Err("no limit was ever met".to_owned());
+            Err(error) => {
+                wrong.get_or_insert(format!("at {bytes} bytes: {error}"));
+                ControlFlow::Break(())
+            }
+        },
+    );
+    if let Some(wrong) = wrong {
+        return Err(wrong.into());
     }
-    Ok(Outcome::Passed(format!("{tried} limits tried, {hit} of them met")))
+    let tried = whole.len() + 1;
+    if hit == 0 {
+        return Err("no limit was ever met".into());
+    }
+    Ok(format!("{tried} limits tried, {hit} of them met"))
 }
 
-pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn client(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let ended = limited::run(&sandbox, &format!("--fsize={bytes}"), "client", &[SUBMISSION])?;
@@ -66,7 +69,7 @@ pub(super) fn client(setting: &Setting<'_>) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         run_free(&sandbox, "client", &[SUBMISSION])?;
@@ -85,7 +88,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     })
 }
 
-pub(super) fn worker(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn worker(setting: &Setting<'_>) -> Result<String, Failure> {
     at_every_byte(setting, |setting, whole, bytes| {
         let sandbox = setting.sandbox();
         let limit = format!("--fsize={bytes}");

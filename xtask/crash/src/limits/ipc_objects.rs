@@ -6,7 +6,7 @@ use super::limited::{
     clear_error, end_of, expect_log, expect_whole_lines, run_free, undisturbed, wait_until,
 };
 use super::namespaces::own_objects;
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 
 fn set(name: &str, value: u64) -> Result<(), String> {
     // Through /proc/thread-self: the limit is that of the thread that writes it.
@@ -23,10 +23,8 @@ fn expect_names(ended: &Ended, name: &str) -> Result<(), String> {
     }
 }
 
-pub(super) fn queues(setting: &Setting<'_>) -> Result<Outcome, String> {
-    if let Some(needs) = own_objects()? {
-        return Ok(needs);
-    }
+pub(super) fn queues(setting: &Setting<'_>) -> Result<String, Failure> {
+    own_objects()?;
     let whole = undisturbed(setting, "Halo A;10")?;
     for most in 0..3 {
         let sandbox = setting.sandbox();
@@ -39,13 +37,11 @@ pub(super) fn queues(setting: &Setting<'_>) -> Result<Outcome, String> {
         run_free(&sandbox, "loadbalancer", &["3"])?;
         expect_log(&sandbox, &whole)?;
     }
-    Ok(Outcome::Passed("msgmni 0, 1, 2: a clear error; 3: finished".to_owned()))
+    Ok("msgmni 0, 1, 2: a clear error; 3: finished".to_owned())
 }
 
-pub(super) fn segments(setting: &Setting<'_>) -> Result<Outcome, String> {
-    if let Some(needs) = own_objects()? {
-        return Ok(needs);
-    }
+pub(super) fn segments(setting: &Setting<'_>) -> Result<String, Failure> {
+    own_objects()?;
     let whole = undisturbed(setting, "Halo A;10")?;
     let sandbox = setting.sandbox();
     set("shmmni", 0)?;
@@ -55,13 +51,11 @@ pub(super) fn segments(setting: &Setting<'_>) -> Result<Outcome, String> {
     run_free(&sandbox, "client", &["Halo A;10"])?;
     run_free(&sandbox, "loadbalancer", &["3"])?;
     expect_log(&sandbox, &whole)?;
-    Ok(Outcome::Passed("shmmni 0: the client says so; 1: finished".to_owned()))
+    Ok("shmmni 0: the client says so; 1: finished".to_owned())
 }
 
-pub(super) fn small(setting: &Setting<'_>) -> Result<Outcome, String> {
-    if let Some(needs) = own_objects()? {
-        return Ok(needs);
-    }
+pub(super) fn small(setting: &Setting<'_>) -> Result<String, Failure> {
+    own_objects()?;
     let whole = undisturbed(setting, "Halo A;10")?;
     let default = (16_384, 8192);
     let mut finished = 0;
@@ -92,5 +86,5 @@ pub(super) fn small(setting: &Setting<'_>) -> Result<Outcome, String> {
         }
         expect_log(&sandbox, &whole).map_err(context)?;
     }
-    Ok(Outcome::Passed(format!("8 sizes: {finished} times finished, else a clear error")))
+    Ok(format!("8 sizes: {finished} times finished, else a clear error"))
 }

@@ -1,6 +1,7 @@
 //! Programs under a resource limit (`prlimit(1)`), with pipes for what they print: a file would fall
 //! under the limit too.
 
+use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running program; killed when dropped.
 pub(super) struct Limited {
     name: String,
-    child: Option<Child>,
+    child: Child,
 }
 
 /// A command for a program under a limit, as `--fsize=100`.
@@ -30,11 +31,11 @@ impl Limited {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = format!("{command:?}");
         let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
-        Ok(Self { name, child: Some(child) })
+        Ok(Self { name, child })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.child.id()
     }
 
     /// Waits for its end; an error if that does not come. What it prints must fit its pipes.
@@ -46,25 +47,23 @@ impl Limited {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let child = self.child.take().ok_or("waited for twice")?;
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        Ok(Ended { name: self.name.clone(), status: output.status, stdout, stderr })
+        let error = |error: io::Error| error.to_string();
+        let status = self.child.wait().map_err(error)?;
+        let stdout = self.child.stdout.take().map(io::read_to_string).transpose().map_err(error)?;
+        let stderr = self.child.stderr.take().map(io::read_to_string).transpose().map_err(error)?;
+        let (stdout, stderr) = (stdout.unwrap_or_default(), stderr.unwrap_or_default());
+        Ok(Ended { name: self.name.clone(), status, stdout, stderr })
     }
 
     pub(super) fn is_running(&mut self) -> Result<bool, String> {
-        let Some(child) = &mut self.child else { return Ok(false) };
-        child.try_wait().map(|status| status.is_none()).map_err(|error| error.to_string())
+        self.child.try_wait().map(|status| status.is_none()).map_err(|error| error.to_string())
     }
 }
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -40,11 +40,18 @@ pub(crate) struct Args {
     check: String,
 }
 
-/// What a check came to; an error is a violation.
-enum Outcome {
-    Passed(String),
+/// Why a check has not passed.
+enum Failure {
+    /// Something was wrong.
+    Violation(String),
     /// What it needs that is not here.
     NotRun(String),
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(what: T) -> Self {
+        Self::Violation(what.into())
+    }
 }
 
 /// What a check works with.
@@ -59,7 +66,7 @@ impl Setting<'_> {
     }
 }
 
-type Check = fn(&Setting<'_>) -> Result<Outcome, String>;
+type Check = fn(&Setting<'_>) -> Result<String, Failure>;
 
 const CHECKS: [(&str, Check); 16] = [
     ("file size limit at every byte: client", file_size::client),
@@ -93,9 +100,9 @@ pub(crate) fn run(args: &Args, programs: &Binaries) -> Result<bool, String> {
         // A thread of its own: some checks enter namespaces, which end with their thread.
         let outcome = thread::scope(|scope| scope.spawn(|| check(&setting)).join());
         let (word, text) = match outcome {
-            Ok(Ok(Outcome::Passed(text))) => ("passed", text),
-            Ok(Ok(Outcome::NotRun(needs))) => ("not run", format!("needs {needs}")),
-            Ok(Err(violation)) => ("FAILED", violation),
+            Ok(Ok(text)) => ("passed", text),
+            Ok(Err(Failure::NotRun(needs))) => ("not run", format!("needs {needs}")),
+            Ok(Err(Failure::Violation(what))) => ("FAILED", what),
             Err(_) => ("FAILED", "the check panicked, see above".to_owned()),
         };
         passed &= word != "FAILED";

@@ -3,22 +3,22 @@
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
-use super::Outcome;
+use super::Failure;
 
-/// An IPC namespace for this thread; or what it needs.
-pub(super) fn own_objects() -> Result<Option<Outcome>, String> {
+/// An IPC namespace for this thread.
+pub(super) fn own_objects() -> Result<(), Failure> {
     own(CloneFlags::CLONE_NEWIPC, "for an IPC namespace")
 }
 
-/// A mount namespace for this thread; or what it needs.
-pub(super) fn own_mounts() -> Result<Option<Outcome>, String> {
+/// A mount namespace for this thread.
+pub(super) fn own_mounts() -> Result<(), Failure> {
     own(CloneFlags::CLONE_NEWNS, "to mount file systems")
 }
 
-fn own(namespace: CloneFlags, purpose: &str) -> Result<Option<Outcome>, String> {
+fn own(namespace: CloneFlags, purpose: &str) -> Result<(), Failure> {
     match tests::unshare(namespace) {
-        Ok(()) => Ok(None),
-        Err(Errno::EPERM) => Ok(Some(Outcome::NotRun(format!("CAP_SYS_ADMIN, {purpose}")))),
-        Err(error) => Err(format!("unshare: {error}")),
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) => Err(Failure::NotRun(format!("CAP_SYS_ADMIN, {purpose}"))),
+        Err(error) => Err(format!("unshare: {error}").into()),
     }
 }

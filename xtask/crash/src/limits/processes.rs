@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::process::Command;
 
 use super::limited::{end, undisturbed, wait_until};
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 
 const NOBODY: u32 = 65_534;
 
@@ -23,20 +23,20 @@ fn expect_success(mut command: Command) -> Result<(), String> {
     }
 }
 
-pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn balancer(setting: &Setting<'_>) -> Result<String, Failure> {
     if !nix::unistd::geteuid().is_root() {
-        return Ok(Outcome::NotRun("root, to become another user".to_owned()));
+        return Err(Failure::NotRun("root, to become another user".to_owned()));
     }
     let whole = undisturbed(setting, "Halo A;10")?;
     let sandbox = setting.sandbox();
     let dir = sandbox.dir();
-    let root = dir.parent().ok_or("no parent")?.to_owned();
+    let root = sandbox.root().path();
     // The programs too: the ones that were built may lie where nobody may look.
     for program in ["client", "loadbalancer", "worker"] {
         let from = sandbox.command(program, &[]).get_program().to_owned();
         std::fs::copy(from, root.join(program)).map_err(|error| error.to_string())?;
     }
-    for path in [&root, &dir] {
+    for path in [root, &dir] {
         chown(path, Some(NOBODY), Some(NOBODY)).map_err(|error| error.to_string())?;
     }
     let as_nobody = |args: &[&OsStr]| {
@@ -62,7 +62,7 @@ pub(super) fn balancer(setting: &Setting<'_>) -> Result<Outcome, String> {
     let ended = end(&mut balancer)?;
     let once = ended.stderr.matches("cannot start worker").count() <= 3;
     if ended.status.code() != Some(0) || !once || sandbox.log() != whole {
-        return Err(format!("{ended:?}{}", sandbox.report()));
+        return Err(format!("{ended:?}{}", sandbox.report()).into());
     }
-    Ok(Outcome::Passed("told once for each worker, and finished when there was room".to_owned()))
+    Ok("told once for each worker, and finished when there was room".to_owned())
 }

@@ -9,13 +9,13 @@ use nix::unistd::Pid;
 use tests::{Process, Sandbox};
 
 use super::limited::{PATIENCE, expect_log, undisturbed};
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 
 const EVERY: Duration = Duration::from_micros(50);
 /// Handled by balancer and workers, so that it interrupts them.
 const SIGNAL: Signal = Signal::SIGCHLD;
 
-pub(super) fn storm(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(super) fn storm(setting: &Setting<'_>) -> Result<String, Failure> {
     const SUBMISSION: &str = "Halo A;20000";
     let whole = undisturbed(setting, SUBMISSION)?;
     let start = Instant::now();
@@ -38,7 +38,7 @@ pub(super) fn storm(setting: &Setting<'_>) -> Result<Outcome, String> {
         sessions += 1;
         signals += sent.into_inner();
     }
-    Ok(Outcome::Passed(format!("{sessions} sessions under {signals} signals, all byte for byte")))
+    Ok(format!("{sessions} sessions under {signals} signals, all byte for byte"))
 }
 
 /// Sends the signal to each of them, again and again. None is reaped meanwhile by anyone else, and

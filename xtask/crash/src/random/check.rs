@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::log::read_log;
 use super::stage::Stage;
+use super::tally::Count;
 use super::work_check;
 use common::dead;
 
@@ -40,19 +41,16 @@ pub(crate) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
                     return Err(format!("before an earlier one of its client: {submission}"));
                 }
                 newest = Some(place);
-                if number < accepted {
-                    stage.tally.accepted += 1;
-                } else {
-                    stage.tally.unconfirmed += 1;
-                }
+                let count = if number < accepted { Count::Accepted } else { Count::Unconfirmed };
+                stage.tally.counts.add(count, true);
             }
         }
     }
     if let Some(stranger) = places.keys().next() {
         return Err(format!("in the log, but nobody submitted it: {stranger}"));
     }
-    stage.tally.messages += log.messages;
-    stage.tally.sessions += log.sessions;
+    stage.tally.counts.add(Count::Messages, log.messages);
+    stage.tally.counts.add(Count::Sessions, log.sessions);
     if let Some(work) = stage.plan.work {
         work_check::check(&work, stage, &log)?;
     }

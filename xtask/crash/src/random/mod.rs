@@ -4,7 +4,6 @@
 
 pub(crate) mod check;
 pub(crate) mod client;
-pub(crate) mod evidence;
 mod letters;
 pub(crate) mod log;
 pub(crate) mod pick;
@@ -15,20 +14,22 @@ pub(crate) mod tally;
 mod work;
 mod work_check;
 
-use std::sync::Mutex;
-use std::thread;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use tests::Binaries;
 
-use crate::rounds::{self, Rounds};
+use crate::findings::Findings;
+use crate::{lanes, rounds};
 use plan::RoundPlan;
-use tally::Tally;
+use tally::{Count, Tally};
 
 /// Rounds at a time: a process that waits in one leaves the processor to the others.
-const LANES: u64 = 3;
+const LANES: usize = 3;
 /// How many rounds, if nothing is said.
 const ROUNDS: u64 = 1000;
+/// How often it is told how many there were.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Random faults.
 #[derive(clap::Args)]
@@ -40,58 +41,33 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(rounds: &rounds::Args, programs: &Binaries) -> Result<bool, String> {
-    let run =
-        Run { rounds: rounds.begin(ROUNDS), total: Mutex::new((Tally::default(), Instant::now())) };
-    thread::scope(|scope| {
-        for _ in 0..LANES.min(run.rounds.number) {
-            scope.spawn(|| run.lane(programs));
-        }
-    });
-    let (tally, _) = run.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    crate::print(&format!("{tally}\n"))?;
-    let failed = run.rounds.is_stopped();
-    if !failed && tally.rounds == 0 {
-        common::tell!("no round was run");
-        return Ok(false);
-    }
-    if !failed {
-        crate::print(&format!("no violation; seed {}\n", run.rounds.seed))?;
-    }
-    Ok(!failed)
-}
-
-struct Run {
-    rounds: Rounds,
-    /// And when it was last told.
-    total: Mutex<(Tally, Instant)>,
-}
-
-impl Run {
-    fn lane(&self, binaries: &Binaries) {
-        let seed = self.rounds.seed;
-        while let Some(round) = self.rounds.next() {
-            match round::run(binaries, &RoundPlan::draw(seed, round)) {
-                Ok(tally) => self.count(&tally),
-                Err(violation) => {
-                    self.rounds.stop();
-                    let told = crate::print(&format!(
-                        "VIOLATION in round {round} of seed {seed}: {violation}\n\
-                         the same decisions again: cargo xtask crash --random --seed {seed} --round {round}\n"
-                    ));
-                    if let Err(why) = told {
-                        common::tell!("crash: {why}");
-                    }
+    let (seed, rounds) = rounds.begin(ROUNDS);
+    let plans = rounds.map(|round| RoundPlan::draw(seed, round));
+    let (mut total, mut findings) = (Tally::default(), Findings::default());
+    let mut told = Instant::now();
+    lanes::play_all(
+        LANES,
+        plans,
+        |plan| round::run(programs, plan),
+        |plan, played| match played {
+            Ok(tally) => {
+                total.add(&tally);
+                if told.elapsed() > TOLD_EVERY {
+                    told = Instant::now();
+                    common::tell!("{} rounds", total.counts.of(Count::Rounds));
                 }
+                ControlFlow::Continue(())
             }
-        }
+            Err(violation) => {
+                findings.add(rounds::finding("--random", &plan, violation));
+                ControlFlow::Break(())
+            }
+        },
+    );
+    if findings.go_on().is_continue() && total.counts.of(Count::Rounds) == 0 {
+        findings.blind("no round was run");
     }
-
-    fn count(&self, tally: &Tally) {
-        let mut total = self.total.lock().expect("a lane panicked");
-        total.0.add(tally);
-        if total.1.elapsed() > Duration::from_secs(10) {
-            total.1 = Instant::now();
-            common::tell!("{} rounds", total.0.rounds);
-        }
-    }
+    // After Ctrl-C, too.
+    crate::print(&format!("{total}\nseed {seed}\n"))?;
+    findings.conclude("", None)
 }

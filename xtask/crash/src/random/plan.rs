@@ -10,7 +10,8 @@ use super::pick::pick;
 use super::work::Work;
 
 /// A process of the round, whichever life of it is running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Part {
     Client(usize),
     Balancer,
@@ -21,13 +22,15 @@ pub(crate) enum Part {
 }
 
 /// What is done to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumIter)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Deed {
     /// Starts it, as a person would who sees that it is not running and still needed.
     Start,
     /// SIGKILL.
     Kill,
     /// SIGKILL, to a worker and the balancer at once.
+    #[strum(to_string = "kill both")]
     KillBoth,
     /// SIGSTOP.
     Stop,

@@ -7,11 +7,11 @@ use nix::sys::signal::Signal;
 use tests::{Binaries, Sandbox};
 
 use super::check::check;
-use super::evidence;
 use super::plan::{Part, RoundPlan};
 use super::stage::{Stage, Terminal};
-use super::tally::Tally;
-use crate::{is_interrupted, witness};
+use super::tally::{Count, Tally};
+use crate::violation::Violation;
+use crate::witness;
 
 /// From the last fault on, everything must end within this time.
 const HEALING: Duration = Duration::from_secs(5);
@@ -20,25 +20,20 @@ const HEALING_WITH_WORK: Duration = Duration::from_secs(30);
 /// What was started has surely come so far by then that it handles being told to end.
 const READY: Duration = Duration::from_millis(100);
 
-/// Runs a round. An error is a violation: what was wrong, and where the evidence lies.
-pub(super) fn run(binaries: &Binaries, plan: &RoundPlan) -> Result<Tally, String> {
-    let mut sandbox = Sandbox::new(binaries);
+/// Runs a round.
+pub(super) fn run(binaries: &Binaries, plan: &RoundPlan) -> Result<Tally, Violation> {
+    let sandbox = Sandbox::new(binaries);
     let mut stage = Stage::new(&sandbox, plan);
-    let outcome = perform(&mut stage);
-    let tally = stage.tally;
-    let Err(what) = outcome else { return Ok(tally) };
-    if is_interrupted() {
-        return Ok(tally); // nobody is to blame, and nothing is kept
+    match perform(&mut stage) {
+        Ok(()) => Ok(stage.tally),
+        Err(what) => {
+            Err(Violation::seen(&sandbox, format!("{what}\n{plan}"), stage.ends.join("\n")))
+        }
     }
-    let evidence = evidence::write(&sandbox, plan, &format!("{what}\n{}", stage.ends.join("\n")));
-    stage.kill_all();
-    drop(stage);
-    sandbox.keep();
-    Err(format!("{what}\n{plan}evidence: {}", evidence.display()))
 }
 
 fn perform(stage: &mut Stage<'_>) -> Result<(), String> {
-    stage.tally.rounds = 1;
+    stage.tally.counts.add(Count::Rounds, true);
     for step in &stage.plan.steps {
         thread::sleep(step.pause);
         stage.act(step.deed, step.part)?;
@@ -59,7 +54,7 @@ fn perform(stage: &mut Stage<'_>) -> Result<(), String> {
         }
         thread::sleep(Duration::from_millis(2));
     }
-    stage.tally.healing_ms_max = healed.elapsed().as_millis();
+    stage.tally.healing_max = healed.elapsed();
     check(stage)
 }
 

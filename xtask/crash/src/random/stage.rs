@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Ended, IpcObject, Process, Sandbox, signal_all};
+use tests::{Ended, Process, Sandbox, signal_all};
 
 use super::client::Client;
 use super::letters::check_exit_code;
 use super::log::{read_lines, read_log};
 use super::plan::{Deed, Part, RoundPlan};
-use super::tally::Tally;
+use super::tally::{Count, Tally};
 use crate::witness;
 
 /// How long a killed process may take to go.
@@ -91,7 +91,7 @@ impl<'a> Stage<'a> {
             Deed::Drain => self.drain(),
         };
         if met {
-            self.tally.count(deed, part);
+            self.tally.met(deed, part);
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl<'a> Stage<'a> {
         let met = [worker, Part::Balancer].map(|part| self.signal(part, Signal::SIGKILL));
         for (part, met) in [worker, Part::Balancer].into_iter().zip(met) {
             if met {
-                self.tally.count(Deed::Kill, part);
+                self.tally.met(Deed::Kill, part);
             }
             // It is waited for, if nobody else does that.
             if part == Part::Balancer || self.plan.by_hand {
@@ -195,7 +195,7 @@ impl<'a> Stage<'a> {
     fn look_for_pending(&mut self, killed: bool) {
         if killed && witness::ledger(&self.sandbox.dir()).is_some_and(|ledger| ledger.is_pending())
         {
-            self.tally.pending += 1;
+            self.tally.counts.add(Count::Pending, true);
         }
     }
 
@@ -292,7 +292,7 @@ impl<'a> Stage<'a> {
                 let given_up = code == Some(3) && ended.stderr.contains("times in a row");
                 // COMMAND may kill workers, too.
                 if given_up && (self.workers_killed >= 5 || self.plan.work.is_some()) {
-                    self.tally.given_up += 1;
+                    self.tally.counts.add(Count::GivenUp, true);
                     explained = true;
                 }
             }
@@ -313,13 +313,5 @@ impl<'a> Stage<'a> {
     /// Continues whatever is stopped.
     pub(crate) fn continue_all(&self) {
         signal_all(&self.sandbox.dir(), Signal::SIGCONT);
-    }
-
-    /// Ends everything, whatever state it is in.
-    pub(crate) fn kill_all(&mut self) {
-        signal_all(&self.sandbox.dir(), Signal::SIGKILL);
-        for object in self.sandbox.ipc_objects() {
-            IpcObject::remove(object);
-        }
     }
 }

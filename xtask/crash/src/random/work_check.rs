@@ -9,7 +9,9 @@ use tests::mood::Whim;
 
 use super::letters::letters;
 use super::log::Log;
+use super::plan::Part;
 use super::stage::Stage;
+use super::tally::Count;
 use super::work::{Work, evidence, handlers};
 
 /// What a message is that killed its worker three times, as its letter says.
@@ -19,13 +21,14 @@ const LEFT_MAX: Duration = Duration::from_secs(2);
 
 /// Each message is done, or has a letter that something explains; and none was in two attempts at once.
 pub(super) fn check(work: &Work, stage: &mut Stage<'_>, log: &Log) -> Result<(), String> {
-    let tally = &mut stage.tally.work;
-    tally.rounds += 1;
-    tally.messages += log.messages;
+    let counts = &mut stage.tally.counts;
+    counts.add(Count::WorkRounds, true);
+    counts.add(Count::WorkMessages, log.messages);
     let overlaps = read(stage.sandbox, "overlaps");
     let is_overlap = |line: &&str| line.starts_with("overlap\t");
-    tally.overlaps += overlaps.lines().filter(is_overlap).count() as u64;
-    tally.dying += overlaps.lines().filter(|line| !is_overlap(line)).count() as u64;
+    let number = overlaps.lines().filter(is_overlap).count() as u64;
+    counts.add(Count::Overlaps, number);
+    counts.add(Count::Dying, overlaps.lines().count() as u64 - number);
     let attempts = read(stage.sandbox, "attempts");
     let mut done = HashSet::new();
     for line in attempts.lines() {
@@ -35,20 +38,19 @@ pub(super) fn check(work: &Work, stage: &mut Stage<'_>, log: &Log) -> Result<(),
         };
         match what {
             "try" => {
-                tally.attempts += 1;
-                tally.retries += u64::from(attempt != "1");
+                counts.add(Count::Attempts, true);
+                counts.add(Count::Retries, attempt != "1");
             }
             _ => drop(done.insert((text, index.parse::<u32>().unwrap_or_default()))),
         }
     }
     if let Some(overlap) = overlaps.lines().find(is_overlap) {
-        let number = stage.tally.work.overlaps;
         return Err(format!("{number} attempts beside an earlier one; the first: {overlap}"));
     }
     let letters = letters(stage.sandbox)?;
-    stage.tally.work.letters += letters.len() as u64;
+    counts.add(Count::Letters, letters.len() as u64);
     let poison = letters.values().filter(|letter| letter.outcome == POISON).count();
-    stage.tally.work.poison += poison as u64;
+    counts.add(Count::Poison, poison as u64);
     for letter in letters.values() {
         check_letter(work, stage, letter)?;
     }
@@ -77,10 +79,10 @@ fn check_letter(work: &Work, stage: &Stage<'_>, letter: &Letter) -> Result<(), S
     let is_explained = match outcome {
         POISON => {
             let mut whims = (1..=attempts).map(|n| work.mood.whim(&letter.text, letter.index, n));
-            let kills = tally.worker.kills() + tally.balancer.kills();
+            let kills = tally.kills(Part::Worker(0)) + tally.kills(Part::Balancer);
             attempts >= 3 && (kills >= 3 || whims.any(|whim| matches!(whim, Whim::KillWorker(_))))
         }
-        _ if was_killed && tally.handler.kills() > 0 => attempts > work.retries,
+        _ if was_killed && tally.kills(Part::Handler(0)) > 0 => attempts > work.retries,
         _ if work.mood.explains(whim, outcome) => attempts > work.retries || whim == Whim::GiveUp,
         _ => false,
     };

@@ -1,13 +1,12 @@
 //! What is done to a session.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 
 use nix::sys::signal::Signal;
 use tests::{IpcObject, Sandbox, signal_all};
 
-use crate::exhaustive;
+use crate::violation;
 
 /// What a foreign program writes.
 pub(crate) const FOREIGN: &str = "hello\n";
@@ -15,34 +14,31 @@ pub(crate) const FOREIGN: &str = "hello\n";
 pub(crate) const RENAMED: &str = "sistem.log.renamed";
 
 /// Something that others do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumIter)]
 pub(crate) enum Damage {
+    #[strum(to_string = "queues removed")]
     Queues,
+    #[strum(to_string = "segment removed")]
     Segment,
+    #[strum(to_string = "segment and queues removed")]
     SegmentAndQueues,
     /// All processes and all IPC objects are gone, and the log ends in the middle of a line.
+    #[strum(to_string = "everything gone but the log")]
     Reboot,
+    #[strum(to_string = "log renamed")]
     LogRenamed,
+    #[strum(to_string = "log unlinked")]
     LogUnlinked,
+    #[strum(to_string = "log truncated")]
     LogTruncated,
+    #[strum(to_string = "foreign line")]
     ForeignLine,
     /// … by a program that locks the log, as the original does.
+    #[strum(to_string = "foreign line under the lock")]
     ForeignLineUnderLock,
 }
 
 impl Damage {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Queues,
-        Self::Segment,
-        Self::SegmentAndQueues,
-        Self::Reboot,
-        Self::LogRenamed,
-        Self::LogUnlinked,
-        Self::LogTruncated,
-        Self::ForeignLine,
-        Self::ForeignLineUnderLock,
-    ];
-
     /// Does it, while everyone stands still.
     pub(crate) fn inflict(self, sandbox: &Sandbox) -> io::Result<()> {
         let log = sandbox.log_path();
@@ -54,7 +50,7 @@ impl Damage {
             Self::Segment => remove(|object| matches!(object, IpcObject::Segment { .. })),
             Self::SegmentAndQueues => remove(|_| true),
             Self::Reboot => {
-                exhaustive::clear(sandbox);
+                violation::clear(sandbox);
                 let log = OpenOptions::new().write(true).open(log)?;
                 let len = log.metadata()?.len();
                 // Not into a submission's own lines: those were confirmed.
@@ -90,20 +86,4 @@ impl Damage {
 
 fn append(mut log: &File) -> io::Result<()> {
     log.write_all(FOREIGN.as_bytes())
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Queues => "queues removed",
-            Self::Segment => "segment removed",
-            Self::SegmentAndQueues => "segment and queues removed",
-            Self::Reboot => "everything gone but the log",
-            Self::LogRenamed => "log renamed",
-            Self::LogUnlinked => "log unlinked",
-            Self::LogTruncated => "log truncated",
-            Self::ForeignLine => "foreign line",
-            Self::ForeignLineUnderLock => "foreign line under the lock",
-        })
-    }
 }

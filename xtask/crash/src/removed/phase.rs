@@ -1,6 +1,5 @@
 //! When something is done to a session, and holding it there.
 
-use std::fmt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,22 +15,23 @@ use crate::witness;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How far the session has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumIter)]
 pub(crate) enum Phase {
     /// A submission is accepted, and no load balancer has come.
+    #[strum(to_string = "not started")]
     NotStarted,
     /// In the middle of the `Received` lines.
+    #[strum(to_string = "received lines")]
     Received,
     /// In the middle of the workers' lines.
+    #[strum(to_string = "worker lines")]
     Executed,
     /// The totals are due, and one worker is not ready for its own.
+    #[strum(to_string = "totals")]
     Totals,
 }
 
 impl Phase {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::NotStarted, Self::Received, Self::Executed, Self::Totals];
-
     /// How many messages are submitted: for a phase in the middle of lines enough to meet it.
     pub(crate) fn count(self) -> u32 {
         match self {
@@ -52,17 +52,6 @@ impl Phase {
                 at.totals == 0 && first.is_some_and(|worker_1| ledger.cell(worker_1).is_done())
             }
         }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotStarted => "not started",
-            Self::Received => "received lines",
-            Self::Executed => "worker lines",
-            Self::Totals => "totals",
-        })
     }
 }
 

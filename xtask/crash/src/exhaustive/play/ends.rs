@@ -41,7 +41,7 @@ impl Play<'_> {
         let Some(end) = end else { return Ok(None) };
         let actor = self.cast.remove(&role);
         let is_handler = matches!(actor, Some(Actor::Stepped { target: Target::Handler(_), .. }));
-        self.chronicle.add(&format!("{role} ended with code {:?}: {}", end.code, end.stderr));
+        self.note(&format!("{role} ended with code {:?}: {}", end.code, end.stderr));
         if let Some(steps) = &end.steps {
             self.steps.push(steps.clone());
             steps.look_for_faults(is_handler)?;

@@ -12,7 +12,7 @@ use super::Play;
 impl Play<'_> {
     pub(super) fn start(&mut self, role: Role) -> Result<(), String> {
         let (program, arguments) = self.scenario.command(role);
-        self.chronicle.add(&format!("{role}: {program} {}", arguments.join(" ")));
+        self.note(&format!("{role}: {program} {}", arguments.join(" ")));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let target = self.traces.front().and_then(|trace| match trace.role {
             wanted if wanted == role => Some(Target::Itself),

@@ -4,18 +4,18 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::super::limited::run_free;
-use super::super::{Outcome, Setting};
+use super::super::{Failure, Setting};
 
 const TURNS: usize = 9;
 
-pub(in super::super) fn cost(setting: &Setting<'_>) -> Result<Outcome, String> {
+pub(in super::super) fn cost(setting: &Setting<'_>) -> Result<String, Failure> {
     let single = ratio(setting, |setting, durable| Ok(acceptances(setting, durable, 20, 1)))?;
     let batch = ratio(setting, |setting, durable| Ok(acceptances(setting, durable, 1, 20_000)))?;
     let session = ratio(setting, session)?;
-    Ok(Outcome::Passed(format!(
+    Ok(format!(
         "times with and without: 20 clients of one submission each {single}; one client with 20000 on standard \
          input {batch}; the balancer's session of 1000000 messages {session}"
-    )))
+    ))
 }
 
 /// Measures with and without the flag by turns.

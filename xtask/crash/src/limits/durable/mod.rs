@@ -11,67 +11,36 @@ use nix::unistd::Pid;
 use tests::ptrace;
 
 use super::limited::{run_free, wait_until};
-use super::{Outcome, Setting};
+use super::{Failure, Setting};
 use trace::{Effect, to_its_end};
 
 pub(super) use cost::cost;
 
 /// The order of calls, with the flag and, so that the check can fail, without it.
-pub(super) fn order(setting: &Setting<'_>) -> Result<Outcome, String> {
-    let client = match client(setting, &["--durable"]) {
-        Err(Refused::Ptrace) => {
-            return Ok(Outcome::NotRun(
-                "ptrace (kernel.yama.ptrace_scope = 0, or root)".to_owned(),
-            ));
-        }
-        calls => calls.map_err(Refused::into_words)?,
-    };
+pub(super) fn order(setting: &Setting<'_>) -> Result<String, Failure> {
+    let client_calls = client(setting, &["--durable"])?;
     let expected = [Effect::LogWritten, Effect::LogSynced, Effect::StdoutWritten];
-    if client != expected {
-        return Err(format!("client --durable: {client:?}, not {expected:?}"));
+    if client_calls != expected {
+        return Err(format!("client --durable: {client_calls:?}, not {expected:?}").into());
     }
-    let plain = client_plain(setting)?;
+    let plain = client(setting, &[])?;
     if plain != [Effect::LogWritten, Effect::StdoutWritten] {
-        return Err(format!("client: {plain:?}"));
+        return Err(format!("client: {plain:?}").into());
     }
     let balancer = balancer(setting, &["--durable", "1"])?;
     let syncs = check_balancer(&balancer)?;
     let plain = balancer_syncs(&self::balancer(setting, &["1"])?);
     if plain > 0 {
-        return Err(format!("loadbalancer without the flag synced {plain} times"));
+        return Err(format!("loadbalancer without the flag synced {plain} times").into());
     }
-    Ok(Outcome::Passed(format!(
+    Ok(format!(
         "client: write, fdatasync, then `accepted`; balancer: {syncs} fdatasyncs, each before the next frame, \
          and the last before the ledger is removed"
-    )))
-}
-
-enum Refused {
-    Ptrace,
-    Other(String),
-}
-
-impl Refused {
-    fn into_words(self) -> String {
-        match self {
-            Self::Ptrace => "ptrace is not permitted".to_owned(),
-            Self::Other(words) => words,
-        }
-    }
-}
-
-impl From<String> for Refused {
-    fn from(words: String) -> Self {
-        Self::Other(words)
-    }
-}
-
-fn client_plain(setting: &Setting<'_>) -> Result<Vec<Effect>, String> {
-    client(setting, &[]).map_err(Refused::into_words)
+    ))
 }
 
 /// Traces a client that reads one submission from a pipe.
-fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Effect>, Refused> {
+fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Effect>, Failure> {
     let sandbox = setting.sandbox();
     let (reader, mut writer) = std::io::pipe().map_err(|error| error.to_string())?;
     let mut command = sandbox.command("client", args);
@@ -81,7 +50,11 @@ fn client(setting: &Setting<'_>, args: &[&str]) -> Result<Vec<Effect>, Refused> 
     wait_until("the client reads", || is_in(process.pid(), "pipe_read"))?;
     let pid = Pid::from_raw(process.pid());
     match ptrace::attach(pid) {
-        Err(Errno::EPERM) => return Err(Refused::Ptrace),
+        Err(Errno::EPERM) => {
+            return Err(Failure::NotRun(
+                "ptrace (kernel.yama.ptrace_scope = 0, or root)".to_owned(),
+            ));
+        }
         attached => attached.map_err(|error| error.to_string())?,
     }
     writer.write_all(b"Halo A;10\n").map_err(|error| error.to_string())?;
