@@ -12,6 +12,7 @@ use common::instance::objects;
 use common::instance::role::Role;
 use common::ledger::cursors::{Closing, Cursors};
 use common::log::journal::{Accept, Journal};
+use common::queue;
 use common::session::begin::Opened;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -60,7 +61,8 @@ fn a_worker_that_slept_through_a_balancer_executes_all_once() {
     sandbox.wait_until("the worker has a queue", || !sandbox.queues().is_empty());
     sandbox.stop(worker.pid());
     let frames = || -> u64 {
-        sandbox.queues().iter().map(|queue| queue.stat().map_or(0, |stat| stat.messages)).sum()
+        let load = |queue| queue::load(queue, sandbox.mark()).map_or(0, |load| load.messages);
+        sandbox.queues().into_iter().map(load).sum()
     };
     let mut first = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
     sandbox.wait_until("the first balancer has sent", || frames() == 1);

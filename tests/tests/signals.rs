@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
+use common::queue;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use tests::oracle::{canonical_log, submissions};
@@ -253,10 +254,10 @@ fn a_worker_whose_output_nobody_reads_was_deaf_to_signals(#[values(0, 1, 2)] whi
     let mut worker = sandbox.start_command(command, "worker --echo 1");
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "1"]);
     sandbox.ok("client", &["Halo A;20000"]);
+    let has_two = |queue| queue::load(queue, sandbox.mark()).is_ok_and(|load| load.messages > 1);
     sandbox.wait_until("frames wait for the worker, which runs", || {
         // They are sent before it does, too.
-        sandbox.has_worker(1)
-            && sandbox.queues().iter().any(|queue| queue.stat().is_ok_and(|stat| stat.messages > 1))
+        sandbox.has_worker(1) && sandbox.queues().into_iter().any(has_two)
     });
     worker.signal(signal);
     let ended = sandbox.end(&mut worker);

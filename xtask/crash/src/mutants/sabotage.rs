@@ -7,7 +7,7 @@ pub(crate) struct Sabotage {
     pub(crate) about: &'static str,
     /// In the workspace.
     pub(crate) file: &'static str,
-    /// Stands there once.
+    /// It is there once.
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
 }
@@ -105,14 +105,28 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
         name: "ledger-before-queues",
         about: "the ledger is removed first, so that nobody knows of queues that are left",
         file: "common/src/session/end.rs",
-        from: "    queue::remove_all(instance, |_| true)?;
+        from: "    queue::remove_all(instance, Some(ledger), |_| true)?;
     removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;",
         to: "    removed(shared_memory::remove(ledger.segment_id()), Error::ipc(object, \"shmctl\"))?;
-    queue::remove_all(instance, |_| true)?;",
+    queue::remove_all(instance, Some(ledger), |_| true)?;",
+    },
+    Sabotage {
+        name: "queue-not-named",
+        about: "the ledger does not name a queue before it is made and marked",
+        file: "common/src/queue/mod.rs",
+        from: "ledger.cell(worker).set_queue_key(key);",
+        to: "",
+    },
+    Sabotage {
+        name: "queue-not-marked",
+        about: "a queue is not marked as ours",
+        file: "common/src/queue/mod.rs",
+        from: "match queue.try_send(&message, MARK_LEN) {",
+        to: "match nix::Result::Ok(()) {",
     },
     Sabotage {
         name: "torn-tail-stays",
-        about: "a session is rebuilt behind half a line",
+        about: "a session is rebuilt after half a line",
         file: "common/src/session/begin.rs",
         from: "if history.whole_len < log_len {",
         to: "if history.whole_len < log_len && log_len == 0 {",
