@@ -10,7 +10,8 @@ use common::ledger::layout::Layout;
 use common::ledger::{Identity, Ledger};
 use common::queue::MARK_LEN;
 use rstest::rstest;
-use tests::{IpcObject, Sandbox};
+
+use tests::{IpcObject, Sandbox, killed_at};
 
 const SAMPLE: &str = include_str!("sample.log");
 const SIZE: usize = size_of::<Layout>();
@@ -180,6 +181,40 @@ fn a_queue_is_recognised_by_its_mark_or_by_the_ledger(#[values(true, false)] rem
     // Without that ledger nobody can know.
     let unmarked = IpcObject::Queue { id: queues[0].0, key: unmarked };
     assert_eq!(sandbox.ipc_objects(), if removed { vec![unmarked] } else { Vec::new() });
+}
+
+/// Its maker was killed as soon as it was there: the ledger names it.
+#[test]
+fn a_queue_is_named_before_it_is_made() {
+    for at in 0.. {
+        let sandbox = Sandbox::default();
+        sandbox.ok("client", &["Halo A;10"]);
+        let worker = sandbox.command("worker", &["2"]);
+        assert_eq!(killed_at(&worker, &sandbox.log_path(), at), None, "it has ended");
+        let Some(queue) = sandbox.queues().first().copied() else { continue };
+        assert!(!queue.holds(sandbox.mark()).unwrap(), "it is marked: that shows nothing");
+        sandbox.ok("loadbalancer", &["3"]);
+        sandbox.assert_log(SAMPLE);
+        sandbox.assert_clean();
+        return;
+    }
+}
+
+/// Its maker and its ledger are gone: it is marked.
+#[test]
+fn a_queue_is_recognised_when_only_its_mark_is_left() {
+    let sandbox = Sandbox::default();
+    sandbox.ok("client", &["Halo A;10"]);
+    let mut worker = sandbox.start("worker", &["2"]);
+    sandbox.wait_until("it has a queue", || {
+        let ledger = sandbox.ledger().unwrap();
+        ledger.cell(WorkerId::new(2).unwrap()).queue().0 > 0
+    });
+    worker.kill();
+    shared_memory::remove(sandbox.segment().unwrap()).unwrap();
+    sandbox.ok("loadbalancer", &["3"]);
+    sandbox.assert_log(SAMPLE);
+    sandbox.assert_clean();
 }
 
 /// A queue with a message in it.

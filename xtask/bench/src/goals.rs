@@ -1,11 +1,10 @@
 //! The goals of the product, each beside what was measured. They are shown, never asserted: figures
 //! depend on the machine.
 
-use serde::Serialize;
-
 use super::case::{Shape, count};
 use super::contest::{CaseResult, Score};
 use super::contestant::Contestant;
+use super::goal::Goal;
 use super::report::Report;
 use super::spread::Spread;
 use super::texts::Lens;
@@ -13,34 +12,6 @@ use super::work::{Contestant as Way, RaceResult, Task};
 
 /// Most memory that a process may have resident.
 const MEMORY_MAX_MB: f64 = 8.0;
-
-/// A goal beside what was measured.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Goal {
-    pub(super) what: String,
-    /// `at least` or `at most` a number, with its unit.
-    pub(super) wanted: String,
-    pub(super) measured: f64,
-    /// Nothing when it cannot be told, since other programs kept the machine busy.
-    pub(super) met: Option<bool>,
-}
-
-impl Goal {
-    fn at_least(what: impl Into<String>, least: f64, unit: &str, measured: f64) -> Self {
-        let wanted = format!("at least {least}{unit}");
-        Self { what: what.into(), wanted, measured, met: Some(measured >= least) }
-    }
-
-    fn at_most(what: impl Into<String>, most: f64, unit: &str, measured: f64) -> Self {
-        let wanted = format!("at most {most}{unit}");
-        Self { what: what.into(), wanted, measured, met: Some(measured <= most) }
-    }
-
-    /// The measurement says nothing if it was disturbed.
-    fn unless(self, disturbed: bool) -> Self {
-        Self { met: self.met.filter(|_| !disturbed), ..self }
-    }
-}
 
 /// Those about which the report tells something.
 pub(super) fn goals(report: &Report) -> Vec<Goal> {

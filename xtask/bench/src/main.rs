@@ -21,6 +21,7 @@ mod case;
 mod contest;
 mod contestant;
 mod failure;
+mod goal;
 mod goals;
 mod idle;
 mod ipc;

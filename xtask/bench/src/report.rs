@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::contest::CaseResult;
-use super::goals::Goal;
+use super::goal::Goal;
 use super::idle::Idle;
 use super::latency::Latency;
 use super::resources::{PeakMemory, SystemCalls};

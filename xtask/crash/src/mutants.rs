@@ -85,7 +85,7 @@ fn table(verdicts: &[Verdict]) -> String {
 
 Made by `cargo xtask crash --mutants --table docs/mutants.md`. The runs are tried in this order, up to the
 first that fails: the quick set of `cargo xtask crash`, `cargo xtask crash --removed`,
-`cargo test -p tests --test roles --test stolen_frames --test log_touched --test work`. All of them pass on the product as it is, which is tried first.
+`cargo test -p tests --test roles --test stolen_frames --test log_touched --test trust --test work`. All of them pass on the product as it is, which is tried first.
 It is built without link-time optimisation here, since each build runs for a minute at most.
 
 | sabotage | what it does | caught by | first finding | seconds |

@@ -88,14 +88,14 @@ impl Workshop {
             return Ok(Some(("crash --removed", finding)));
         }
         // The log tells how many messages were executed, and only a worker's output which.
-        let tests = "--test roles --test stolen_frames --test log_touched --test work";
+        let tests = "--test roles --test stolen_frames --test log_touched --test trust --test work";
         let args: Vec<_> = ["test", "-p", "tests"].into_iter().chain(tests.split(' ')).collect();
         let tested = self.cargo(&args)?;
         if !tested.status.success() {
             let output = String::from_utf8_lossy(&tested.stdout).into_owned();
             let failed = output.lines().find(|line| line.ends_with("FAILED"));
             return Ok(Some((
-                "cargo test -p tests --test roles --test stolen_frames --test log_touched --test work",
+                "cargo test -p tests --test roles --test stolen_frames --test log_touched --test trust --test work",
                 failed.unwrap_or("does not end well").to_owned(),
             )));
         }
