@@ -90,8 +90,11 @@ pub(crate) fn end_everything(code: u8) -> ! {
         std::thread::sleep(Duration::from_millis(1));
     }
     for (path, is_kept) in live.iter() {
-        // Whatever cannot be looked at must not keep the rest.
-        IpcObject::of(&path.join(RUN)).into_iter().flatten().for_each(IpcObject::remove);
+        // Those in it are of a `cargo test` that was killed above. Whatever cannot be looked at must not keep the rest.
+        let inner = std::fs::read_dir(path).into_iter().flatten().flatten();
+        for root in [path.clone()].into_iter().chain(inner.map(|entry| entry.path())) {
+            IpcObject::of(&root.join(RUN)).into_iter().flatten().for_each(IpcObject::remove);
+        }
         if *is_kept {
             common::tell!("kept: {}", path.display());
         } else {

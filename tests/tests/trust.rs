@@ -10,7 +10,6 @@ use common::ledger::layout::Layout;
 use common::ledger::{Identity, Ledger};
 use common::queue::MARK_LEN;
 use rstest::rstest;
-
 use tests::{IpcObject, Sandbox, killed_at};
 
 const SAMPLE: &str = include_str!("sample.log");
@@ -148,13 +147,14 @@ fn queue_key(sandbox: &Sandbox, worker: u32) -> Vec<i32> {
 fn a_queue_of_this_user_was_removed(#[case] make: fn(i32, i32) -> MessageQueue) {
     let sandbox = Sandbox::default();
     let keys = queue_key(&sandbox, 2);
-    let queues = [(0, 0o600), (5, 0o600)].map(|(i, mode)| make(keys[i], mode));
+    let keys = [keys[0], keys[5]];
+    let queues = keys.map(|key| make(key, 0o600));
     let before = queues.map(|queue| queue.stat().unwrap().messages);
     run_the_sample(&sandbox);
     // Whoever has no use for a worker removes its queue.
     sandbox.ok("client", &["Halo A;10"]);
     sandbox.ok("loadbalancer", &["1"]);
-    let left = [0, 1].map(|i| IpcObject::Queue { id: queues[i].0, key: keys[[0, 5][i]] });
+    let left = [0, 1].map(|i| IpcObject::Queue { id: queues[i].0, key: keys[i] });
     let mut objects = sandbox.ipc_objects();
     objects.sort_by_key(|object| *object != left[0]);
     assert_eq!(objects, left);

@@ -109,6 +109,8 @@ impl Workshop {
             .args(["--release", "--quiet"])
             .current_dir(self.copy.path())
             .env("CARGO_TARGET_DIR", &self.target)
+            // So that what its tests leave goes with the copy, should they be killed.
+            .env("TMPDIR", self.copy.path())
             // Each is built once and runs for a minute.
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
