@@ -21,7 +21,6 @@
 mod args;
 mod awaited;
 mod feed;
-mod input;
 mod mistake;
 
 use std::ffi::OsString;
@@ -37,13 +36,13 @@ use common::instance::objects;
 use common::instance::role::Role;
 use common::program::advice::{self, LOG};
 use common::program::help;
+use common::program::input::Input;
 use common::program::say;
 use common::session::end;
 
 use args::Args;
 use awaited::Awaited;
 use feed::Feed;
-use input::Input;
 
 fn main() -> ExitCode {
     report("client", run(&help::parse()))

@@ -83,7 +83,8 @@ impl Stock {
                 continue;
             }
             read?;
-            let (first, _) = ledger.submission_in(&self.record, self.next.index)?;
+            let (first, _) =
+                self.record.named(self.next.index).map_err(|why| ledger.damaged(why))?;
             let base = self.next.base.checked_sub(first).ok_or_else(|| {
                 ledger.damaged("its cursors say of fewer messages than the record has before")
             })?;

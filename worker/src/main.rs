@@ -31,10 +31,8 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod echo;
 mod progress;
 mod serve;
-mod work;
 
 use std::fs::{self, File};
 use std::io;

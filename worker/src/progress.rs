@@ -2,21 +2,23 @@
 
 use std::sync::Once;
 
+use common::dead::{self, Letter};
 use common::error::{Error, heed_signals};
-use common::grammar::message_id::MessageId;
 use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
+use common::instance::line_file::LineFile;
 use common::ledger::Ledger;
 use common::log::advance::{Advance, Ready};
 use common::log::journal::Journal;
 
-use crate::work::hand::Hand;
+use work::Progress;
+use work::hand::Hand;
 
 /// With so many lines ready a busy worker logs them; fewer it leaves to whoever is idle first, unless they
 /// are all that there is.
 const READY_MANY: u64 = 8192;
 
-pub(crate) struct Progress<'a> {
+pub(crate) struct Own<'a> {
     pub(crate) journal: Journal<'a>,
     worker: WorkerId,
     /// Messages executed in this session. The ledger shows the others.
@@ -26,11 +28,16 @@ pub(crate) struct Progress<'a> {
     durable: bool,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> Own<'a> {
     pub(crate) fn new(journal: Journal<'a>, worker: WorkerId, durable: bool) -> Self {
         let cell = journal.ledger().cell(worker);
         let executed = cell.executed();
-        Hand::inherit(cell, executed);
+        // The life before may have died in an attempt.
+        if let Some(it) = cell.in_hand(executed) {
+            let mut hand = Hand(it);
+            hand.inherit();
+            cell.set_in_hand(executed, &hand.0);
+        }
         Self { journal, worker, executed, reported: Once::new(), durable }
     }
 
@@ -38,56 +45,69 @@ impl<'a> Progress<'a> {
         self.journal.ledger()
     }
 
-    pub(crate) fn instance(&self) -> &'a Instance {
-        self.journal.instance()
-    }
-
-    pub(crate) fn worker(&self) -> WorkerId {
-        self.worker
-    }
-
     pub(crate) fn executed(&self) -> u64 {
         self.executed
     }
 
-    /// Whether what is written beside the log must be on the disk before it counts.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.durable
+    /// Whether an earlier life of this worker has written a letter for its next message: then that counts.
+    pub(crate) fn is_next_dead(&self) -> Result<bool, Error> {
+        // Before N is known no message is this worker's.
+        if self.journal.cursors()?.workers().is_none() {
+            return Ok(false);
+        }
+        let file = LineFile::find(self.instance().directory(), dead::NAME)?;
+        let Some(file) = file else { return Ok(false) };
+        file.has_line(&format!("{{\"id\":\"{}\"", self.id(self.executed)?))
     }
 
-    pub(crate) fn session(&self) -> u64 {
+    /// One transaction. A full disk is reported once; the balancer tries again and again.
+    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
+        match self.journal.advance() {
+            Err(error) if error.is_no_room() => {
+                self.reported.call_once(|| common::tell!("worker {}: {error}", self.worker));
+                Ok(Advance::Busy)
+            }
+            advanced => advanced,
+        }
+    }
+}
+
+impl<'a> Progress<'a> for Own<'a> {
+    fn instance(&self) -> &'a Instance {
+        self.journal.instance()
+    }
+
+    fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    fn session(&self) -> u64 {
         self.ledger().session()
     }
 
-    /// What names this worker's own message of that number.
-    pub(crate) fn id(&self, own: u64) -> Result<MessageId, Error> {
-        let message = self.workers()?.message_of(self.worker, own);
-        Ok(MessageId { session: self.session(), message })
-    }
-
-    /// N, which whoever sent a message knew.
-    pub(crate) fn workers(&self) -> Result<Workers, Error> {
+    fn workers(&self) -> Result<Workers, Error> {
         let workers = self.journal.cursors()?.workers();
         workers.ok_or_else(|| self.ledger().damaged("it has messages on the way and no workers"))
     }
 
-    /// Looked at while a COMMAND runs: whether it is to be ended.
-    pub(crate) fn look(&self) -> Result<(), Error> {
+    fn look(&self) -> Result<(), Error> {
         heed_signals()?;
         if self.ledger().is_removed()? { Err(Error::SessionEnded) } else { Ok(()) }
     }
 
-    pub(crate) fn take_up(&self, own: u64) -> (Hand, bool) {
-        Hand::take_up(self.ledger().cell(self.worker), own)
+    fn take_up(&self, own: u64) -> Result<(Hand, bool), Error> {
+        let left = self.ledger().cell(self.worker).in_hand(own);
+        Ok((Hand(left.unwrap_or_default()), left.is_some()))
     }
 
-    pub(crate) fn set_in_hand(&self, own: u64, hand: &Hand) {
+    fn set_in_hand(&self, own: u64, hand: &Hand) -> Result<(), Error> {
         self.ledger().cell(self.worker).set_in_hand(own, &hand.0);
+        Ok(())
     }
 
     /// Says how much is executed, and wakes the balancer if it waits for that. Nothing new, as a piece of a text:
     /// it may wait for its room, and cannot see it otherwise.
-    pub(crate) fn count(&mut self, executed: u64) {
+    fn count(&mut self, executed: u64) {
         let is_new = executed != self.executed;
         self.executed = executed;
         let cell = self.ledger().cell(self.worker);
@@ -99,7 +119,7 @@ impl<'a> Progress<'a> {
 
     /// Writes lines that are ready if they are many, or all that there is: then nothing else is on its way, and
     /// there is nothing to wait for.
-    pub(crate) fn log_if_many(&mut self) -> Result<(), Error> {
+    fn log_if_many(&mut self) -> Result<(), Error> {
         match self.journal.ready()? {
             Ready::Executed { lines, all } if all || lines >= READY_MANY => {
                 self.advance().map(drop)
@@ -110,7 +130,7 @@ impl<'a> Progress<'a> {
 
     /// Before sleeping: writes all lines that are ready. If somebody else holds the lock, he looks
     /// again after letting it go; but a foreign program does not, so the balancer is rung for.
-    pub(crate) fn log_ready(&mut self) -> Result<(), Error> {
+    fn log_ready(&mut self) -> Result<(), Error> {
         // The balancer is at it, or asleep: it may be this worker's line that others waited for.
         let is_balancers = matches!(self.journal.ready()?, Ready::Received | Ready::Pending);
         let mut advanced = if is_balancers { Advance::Busy } else { Advance::Wrote };
@@ -123,14 +143,8 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// One transaction. A full disk is reported once; the balancer tries again and again.
-    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
-        match self.journal.advance() {
-            Err(error) if error.is_no_room() => {
-                self.reported.call_once(|| common::tell!("worker {}: {error}", self.worker));
-                Ok(Advance::Busy)
-            }
-            advanced => advanced,
-        }
+    fn keep_letter(&self, letter: &Letter) -> Result<(), Error> {
+        let file = LineFile::open(self.instance().directory(), dead::NAME)?;
+        file.append(letter, self.durable)
     }
 }

@@ -19,9 +19,10 @@ use common::queue::frame::FrameReader;
 use common::queue::message::ToWorker;
 use nix::errno::Errno;
 
+use work::{Executor, Progress};
+
 use crate::Task;
-use crate::progress::Progress;
-use crate::work::{self, Executor};
+use crate::progress::Own;
 
 /// How often a worker without a session looks for one, even where nothing seems to happen.
 const TICK: Duration = Duration::from_secs(1);
@@ -57,8 +58,8 @@ fn serve_sessions<'a>(
             *reported = true;
             tell_waiting(worker, None);
         }
-        let mut progress = Progress::new(journal, worker, task.durable);
-        if work::is_dead(&progress)? {
+        let mut progress = Own::new(journal, worker, task.durable);
+        if progress.is_next_dead()? {
             progress.count(progress.executed() + 1);
         }
         let (message, reader) = (Message::boxed(), FrameReader::default());
@@ -143,7 +144,7 @@ impl Drop for OwnQueue {
 }
 
 struct Server<'a, 'e> {
-    progress: Progress<'a>,
+    progress: Own<'a>,
     executor: &'e mut Executor<'a>,
     message: Box<Message>,
     reader: FrameReader,

@@ -25,7 +25,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::Error;
 use crate::fence::shared_memory;
 use crate::grammar::rotation::{WorkerId, Workers};
-use crate::grammar::submission::Submission;
 
 use bell::Bell;
 use cell::Cell;
@@ -192,16 +191,6 @@ impl Ledger {
     /// Copies the record at `at` out, and checks it like input.
     pub fn read_record(&self, at: u64, record: &mut Record) -> Result<(), Error> {
         record.read(&self.layout().ring, at).map_err(|why| self.damaged(why))
-    }
-
-    /// The submission of a record that the cursors name by its index, and how many messages those before it have.
-    pub fn submission_in<'r>(
-        &self,
-        record: &'r Record,
-        index: u64,
-    ) -> Result<(u64, Submission<&'r str>), Error> {
-        let found = usize::try_from(index).ok().and_then(|index| record.get(index));
-        found.ok_or_else(|| self.damaged("its cursors point beyond what was accepted"))
     }
 
     /// A worker's cell.

@@ -118,6 +118,12 @@ impl Record {
         Some((self.first(index), Submission::of_checked(self.text(index), count)))
     }
 
+    /// The same of the one that cursors name; or why there is none.
+    pub fn named(&self, index: u64) -> Result<(u64, Submission<&str>), &'static str> {
+        let found = usize::try_from(index).ok().and_then(|index| self.get(index));
+        found.ok_or("its cursors point beyond what was accepted")
+    }
+
     fn count(&self, index: usize) -> Option<u32> {
         let next =
             if index + 1 < self.submissions() { self.first(index + 1) } else { self.messages };

@@ -5,7 +5,7 @@ pub mod accept;
 pub mod advance;
 mod close;
 pub mod journal;
-mod render;
+pub mod render;
 pub mod retry;
 mod runs;
 mod transaction;

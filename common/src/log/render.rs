@@ -12,9 +12,27 @@ use crate::ledger::record::Record;
 
 use super::runs::{ExecutedRun, ReceivedRun};
 
+/// Where the records of accepted submissions are kept.
+pub trait Records {
+    /// Copies the record that is there.
+    fn read_record(&self, at: u64, record: &mut Record) -> Result<(), Error>;
+    /// An error that says why what is there cannot be.
+    fn damaged(&self, why: &'static str) -> Error;
+}
+
+impl Records for Ledger {
+    fn read_record(&self, at: u64, record: &mut Record) -> Result<(), Error> {
+        self.read_record(at, record)
+    }
+
+    fn damaged(&self, why: &'static str) -> Error {
+        self.damaged(why)
+    }
+}
+
 /// How far rendering may go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// `Received` lines of the session's messages before this one.
     pub received: u64,
     /// `Executed` lines of the session's messages before this one.
@@ -33,13 +51,13 @@ impl Limits {
 
 /// A transaction gets no further line once it has so many bytes. Measured (`cargo xtask bench`):
 /// larger ones gain nothing, and hold the lock longer.
-pub(super) const TRANSACTION_LEN: usize = 256 << 10;
+pub const TRANSACTION_LEN: usize = 256 << 10;
 /// A run shorter than this is copied: a transaction of its own would cost more.
 const RUN_LINES_MIN: u64 = 1000;
 
 /// The bytes of one transaction, and what makes rendering the next one cheap.
 #[derive(Debug, Default)]
-pub(crate) struct Renderer {
+pub struct Renderer {
     payload: Payload,
     bytes: Vec<u8>,
     received_run: ReceivedRun,
@@ -66,7 +84,7 @@ enum Payload {
 
 impl Renderer {
     /// Begins a transaction.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.payload = Payload::Bytes;
         self.wrote_received = false;
@@ -74,7 +92,7 @@ impl Renderer {
 
     /// What was rendered since.
     #[must_use]
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match &self.payload {
             Payload::Bytes => &self.bytes,
             Payload::Received(len) => &self.received_run.bytes[..*len],
@@ -84,31 +102,31 @@ impl Renderer {
 
     /// Whether `Received` lines are among it.
     #[must_use]
-    pub(crate) fn wrote_received(&self) -> bool {
+    pub fn wrote_received(&self) -> bool {
         self.wrote_received
     }
 
     /// Renders a submission's two lines.
-    pub(crate) fn submission(&mut self, submission: &Submission<&str>) {
+    pub fn submission(&mut self, submission: &Submission<&str>) {
         line::append_submission(&mut self.bytes, submission);
     }
 
     /// Renders `Received` and `Executed` lines in canonical order, as far as `limits` let it, and
     /// moves the cursors over them.
-    pub(crate) fn lines(
+    pub fn lines(
         &mut self,
-        ledger: &Ledger,
+        records: &impl Records,
         at: &mut Cursors,
         limits: &Limits,
     ) -> Result<(), Error> {
         let mut more = true;
         while more && at.head != at.tail && self.bytes.len() < limits.len() {
-            self.record(ledger, at.head)?;
+            self.record(records, at.head)?;
             if self.lone_submissions(at, limits) {
                 self.leave_record(at);
                 continue;
             }
-            let count = self.count(ledger, at)?;
+            let count = self.count(records, at)?;
             // Where this kind of line ends, and how many lines of it may be written.
             let (end, ready) = if at.line < count {
                 (count, limits.received.saturating_sub(at.base))
@@ -126,7 +144,7 @@ impl Renderer {
             } else {
                 let workers = at.workers();
                 let workers =
-                    workers.ok_or_else(|| ledger.damaged("it has lines but no workers"))?;
+                    workers.ok_or_else(|| records.damaged("it has lines but no workers"))?;
                 self.executed_run.render(workers, TRANSACTION_LEN);
                 let worker = workers.worker_of(at.base + at.line - count);
                 let room = limits.len().saturating_sub(self.bytes.len()).min(TRANSACTION_LEN);
@@ -179,19 +197,20 @@ impl Renderer {
 
     /// The record at that place of the ring, copied out and checked when it is first asked for. What is there belongs
     /// to this place only, and stays the same as long as it is needed.
-    fn record(&mut self, ledger: &Ledger, at: u64) -> Result<&Record, Error> {
+    fn record(&mut self, records: &impl Records, at: u64) -> Result<&Record, Error> {
         if self.record_at != Some(at) {
             self.forget();
-            ledger.read_record(at, &mut self.record)?;
+            records.read_record(at, &mut self.record)?;
             self.record_at = Some(at);
         }
         Ok(&self.record)
     }
 
     /// The count of the submission whose lines come next.
-    pub(crate) fn count(&mut self, ledger: &Ledger, at: &Cursors) -> Result<u64, Error> {
-        let record = self.record(ledger, at.head)?;
-        ledger.submission_in(record, at.index).map(|(_, submission)| submission.count().into())
+    pub fn count(&mut self, records: &impl Records, at: &Cursors) -> Result<u64, Error> {
+        let record = self.record(records, at.head)?;
+        let named = record.named(at.index).map_err(|why| records.damaged(why));
+        named.map(|(_, submission)| submission.count().into())
     }
 
     /// The ledger is to be looked at again: what was right may be damaged since.
@@ -232,7 +251,7 @@ impl Renderer {
     }
 
     /// Renders totals, so many with those that are written, and moves the cursors over them.
-    pub(crate) fn totals(&mut self, at: &mut Cursors, to: u64) {
+    pub fn totals(&mut self, at: &mut Cursors, to: u64) {
         let Some(workers) = at.workers() else { return };
         for worker in workers.ids().take(to as usize).skip(at.totals as usize) {
             let messages = workers.share(worker, at.messages);

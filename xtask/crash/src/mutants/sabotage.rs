@@ -148,21 +148,21 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "attempt-not-locked",
         about: "COMMAND does not get the lock of its attempt",
-        file: "worker/src/work/process.rs",
+        file: "work/src/process.rs",
         from: "rustix::io::fcntl_setfd(&file, FdFlags::empty())",
         to: "rustix::io::fcntl_setfd(&file, FdFlags::CLOEXEC)",
     },
     Sabotage {
         name: "attempt-not-looked-for",
         about: "what another life of a worker has left is not looked for in environments",
-        file: "worker/src/work/leftover.rs",
+        file: "work/src/leftover.rs",
         from: "has_lock(*pid, &is_lock) || has_mark(*pid, mark)",
         to: "has_lock(*pid, &is_lock) || has_mark(*pid, mark) && mark.is_empty()",
     },
     Sabotage {
         name: "letter-after-count",
         about: "a dead message counts before its letter is written",
-        file: "worker/src/work/once.rs",
+        file: "work/src/once.rs",
         from: "letter::write(message, &hand, ended.to_string(), stderr, progress)?;",
         to: "progress.count(message.own + 1);
                     letter::write(message, &hand, ended.to_string(), stderr, progress)?;",
@@ -170,7 +170,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "deaths-not-counted",
         about: "a worker's death in a message is forgotten",
-        file: "worker/src/work/hand.rs",
+        file: "work/src/hand.rs",
         from: "Count::Death => it.deaths = it.deaths.saturating_add(1),",
         to: "Count::Death => {}",
     },
@@ -191,7 +191,7 @@ pub(crate) const SABOTAGES: &[Sabotage] = &[
     Sabotage {
         name: "count-before-end",
         about: "a message counts when its COMMAND is started, not when that has ended",
-        file: "worker/src/work/mod.rs",
+        file: "work/src/lib.rs",
         from: "once.execute(&message, progress)?;",
         to: "progress.count(message.own + 1);
                     once.execute(&message, progress)?;",

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use common::error::Error;
 use common::program::work::Work;
 
-use crate::progress::Progress;
-use crate::work::hand::{Ended, Hand, Next};
-use crate::work::process::TICK;
-use crate::work::{Message, letter};
+use crate::hand::{Ended, Hand, Next};
+use crate::process::TICK;
+use crate::{Message, Progress, letter};
 
 /// Of this worker, each the next one of that before it.
 pub(super) struct Items(VecDeque<Item>);
@@ -53,14 +52,13 @@ impl Items {
     }
 
     /// Says in the ledger what is in hand: for this worker's next life, if this one dies in it.
-    pub(super) fn show_first(&self, progress: &Progress<'_>) {
-        if let Some(first) = self.0.front() {
-            progress.set_in_hand(first.message.own, &first.hand);
-        }
+    pub(super) fn show_first(&self, progress: &dyn Progress<'_>) -> Result<(), Error> {
+        let first = self.0.front();
+        first.map_or(Ok(()), |first| progress.set_in_hand(first.message.own, &first.hand))
     }
 
     /// Counts what is over, up to the first one that is not.
-    pub(super) fn count(&mut self, progress: &mut Progress<'_>) -> Result<(), Error> {
+    pub(super) fn count(&mut self, progress: &mut dyn Progress<'_>) -> Result<(), Error> {
         let mut executed = None;
         while let Some(Item { message, hand, state }) = self.0.front() {
             match state {
@@ -70,7 +68,7 @@ impl Items {
                     if let Some(executed) = executed {
                         progress.count(executed);
                     }
-                    progress.set_in_hand(message.own, hand);
+                    progress.set_in_hand(message.own, hand)?;
                     letter::write(message, hand, outcome.clone(), stderr.clone(), progress)?;
                 }
                 _ => break,

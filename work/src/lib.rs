@@ -1,7 +1,11 @@
-//! What is done with a message. At least once: a worker that is killed after this and before it has counted the
+//! What a worker does with a message. At least once: a worker that is killed after this and before it has counted the
 //! message gets it again.
+//!
+//! Where a worker keeps how far it has come is its own affair ([`Progress`]): in a ledger, or in a stream.
+#![forbid(unsafe_code)]
 
-pub(crate) mod hand;
+mod echo;
+pub mod hand;
 mod joblog;
 mod leftover;
 mod letter;
@@ -15,32 +19,67 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use common::dead::Letter;
 use common::error::{Error, heed_signals};
-use common::grammar::rotation::WorkerId;
+use common::grammar::message_id::MessageId;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::grammar::submission::Submission;
 use common::instance::Instance;
 use common::instance::directory::KeyOf;
 use common::program::work::Work;
 
-use crate::echo::Echo;
-use crate::progress::Progress;
-use hand::Ended;
+use echo::Echo;
+use hand::{Ended, Hand};
 use joblog::Joblog;
 use lines::Lines;
 use once::Once;
 use process::{Look, Place, TICK, cannot_run};
 use wait::wait_for;
 
-/// A message, as its frame says.
-pub(crate) struct Message {
+/// How far a worker has come in its session, and where that is kept.
+pub trait Progress<'a> {
+    /// Where COMMAND is executed for, with the locks that show what is alive of it.
+    fn instance(&self) -> &'a Instance;
+    /// Whose it is.
+    fn worker(&self) -> WorkerId;
+    /// The session's number.
+    fn session(&self) -> u64;
+    /// N, which whoever sent a message knew.
+    fn workers(&self) -> Result<Workers, Error>;
+    /// Looked at while a COMMAND runs: an error if it is to be ended.
+    fn look(&self) -> Result<(), Error>;
+    /// What is known of the tries of this worker's own message of that number; and whether an earlier life of it left them.
+    fn take_up(&self, own: u64) -> Result<(Hand, bool), Error>;
+    /// Keeps that, for this worker's next life.
+    fn set_in_hand(&self, own: u64, hand: &Hand) -> Result<(), Error>;
+    /// So many messages are executed in all. It may be nothing new.
+    fn count(&mut self, executed: u64);
+    /// This worker has much to do: shows what is executed, if that is much.
+    fn log_if_many(&mut self) -> Result<(), Error>;
+    /// This worker is about to wait: shows what is executed.
+    fn log_ready(&mut self) -> Result<(), Error>;
+    /// Keeps a letter for good. Its message counts only after that.
+    fn keep_letter(&self, letter: &Letter) -> Result<(), Error>;
+
+    /// What names this worker's own message of that number.
+    fn id(&self, own: u64) -> Result<MessageId, Error> {
+        let message = self.workers()?.message_of(self.worker(), own);
+        Ok(MessageId { session: self.session(), message })
+    }
+}
+
+/// A message.
+pub struct Message {
     /// This worker's own number of it, from 0.
-    pub(crate) own: u64,
-    pub(crate) index: u32,
-    pub(crate) text: Rc<str>,
+    pub own: u64,
+    /// Its number in its submission, from 1.
+    pub index: u32,
+    /// What it carries.
+    pub text: Rc<str>,
 }
 
 /// Does with messages what was asked for.
-pub(crate) struct Executor<'a> {
+pub struct Executor<'a> {
     how: How<'a>,
     /// What is to be done with a COMMAND, once its frame has proved sound.
     taken: Vec<Message>,
@@ -56,7 +95,8 @@ enum How<'a> {
 }
 
 impl<'a> Executor<'a> {
-    pub(crate) fn new(echo: bool, work: &Work) -> Result<Self, Error> {
+    /// `echo`: without a COMMAND messages are printed.
+    pub fn new(echo: bool, work: &Work) -> Result<Self, Error> {
         let joblog = work.joblog.as_deref().map(Joblog::open).transpose()?;
         let how = match work {
             work if !work.is_any() => How::Echo(Echo::new(echo)),
@@ -67,7 +107,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Takes one message, as a frame has it. Returns false if it is none of ours.
-    pub(crate) fn take(&mut self, own: u64, text: &[u8], index: u32) -> Result<bool, Error> {
+    pub fn take(&mut self, own: u64, text: &[u8], index: u32) -> Result<bool, Error> {
         if let How::Echo(echo) = &mut self.how {
             return echo.execute(text, index).map(|()| true);
         }
@@ -85,13 +125,13 @@ impl<'a> Executor<'a> {
     }
 
     /// What was taken is none of ours.
-    pub(crate) fn forget(&mut self) -> Result<(), Error> {
+    pub fn forget(&mut self) -> Result<(), Error> {
         self.taken.clear();
         if let How::Echo(echo) = &mut self.how { echo.flush() } else { Ok(()) }
     }
 
     /// Executes what was taken, and counts it: so many messages in all. A dead one counts, too.
-    pub(crate) fn execute(&mut self, progress: &mut Progress<'a>, all: u64) -> Result<(), Error> {
+    pub fn execute(&mut self, progress: &mut dyn Progress<'a>, all: u64) -> Result<(), Error> {
         let messages = std::mem::take(&mut self.taken);
         match &mut self.how {
             How::Echo(echo) => echo.flush()?,
@@ -111,26 +151,19 @@ impl<'a> Executor<'a> {
     }
 
     /// Nothing comes any more: ends what is kept.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    pub fn finish(&mut self) -> Result<(), Error> {
         if let How::Lines(lines) = &mut self.how { lines.finish() } else { Ok(()) }
     }
 }
 
 /// Ends a COMMAND that an earlier life of this worker has kept, also where this one is to start none.
-pub(crate) fn end_kept(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
+pub fn end_kept(instance: &Instance, worker: WorkerId) -> Result<(), Error> {
     Place { instance, attempt: (worker, LINES_KEY) }.clear(None, &mut heed_signals)
-}
-
-/// Whether an earlier life of this worker has written a letter for its next message: then that counts.
-pub(crate) fn is_dead(progress: &Progress<'_>) -> Result<bool, Error> {
-    // Before N is known no message is this worker's.
-    let any = progress.journal.cursors()?.workers().is_some();
-    Ok(any && letter::is_written(progress.executed(), progress)?)
 }
 
 /// Before an attempt of this worker's own message of that number: ends what an earlier life of this worker has left,
 /// if it has left the message. That life may have had --lines, or not.
-fn clear(own: u64, was_left: bool, progress: &Progress<'_>) -> Result<(), Error> {
+fn clear(own: u64, was_left: bool, progress: &dyn Progress<'_>) -> Result<(), Error> {
     let (instance, worker) = (progress.instance(), progress.worker());
     let look: Look<'_> = &mut || progress.look();
     let kept = was_left.then(|| format!("{LINES_VARIABLE}={}", lines_name(instance, worker)));
@@ -180,7 +213,7 @@ fn cannot_be_run(worker: WorkerId, work: &Work, ended: &Ended) -> Error {
 }
 
 /// Waits, unless this worker is asked to end.
-fn pause_for(time: Duration, progress: &Progress<'_>) -> Result<(), Error> {
+fn pause_for(time: Duration, progress: &dyn Progress<'_>) -> Result<(), Error> {
     let until = Instant::now() + time;
     loop {
         progress.look()?;

@@ -15,7 +15,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::ledger::cell::{Cell, HandState, InHand};
+use common::ledger::cell::{HandState, InHand};
 use common::program::work::Work;
 use nix::sys::signal::Signal;
 
@@ -97,21 +97,12 @@ fn table(state: HandState, event: Event) -> (HandState, Count) {
 
 /// How often a message was tried, and how that went.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hand(pub(crate) InHand);
+pub struct Hand(pub InHand);
 
 impl Hand {
-    /// Takes up a message, perhaps where an earlier life of this worker left it. Returns whether it did.
-    pub(crate) fn take_up(cell: &Cell, own: u64) -> (Self, bool) {
-        let left = cell.in_hand(own);
-        (Self(left.unwrap_or_default()), left.is_some())
-    }
-
     /// When a life of this worker begins: the one before it may have died in an attempt.
-    pub(crate) fn inherit(cell: &Cell, own: u64) {
-        let Some(it) = cell.in_hand(own) else { return };
-        let mut hand = Self(it);
-        hand.happens(Event::WorkerDied);
-        cell.set_in_hand(own, &hand.0);
+    pub fn inherit(&mut self) {
+        self.happens(Event::WorkerDied);
     }
 
     fn happens(&mut self, event: Event) {

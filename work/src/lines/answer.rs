@@ -2,7 +2,7 @@
 
 use common::grammar::submission::is_forbidden;
 
-use crate::work::hand::{Answer, Ended};
+use crate::hand::{Answer, Ended};
 
 /// So much of a reason is kept.
 const REASON_LEN: usize = 1024;

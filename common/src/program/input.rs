@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
-use common::error::{Error, exit};
-use common::grammar::submission::{
+use crate::error::{Error, exit};
+use crate::grammar::submission::{
     SUBMISSION_LINE_LEN_MAX, Submission, SubmissionError, is_printable,
 };
 
@@ -17,7 +17,7 @@ const _: () = assert!(BUFFER_LEN > SUBMISSION_LINE_LEN_MAX);
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads lines; a bad one is reported with its number and left out.
-pub(crate) struct Input<R> {
+pub struct Input<R> {
     reader: R,
     buffer: Box<[u8]>,
     /// What was read, and not handed out.
@@ -29,13 +29,14 @@ pub(crate) struct Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    pub(crate) fn new(reader: R) -> Self {
+    /// From the beginning of an input.
+    pub fn new(reader: R) -> Self {
         let buffer = vec![0; BUFFER_LEN].into();
         Self { reader, buffer, unread: 0..0, skips: false, lines: 0, refused: 0 }
     }
 
     /// What became of all lines.
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self.refused {
             0 => 0,
             all if all == self.lines => exit::USAGE,
@@ -45,7 +46,7 @@ impl<R: Read> Input<R> {
 
     /// Waits for a line, and returns the submissions of all whole lines that have come. Nothing at the end of the
     /// input.
-    pub(crate) fn read_batch(&mut self) -> Result<Option<Vec<Submission<&str>>>, Error> {
+    pub fn read_batch(&mut self) -> Result<Option<Vec<Submission<&str>>>, Error> {
         let mut ended = false;
         let end = loop {
             let unread = &self.buffer[self.unread.clone()];
@@ -118,7 +119,7 @@ impl<R: Read> Input<R> {
 
 fn refuse(line: u64, refused: &mut u64, error: &SubmissionError) {
     *refused += 1;
-    common::tell!("client: line {line}: {error}; left out");
+    crate::tell!("client: line {line}: {error}; left out");
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{Pid, getpgrp, getpid};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::work::wait::wait_for;
+use crate::wait::wait_for;
 
 /// What outlives SIGKILL for so long is not waited for here.
 const UNDYING: Duration = Duration::from_secs(1);

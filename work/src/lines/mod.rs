@@ -25,13 +25,12 @@ use common::fence::signals;
 use common::grammar::message_id::MessageId;
 use common::program::work::Work;
 
-use crate::progress::Progress;
-use crate::work::hand::{Ended, now_ms};
-use crate::work::joblog::{Job, Joblog};
-use crate::work::output::Output;
-use crate::work::process::TICK;
-use crate::work::wait::wait_for;
-use crate::work::{Message, cannot_be_run, clear, letter};
+use crate::hand::{Ended, now_ms};
+use crate::joblog::{Job, Joblog};
+use crate::output::Output;
+use crate::process::TICK;
+use crate::wait::wait_for;
+use crate::{Message, Progress, cannot_be_run, clear, letter};
 use answer::Said;
 use handler::{CHUNK, Handler, Seen};
 use items::{Item, Items, State};
@@ -62,12 +61,12 @@ impl<'a> Lines<'a> {
     pub(crate) fn execute(
         &mut self,
         messages: Vec<Message>,
-        progress: &mut Progress<'a>,
+        progress: &mut dyn Progress<'a>,
     ) -> Result<(), Error> {
         let mut items = Items::new(messages);
         if let Some(first) = items.first() {
             let own = first.message.own;
-            (first.hand, self.was_left) = progress.take_up(own);
+            (first.hand, self.was_left) = progress.take_up(own)?;
             self.was_left &= self.handler.is_none();
             if first.hand.0.deaths > 0 {
                 self.one_by_one = own + ONE_BY_ONE;
@@ -87,13 +86,17 @@ impl<'a> Lines<'a> {
             if let Some(first) = items.first() {
                 first.hand.leave(); // neither a failure nor a death
             }
-            items.show_first(progress);
+            items.show_first(progress)?;
             self.end(progress)?;
         }
         outcome
     }
 
-    fn execute_all(&mut self, items: &mut Items, progress: &mut Progress<'a>) -> Result<(), Error> {
+    fn execute_all(
+        &mut self,
+        items: &mut Items,
+        progress: &mut dyn Progress<'a>,
+    ) -> Result<(), Error> {
         loop {
             heed_signals()?;
             items.count(progress)?;
@@ -103,7 +106,7 @@ impl<'a> Lines<'a> {
             self.ask(items, progress)?;
             let Some(handler) = &mut self.handler else {
                 // All are waiting for their pause to be over.
-                items.show_first(progress);
+                items.show_first(progress)?;
                 progress.log_ready()?;
                 wait_for(&mut [], items.pause())?;
                 progress.look()?;
@@ -111,7 +114,7 @@ impl<'a> Lines<'a> {
             };
             let seen = match handler.exchange()? {
                 Seen::Nothing => {
-                    items.show_first(progress);
+                    items.show_first(progress)?;
                     self.output.print_stderr(progress.instance())?;
                     progress.log_ready()?;
                     handler.wait(&self.work, items.pause())?;
@@ -131,7 +134,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Hands out what is due.
-    fn ask(&mut self, items: &mut Items, progress: &Progress<'a>) -> Result<(), Error> {
+    fn ask(&mut self, items: &mut Items, progress: &dyn Progress<'a>) -> Result<(), Error> {
         let now = Instant::now();
         let Some(first) = items.first().map(|first| first.message.own) else { return Ok(()) };
         let some = if first < self.one_by_one { 1 } else { usize::MAX };
@@ -164,7 +167,7 @@ impl<'a> Lines<'a> {
             handler.asked.push_back(*own);
         }
         // Before COMMAND can see it.
-        items.show_first(progress);
+        items.show_first(progress)?;
         Ok(())
     }
 
@@ -172,7 +175,7 @@ impl<'a> Lines<'a> {
     fn take_answers(
         &mut self,
         items: &mut Items,
-        progress: &Progress<'a>,
+        progress: &dyn Progress<'a>,
     ) -> Result<Option<Ended>, Error> {
         let Some(handler) = &mut self.handler else { return Ok(None) };
         let (worker, workers) = (progress.worker(), progress.workers()?);
@@ -214,7 +217,7 @@ impl<'a> Lines<'a> {
         &mut self,
         ended: Ended,
         items: &mut Items,
-        progress: &Progress<'a>,
+        progress: &dyn Progress<'a>,
     ) -> Result<(), Error> {
         let asked = self.handler.as_mut().map(|handler| std::mem::take(&mut handler.asked));
         let status = self.end(progress)?;
@@ -243,7 +246,7 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    fn end_unsound(&mut self, progress: &Progress<'a>) -> Result<(), Error> {
+    fn end_unsound(&mut self, progress: &dyn Progress<'a>) -> Result<(), Error> {
         let worker = progress.worker();
         common::tell!(
             "worker {worker}: COMMAND ended, or wrote what it was not asked; starting it again"
@@ -252,7 +255,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Ends the COMMAND that is kept.
-    fn end(&mut self, progress: &Progress<'a>) -> Result<Option<Ended>, Error> {
+    fn end(&mut self, progress: &dyn Progress<'a>) -> Result<Option<Ended>, Error> {
         let Some(handler) = self.handler.take() else { return Ok(None) };
         let status = handler.running.end(self.work.grace)?;
         self.output.print_stderr(progress.instance())?;

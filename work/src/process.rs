@@ -20,8 +20,8 @@ use nix::unistd::{Pid, getpgid};
 use rustix::io::FdFlags;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::work::leftover;
-use crate::work::wait::wait_for;
+use crate::leftover;
+use crate::wait::wait_for;
 
 /// The longest sleep: within it, a removed ledger and a signal to this process is noticed.
 pub(crate) const TICK: Duration = Duration::from_secs(1);

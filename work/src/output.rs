@@ -19,8 +19,8 @@ use nix::poll::{PollFd, PollFlags};
 use nix::{libc, unistd};
 use rustix::fs::{FallocateFlags, FileType, OFlags};
 
-use crate::work::process::Look;
-use crate::work::wait::wait_for;
+use crate::process::Look;
+use crate::wait::wait_for;
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 64 << 10;

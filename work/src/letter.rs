@@ -3,14 +3,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::dead::{self, Letter};
+use common::dead::Letter;
 use common::error::Error;
-use common::instance::line_file::LineFile;
 use common::program::pause::pause;
 
-use crate::progress::Progress;
-use crate::work::Message;
-use crate::work::hand::{Hand, now_ms};
+use crate::hand::{Hand, now_ms};
+use crate::{Message, Progress};
 
 /// How often a full disk is tried again.
 const ROOM_AGAIN: Duration = Duration::from_millis(500);
@@ -24,7 +22,7 @@ pub(crate) fn write(
     hand: &Hand,
     outcome: String,
     stderr: String,
-    progress: &Progress<'_>,
+    progress: &dyn Progress<'_>,
 ) -> Result<(), Error> {
     let time = |ms| {
         let time = UNIX_EPOCH + Duration::from_millis(ms);
@@ -44,8 +42,7 @@ pub(crate) fn write(
     let (id, worker) = (letter.id, letter.worker);
     let mut reported = false;
     loop {
-        let file = LineFile::open(progress.instance().directory(), dead::NAME)?;
-        match file.append(&letter, progress.is_durable()) {
+        match progress.keep_letter(&letter) {
             Err(error) if error.is_no_room() => {
                 if !std::mem::replace(&mut reported, true) {
                     common::tell!("worker {worker}: {error}; waiting for room");
@@ -61,11 +58,4 @@ pub(crate) fn write(
         progress.look()?;
         pause(ROOM_AGAIN);
     }
-}
-
-/// Whether an earlier life of this worker has written this worker's own message's letter.
-pub(crate) fn is_written(own: u64, progress: &Progress<'_>) -> Result<bool, Error> {
-    let directory = progress.instance().directory();
-    let Some(file) = LineFile::find(directory, dead::NAME)? else { return Ok(false) };
-    file.has_line(&format!("{{\"id\":\"{}\"", progress.id(own)?))
 }

@@ -11,8 +11,8 @@ use common::error::Error;
 use common::program::advice;
 use nix::libc;
 
-use crate::work::Message;
-use crate::work::hand::{Answer, Ended, Hand, now_ms};
+use crate::Message;
+use crate::hand::{Answer, Ended, Hand, now_ms};
 
 const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 

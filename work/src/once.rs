@@ -8,13 +8,12 @@ use std::time::Instant;
 use common::error::Error;
 use common::program::work::Work;
 
-use crate::progress::Progress;
-use crate::work::hand::{Ended, Hand, Next, now_ms};
-use crate::work::joblog::{Job, Joblog};
-use crate::work::letter;
-use crate::work::output::Output;
-use crate::work::process::{Place, Running};
-use crate::work::{Message, args, cannot_be_run, clear, message_key, pause_for};
+use crate::hand::{Ended, Hand, Next, now_ms};
+use crate::joblog::{Job, Joblog};
+use crate::letter;
+use crate::output::Output;
+use crate::process::{Place, Running};
+use crate::{Message, Progress, args, cannot_be_run, clear, message_key, pause_for};
 
 pub(crate) struct Once {
     work: Work,
@@ -31,9 +30,9 @@ impl Once {
     pub(crate) fn execute(
         &mut self,
         message: &Message,
-        progress: &mut Progress<'_>,
+        progress: &mut dyn Progress<'_>,
     ) -> Result<(), Error> {
-        let (mut hand, was_left) = progress.take_up(message.own);
+        let (mut hand, was_left) = progress.take_up(message.own)?;
         clear(message.own, was_left, progress)?;
         let attempt = (progress.worker(), message_key(progress.session(), message.own));
         let place = Place { instance: progress.instance(), attempt };
@@ -43,7 +42,7 @@ impl Once {
                 return letter::write(message, &hand, letter::POISON.to_owned(), stderr, progress);
             }
             hand.begin(now_ms());
-            progress.set_in_hand(message.own, &hand);
+            progress.set_in_hand(message.own, &hand)?;
             let ended = self.attempt(place, message, &hand, progress);
             if ended.is_err() {
                 // Neither a failure nor a death. And a COMMAND that cannot be started has not begun.
@@ -52,12 +51,12 @@ impl Once {
                     hand.withdraw();
                 }
                 hand.leave();
-                progress.set_in_hand(message.own, &hand);
+                progress.set_in_hand(message.own, &hand)?;
             }
             let ended = ended?;
             let next = hand.end(&ended, &self.work);
             // From here on the death of this worker is not this message's fault.
-            progress.set_in_hand(message.own, &hand);
+            progress.set_in_hand(message.own, &hand)?;
             self.log(message, &hand, &ended, progress)?;
             match next {
                 Next::Done => return self.output.clear(),
@@ -83,7 +82,7 @@ impl Once {
         place: Place<'_>,
         message: &Message,
         hand: &Hand,
-        progress: &Progress<'_>,
+        progress: &dyn Progress<'_>,
     ) -> Result<Ended, Error> {
         let (stdout, stderr) = self.output.stdio()?;
         let [program, ..] = &self.work.command[..] else { unreachable!("there is a COMMAND") };
@@ -136,7 +135,7 @@ impl Once {
         message: &Message,
         hand: &Hand,
         ended: &Ended,
-        progress: &Progress<'_>,
+        progress: &dyn Progress<'_>,
     ) -> Result<(), Error> {
         let Some(joblog) = &mut self.joblog else { return Ok(()) };
         let received = self.output.stdout_len()?;

@@ -10,12 +10,11 @@ use common::error::Error;
 use common::program::work::Work;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::progress::Progress;
-use crate::work::hand::Ended;
-use crate::work::output::Output;
-use crate::work::process::{Place, Running};
-use crate::work::wait::wait_for;
-use crate::work::{LINES_KEY, LINES_VARIABLE, args, lines_name};
+use crate::hand::Ended;
+use crate::output::Output;
+use crate::process::{Place, Running};
+use crate::wait::wait_for;
+use crate::{LINES_KEY, LINES_VARIABLE, Progress, args, lines_name};
 
 /// Bytes read at once; an answer that is longer is none.
 pub(super) const CHUNK: usize = 64 << 10;
@@ -51,7 +50,7 @@ impl<'a> Handler<'a> {
     pub(super) fn start(
         work: &Work,
         output: &Output,
-        progress: &Progress<'a>,
+        progress: &dyn Progress<'a>,
     ) -> Result<Self, Error> {
         let (instance, worker) = (progress.instance(), progress.worker());
         let mut command = Command::new(&work.command[0]);
