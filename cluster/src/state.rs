@@ -1,0 +1,362 @@
+//! What the stream says. It is a function of the entries in their order, so every host knows the same; what contradicts
+//! the entries before it is passed over, on every host alike.
+
+use std::collections::{HashMap, VecDeque};
+use std::iter;
+
+use common::dead::Letter;
+use common::error::{Error, exit};
+use common::grammar::rotation::{WORKERS_MAX, WorkerId, Workers};
+use common::grammar::submission::Submission;
+use common::ledger::record::Record;
+use common::log::render::Records;
+
+use crate::engine::Entry;
+use crate::entry::{self, Config, Dead, End, Lines, Run, SessionNumber, Subject};
+
+/// Whoever has written nothing for so long, by the stream's clock, may be gone: a client that feeds, or the holder of a
+/// number whose messages wait.
+pub(crate) const SILENCE_MS: u64 = 15_000;
+
+/// What an entry changed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Nothing that is to be seen in a log. It may be that it is none of ours.
+    Nothing,
+    /// There are so many more records.
+    Submitted(usize),
+    /// N is known.
+    Configured,
+    /// More is executed.
+    Executed,
+    /// A message is dead.
+    Died(Letter),
+    /// The session has ended. The next one begins with the next submission.
+    Ended(Workers),
+}
+
+/// Who has a worker's number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holder {
+    /// The last entry of `run.K`, and of `dead.K`.
+    pub(crate) run_at: u64,
+    pub(crate) dead_at: u64,
+    /// When the holder last wrote there.
+    pub(crate) time_ms: u64,
+    pub(crate) generation: u64,
+    pub(crate) name: Option<String>,
+    /// In this session.
+    pub(crate) executed: u64,
+    /// There is a letter for the message after these.
+    pub(crate) has_letter: bool,
+    /// Since when messages wait for this number: nobody had to write before.
+    pub(crate) due_ms: u64,
+}
+
+/// One session.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) number: Option<SessionNumber>,
+    pub(crate) workers: Option<Workers>,
+    pub(crate) submissions: u64,
+    pub(crate) messages: u64,
+    pub(crate) dead: u64,
+    /// Submissions that somebody may still want to read.
+    records: VecDeque<Stored>,
+    /// Where the next one comes.
+    pub(crate) tail: u64,
+}
+
+/// A record, as the renderer knows it: by a place.
+#[derive(Debug)]
+struct Stored {
+    at: u64,
+    base: u64,
+    record: Record,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The number of the entry that comes next.
+    pub(crate) next: u64,
+    /// The newest entry's time.
+    pub(crate) now_ms: u64,
+    /// The last entry of `cfg`, and the one that ended the session before.
+    pub(crate) config_at: u64,
+    pub(crate) ended_at: u64,
+    pub(crate) session: Session,
+    holders: Vec<Holder>,
+    /// Clients that have said that more is to come, and when.
+    feeding: HashMap<String, u64>,
+    /// Entries that were passed over.
+    pub(crate) ignored: u64,
+}
+
+impl State {
+    /// Before the first entry.
+    pub(crate) fn new() -> Self {
+        Self {
+            next: 1,
+            now_ms: 0,
+            config_at: 0,
+            ended_at: 0,
+            session: Session::default(),
+            holders: vec![Holder::default(); WORKERS_MAX as usize],
+            feeding: HashMap::new(),
+            ignored: 0,
+        }
+    }
+
+    /// Who has this number.
+    pub(crate) fn holder(&self, worker: WorkerId) -> &Holder {
+        &self.holders[worker.index()]
+    }
+
+    /// Takes the next entry.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Change {
+        debug_assert_eq!(entry.sequence, self.next, "entries follow each other");
+        self.next = entry.sequence + 1;
+        self.now_ms = self.now_ms.max(entry.time_ms);
+        let change = match &entry.subject {
+            Subject::Config => {
+                self.config_at = entry.sequence;
+                self.configure(&entry.payload)
+            }
+            Subject::In(run) => self.submit(run, &entry.payload),
+            Subject::Run(worker) => {
+                self.holders[worker.index()].run_at = entry.sequence;
+                self.run(*worker, &entry.payload)
+            }
+            Subject::Dead(worker) => {
+                self.holders[worker.index()].dead_at = entry.sequence;
+                self.die(*worker, &entry.payload)
+            }
+            Subject::End => self.end(entry.sequence, &entry.payload),
+            Subject::Other(_) => None,
+        };
+        change.unwrap_or_else(|| {
+            self.ignored += 1;
+            Change::Nothing
+        })
+    }
+
+    fn configure(&mut self, payload: &[u8]) -> Option<Change> {
+        let config: Config = entry::read(payload)?;
+        let workers = config.workers().filter(|_| config.after == self.ended_at)?;
+        if self.session.workers.is_some() {
+            // The same again only asks for the time.
+            let is_same = self.session.number == Some(config.session);
+            return is_same.then_some(Change::Nothing);
+        }
+        self.session.number = Some(config.session);
+        self.session.workers = Some(workers);
+        let now_ms = self.now_ms;
+        workers.ids().for_each(|worker| self.holders[worker.index()].due_ms = now_ms);
+        Some(Change::Configured)
+    }
+
+    fn submit(&mut self, run: &str, payload: &[u8]) -> Option<Change> {
+        let Lines { more, submissions } = Lines::read(payload)?;
+        if more {
+            self.feeding.insert(run.to_owned(), self.now_ms);
+        } else {
+            self.feeding.remove(run);
+        }
+        let before = self.session.messages;
+        let mut added = 0;
+        let mut record = Record::default();
+        for submission in &submissions {
+            if !record.push(submission) {
+                added += self.session.store(std::mem::take(&mut record));
+                record.push(submission); // any fits into an empty one
+            }
+        }
+        if record.submissions() > 0 {
+            added += self.session.store(record);
+        }
+        self.session.submissions += submissions.len() as u64;
+        if let Some(workers) = self.session.workers {
+            let (messages, now_ms) = (self.session.messages, self.now_ms);
+            for worker in workers.ids() {
+                let holder = &mut self.holders[worker.index()];
+                let had_none = holder.executed == workers.share(worker, before);
+                if had_none && workers.share(worker, messages) > holder.executed {
+                    holder.due_ms = now_ms;
+                }
+            }
+        }
+        Some(if added > 0 { Change::Submitted(added) } else { Change::Nothing })
+    }
+
+    fn run(&mut self, worker: WorkerId, payload: &[u8]) -> Option<Change> {
+        let run: Run = entry::read(payload)?;
+        let is_this_session = run.session.is_some() && run.session == self.session.number;
+        let executed_before = self.holder(worker).executed;
+        let share =
+            self.session.workers.map_or(0, |it| it.share(worker, self.session.messages));
+        let now_ms = self.now_ms;
+        let holder = &mut self.holders[worker.index()];
+        if run.generation == holder.generation.checked_add(1)? {
+            // It changes hands; what was executed stays.
+            holder.generation = run.generation;
+            holder.name = run.holder;
+            holder.time_ms = now_ms;
+            return Some(Change::Nothing);
+        }
+        let is_holders = run.generation == holder.generation
+            && run.holder.is_some()
+            && run.holder == holder.name;
+        if !is_holders {
+            return None;
+        }
+        holder.time_ms = now_ms;
+        if !is_this_session || run.executed == executed_before {
+            return Some(Change::Nothing); // it lives
+        }
+        if !(executed_before..=share).contains(&run.executed) {
+            return None;
+        }
+        holder.executed = run.executed;
+        holder.has_letter = false;
+        Some(Change::Executed)
+    }
+
+    fn die(&mut self, worker: WorkerId, payload: &[u8]) -> Option<Change> {
+        let Dead { session, generation, letter } = entry::read(payload)?;
+        let workers = self.session.workers?;
+        let (number, messages) = (self.session.number, self.session.messages);
+        let now_ms = self.now_ms;
+        let holder = &mut self.holders[worker.index()];
+        let is_next = holder.executed < workers.share(worker, messages)
+            && letter.id.message == workers.message_of(worker, holder.executed);
+        let is_its_own = number == Some(session)
+            && letter.id.session == session.0
+            && letter.worker == worker.get()
+            && holder.generation == generation
+            && holder.name.is_some();
+        if !is_next || !is_its_own || holder.has_letter {
+            return None;
+        }
+        holder.has_letter = true;
+        holder.time_ms = now_ms;
+        self.session.dead += 1;
+        Some(Change::Died(letter))
+    }
+
+    fn end(&mut self, sequence: u64, payload: &[u8]) -> Option<Change> {
+        let end: End = entry::read(payload)?;
+        let workers = self.session.workers?;
+        let is_this = self.session.number == Some(end.session) && end.totals == self.totals();
+        if !is_this || !self.is_all_executed() {
+            return None;
+        }
+        self.ended_at = sequence;
+        self.session = Session::default();
+        for holder in &mut self.holders {
+            holder.executed = 0;
+            holder.has_letter = false;
+        }
+        Some(Change::Ended(workers))
+    }
+
+    /// The totals, as they are if nothing comes any more.
+    pub(crate) fn totals(&self) -> Vec<u64> {
+        let workers = self.session.workers.into_iter().flat_map(Workers::ids);
+        workers.map(|worker| self.holder(worker).executed).collect()
+    }
+
+    /// Messages of the session before this one are executed.
+    pub(crate) fn frontier(&self) -> u64 {
+        let Some(workers) = self.session.workers else { return 0 };
+        let next = |worker| workers.message_of(worker, self.holder(worker).executed);
+        workers.ids().map(next).min().unwrap_or(0).min(self.session.messages)
+    }
+
+    /// Messages executed, in whatever order.
+    pub(crate) fn executed(&self) -> u64 {
+        self.holders.iter().map(|holder| holder.executed).sum()
+    }
+
+    /// At least one was submitted, and all of them are executed.
+    pub(crate) fn is_all_executed(&self) -> bool {
+        self.session.messages > 0 && self.frontier() == self.session.messages
+    }
+
+    /// Whether messages wait for this worker.
+    pub(crate) fn is_due(&self, worker: WorkerId) -> bool {
+        let share = self.session.workers.map_or(0, |it| it.share(worker, self.session.messages));
+        share > self.holder(worker).executed
+    }
+
+    /// Whether a client is likely to submit more.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.feeding.values().any(|&time_ms| self.now_ms < time_ms + SILENCE_MS)
+    }
+
+    /// Whether this number's holder has written nothing for so long, although messages wait for him.
+    pub(crate) fn is_silent(&self, worker: WorkerId) -> bool {
+        let holder = self.holder(worker);
+        self.is_due(worker) && self.now_ms >= holder.time_ms.max(holder.due_ms) + SILENCE_MS
+    }
+}
+
+impl Session {
+    fn store(&mut self, record: Record) -> usize {
+        let (at, base) = (self.tail, self.messages);
+        self.tail += record.ring_len();
+        self.messages += record.messages();
+        self.records.push_back(Stored { at, base, record });
+        1
+    }
+
+    /// The newest records, so many.
+    pub(crate) fn newest(&self, count: usize) -> impl Iterator<Item = &Record> {
+        let first = self.records.len().saturating_sub(count);
+        self.records.iter().skip(first).map(|stored| &stored.record)
+    }
+
+    /// Nobody wants to read messages before this one any more.
+    pub(crate) fn forget_before(&mut self, message: u64) {
+        let is_over = |stored: &Stored| stored.base + stored.record.messages() <= message;
+        while self.records.front().is_some_and(is_over) {
+            self.records.pop_front();
+        }
+    }
+
+    /// The submission that a message belongs to, and the number of its first message.
+    pub(crate) fn submission_of(&self, message: u64) -> Option<(u64, Submission<&str>)> {
+        let after = self.records.partition_point(|stored| stored.base <= message);
+        let stored = self.records.get(after.checked_sub(1)?)?;
+        let within = message - stored.base;
+        if within >= stored.record.messages() {
+            return None;
+        }
+        let (first, submission) = stored.record.get(stored.record.index_of(within))?;
+        Some((stored.base + first, submission))
+    }
+}
+
+impl Records for Session {
+    fn read_record(&self, at: u64, record: &mut Record) -> Result<(), Error> {
+        let index = self.records.binary_search_by_key(&at, |stored| stored.at);
+        let stored = index.ok().and_then(|index| self.records.get(index));
+        let stored = stored.ok_or_else(|| self.damaged("a record is not where it was"))?;
+        record.clone_from(&stored.record);
+        Ok(())
+    }
+
+    fn damaged(&self, why: &'static str) -> Error {
+        let what = format!("the session in the stream contradicts itself: {why}");
+        Error::Own { what, code: exit::TROUBLE }
+    }
+}
+
+/// Worker numbers 1 to N, as text: `1, 2`.
+pub(crate) fn listed(workers: impl IntoIterator<Item = WorkerId>) -> String {
+    let mut text = String::new();
+    for (worker, comma) in workers.into_iter().zip(iter::once("").chain(iter::repeat(", "))) {
+        text.push_str(comma);
+        text.push_str(&worker.to_string());
+    }
+    text
+}
