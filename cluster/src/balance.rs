@@ -67,11 +67,6 @@ impl<E: Engine, P: Paper> Balancer<E, P> {
         self.is_up_to_date
     }
 
-    pub(crate) fn logged(&self) -> u64 {
-        self.scribe.logged()
-    }
-
-    #[cfg(test)]
     pub(crate) fn paper(&self) -> &P {
         &self.scribe.paper
     }
@@ -92,6 +87,9 @@ impl<E: Engine, P: Paper> Balancer<E, P> {
                 // What the log had before is history.
                 self.done = Some(done).filter(|done| done.is_new);
             }
+        }
+        if !batch.entries.is_empty() {
+            self.scribe.paper.flush()?;
         }
         self.is_up_to_date = batch.is_all;
         if !batch.is_all {

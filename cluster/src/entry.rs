@@ -222,7 +222,9 @@ mod tests {
         let lines = Lines::read(&payload).unwrap();
         assert!(lines.more);
         assert_eq!(lines.submissions.len(), 2);
-        for wrong in ["", "more", "a;1\n", "last\na;1", "last\na;0\n", "last\n\n", "more\na\u{7};1\n"] {
+        for wrong in
+            ["", "more", "a;1\n", "last\na;1", "last\na;0\n", "last\n\n", "more\na\u{7};1\n"]
+        {
             assert_eq!(Lines::read(wrong.as_bytes()), None, "{wrong:?}");
         }
     }

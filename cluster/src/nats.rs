@@ -78,14 +78,6 @@ impl Nats {
         }
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub(crate) fn context(&self) -> &jetstream::Context {
-        &self.context
-    }
-
     /// The name of the stream.
     pub(crate) fn stream(&self) -> &str {
         &self.stream
@@ -215,10 +207,8 @@ impl Engine for Nats {
                 headers.insert("Nats-Expected-Last-Sequence", last.to_string().as_str());
             }
         }
-        let request = Request::new()
-            .headers(headers)
-            .payload(payload.to_vec().into())
-            .timeout(Some(ANSWER));
+        let request =
+            Request::new().headers(headers).payload(payload.to_vec().into()).timeout(Some(ANSWER));
         let answer = self.client.send_request(format!("{}{subject}", self.prefix), request).await;
         let message = match answer {
             Ok(message) => message,

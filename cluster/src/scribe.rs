@@ -17,6 +17,8 @@ pub(crate) trait Paper {
     fn dead(&mut self, line: &[u8]) -> Result<(), Error>;
     /// Whether the last line of the log was not there before.
     fn is_new(&self) -> bool;
+    /// All of a batch is written.
+    fn flush(&mut self) -> Result<(), Error>;
 }
 
 /// Writes a log.
@@ -52,11 +54,6 @@ impl<P: Paper> Scribe<P> {
 
     pub(crate) fn state(&self) -> &State {
         &self.state
-    }
-
-    /// Messages of the session that are logged to their last line.
-    pub(crate) fn logged(&self) -> u64 {
-        self.at.base
     }
 
     /// Takes the next entry, and writes what is ready with it.

@@ -33,7 +33,7 @@ pub(crate) struct Share {
 pub(crate) enum Given {
     Share(Share),
     /// So many are executed, as an earlier holder has left it.
-    Executed(SessionNumber, u64),
+    Executed(SessionNumber, Workers, u64),
     /// All of the session is executed and logged.
     SessionEnded,
     /// Nothing so far.
@@ -66,6 +66,10 @@ impl<E: Engine> Shares<E> {
         &self.state
     }
 
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
     /// Takes this worker's number, and reads up to that: from there on nobody else counts.
     pub(crate) async fn take(
         &mut self,
@@ -76,8 +80,7 @@ impl<E: Engine> Shares<E> {
         while !self.is_up_to_date {
             self.read(Duration::ZERO).await?;
         }
-        let take =
-            hold::take(&self.engine, &self.state, self.worker, Some(name), how, self.look);
+        let take = hold::take(&self.engine, &self.state, self.worker, Some(name), how, self.look);
         let held = match take.await? {
             Ok(held) => held,
             Err(taken) => return Ok(Err(taken)),
@@ -104,13 +107,6 @@ impl<E: Engine> Shares<E> {
         Ok(Given::Nothing)
     }
 
-    /// Whether everything is handed out that is there.
-    pub(crate) fn is_all_given(&self) -> bool {
-        !self.state.session.workers.is_some_and(|workers| {
-            workers.share(self.worker, self.state.session.messages) > self.given
-        })
-    }
-
     /// Messages before this one are none of this worker's, or handed out.
     fn first_wanted(&self) -> u64 {
         let workers = self.state.session.workers;
@@ -128,7 +124,7 @@ impl<E: Engine> Shares<E> {
             self.session = Some(number);
             // A message with a letter is over.
             self.given = holder.executed + u64::from(holder.has_letter);
-            return Some(Given::Executed(number, self.given));
+            return Some(Given::Executed(number, workers, self.given));
         }
         if workers.share(self.worker, session.messages) <= self.given {
             return None;

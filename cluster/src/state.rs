@@ -192,8 +192,7 @@ impl State {
         let run: Run = entry::read(payload)?;
         let is_this_session = run.session.is_some() && run.session == self.session.number;
         let executed_before = self.holder(worker).executed;
-        let share =
-            self.session.workers.map_or(0, |it| it.share(worker, self.session.messages));
+        let share = self.session.workers.map_or(0, |it| it.share(worker, self.session.messages));
         let now_ms = self.now_ms;
         let holder = &mut self.holders[worker.index()];
         if run.generation == holder.generation.checked_add(1)? {

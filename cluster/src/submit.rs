@@ -43,8 +43,7 @@ impl<E: Engine> Submitter<E> {
             begin_lines(&mut payload, true);
             let mut count = 0;
             while let Some(submission) = left.get(count)
-                && (count == 0
-                    || payload.len() + submission.text().len() + 12 < ENTRY_LEN_MAX)
+                && (count == 0 || payload.len() + submission.text().len() + 12 < ENTRY_LEN_MAX)
             {
                 add_line(&mut payload, submission);
                 count += 1;

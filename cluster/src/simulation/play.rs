@@ -89,6 +89,10 @@ impl Paper for Files {
     fn is_new(&self) -> bool {
         self.is_new
     }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 fn go_on() -> Result<(), Error> {
@@ -163,7 +167,8 @@ impl Play {
                     *place = Some(self.start(role));
                 }
             }
-            let is_any = self.memory.entries().iter().any(|it| matches!(it.subject, Subject::In(_)));
+            let is_any =
+                self.memory.entries().iter().any(|it| matches!(it.subject, Subject::In(_)));
             quiet += u32::from(!is_any);
             if quiet > 60 {
                 return; // all clients were killed before they had said anything
@@ -293,7 +298,7 @@ async fn execute(
         match given {
             Given::Nothing => report.send_modify(|report| report.is_busy = false),
             Given::SessionEnded => {}
-            Given::Executed(session, executed) => {
+            Given::Executed(session, _, executed) => {
                 report.send_replace(Report { session: Some(session), executed, is_busy: false });
             }
             Given::Share(share) => {

@@ -22,9 +22,9 @@ pub(super) fn judge(facts: &Facts, entries: &[Entry], workers: Workers) -> Resul
     let mut messages = 0;
     for line in log.split_inclusive(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\n").ok_or("the last line has no end")?;
-        let ended = replay.push(line).map_err(|fault| {
-            format!("line `{}`: {fault}", String::from_utf8_lossy(line))
-        })?;
+        let ended = replay
+            .push(line)
+            .map_err(|fault| format!("line `{}`: {fault}", String::from_utf8_lossy(line)))?;
         messages += ended.map_or(0, |summary| summary.messages);
     }
     let unfinished = replay.finish().map_err(|fault| fault.to_string())?;

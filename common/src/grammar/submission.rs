@@ -122,6 +122,12 @@ impl<T: AsRef<str>> Submission<T> {
         self.count
     }
 
+    /// A view of it.
+    #[must_use]
+    pub fn as_view(&self) -> Submission<&str> {
+        Submission { text: self.text(), count: self.count }
+    }
+
     /// Appends it as `TEXT;COUNT`.
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(self.text().as_bytes());

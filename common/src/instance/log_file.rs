@@ -153,11 +153,7 @@ fn replace(directory: &Directory, mut log: &File, mut copy: &File) -> io::Result
 }
 
 /// Opens a file for appending, closed to others; perhaps it is to be made.
-pub(crate) fn open_private(
-    directory: &Directory,
-    name: &str,
-    create: OFlags,
-) -> Result<File, Errno> {
+pub fn open_private(directory: &Directory, name: &str, create: OFlags) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | create;
     // Whatever has the name: a FIFO, for example, must not make us wait for its other end.
     let wary = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;

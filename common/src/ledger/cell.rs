@@ -1,7 +1,7 @@
 //! A worker's cell in the ledger: what it has done, what it has in hand, and which queue it has. Its orderings
 //! are checked by `tests/models`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -23,7 +23,7 @@ pub struct Cell {
 }
 
 /// Whether a worker is at its message in hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HandState {
     /// It is in nobody's hands: its worker has died, or was interrupted.
@@ -37,7 +37,7 @@ pub enum HandState {
 
 /// The message that a worker with a COMMAND has begun and not counted yet. For the worker's next life, if this
 /// one is killed; and for whoever wants to see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InHand {
     /// The number of its last attempt, from 1.
     pub attempt: u32,

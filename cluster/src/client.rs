@@ -1,0 +1,139 @@
+//! The client as a process.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::hash::BuildHasher;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use common::error::{Error, exit, heed_signals};
+use common::grammar::submission::Submission;
+use common::program::input::Input;
+use tokio::runtime::Runtime;
+
+use crate::args;
+use crate::engine::Engine;
+use crate::nats::Nats;
+use crate::put::Waiting;
+use crate::runtime;
+use crate::state::{Change, State};
+use crate::submit::Submitter;
+
+const TICK: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(args: &args::Client) -> Result<u8, Error> {
+    let parse = |(number, argument): (usize, &OsString)| {
+        Submission::parse(argument.as_bytes()).map(Submission::to_owned).inspect_err(|error| {
+            common::tell!("client: argument {number}: {error}; nothing was submitted");
+        })
+    };
+    let Ok(given) = (1..).zip(&args.submissions).map(parse).collect::<Result<Vec<_>, _>>() else {
+        return Ok(exit::USAGE);
+    };
+    let runtime = runtime::begin()?;
+    let nats = runtime.block_on(args.connection.open(heed_signals))?;
+    let run = format!("{:016x}", RandomState::new().hash_one(()));
+    let mut submitter = Submitter::new(nats.clone(), run, heed_signals);
+    let mut code = 0;
+    if given.is_empty() {
+        if io::stdin().is_terminal() {
+            common::note!(
+                "client: reading submissions from the terminal, one a line, as `Halo A;10`; Ctrl-D ends"
+            );
+        }
+        let mut input = Input::new(io::stdin().lock());
+        let mut is_any = false;
+        while let Some(batch) = input.read_batch()? {
+            if !batch.is_empty() {
+                is_any = true;
+                submit(&runtime, &mut submitter, &batch, true, args.quiet)?;
+            }
+        }
+        if is_any {
+            submit(&runtime, &mut submitter, &[], false, args.quiet)?;
+        }
+        code = input.exit_code();
+    } else {
+        let parts: Vec<_> = given.iter().map(Submission::as_view).collect();
+        submit(&runtime, &mut submitter, &parts, false, args.quiet)?;
+    }
+    if args.wait && submitter.last() > 0 {
+        let dead = runtime.block_on(wait(nats, submitter.last()))?;
+        if dead > 0 {
+            let are = if dead == 1 { "message is" } else { "messages are" };
+            common::tell!("client: {dead} {are} dead: see sistem.dead on any host");
+            code = exit::PARTLY;
+        }
+    }
+    Ok(code)
+}
+
+fn submit(
+    runtime: &Runtime,
+    submitter: &mut Submitter<Nats>,
+    submissions: &[Submission<&str>],
+    more: bool,
+    quiet: bool,
+) -> Result<(), Error> {
+    let mut left = submissions.len();
+    let confirm = |accepted: &[Submission<&str>]| {
+        left -= accepted.len();
+        if quiet || accepted.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for submission in accepted {
+            lines.extend_from_slice(b"accepted ");
+            submission.append_to(&mut lines);
+            lines.push(b'\n');
+        }
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(&lines).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed.map_err(Error::system("accepted, but standard output")),
+        }
+    };
+    let submitted = runtime.block_on(submitter.submit(submissions, more, confirm));
+    if submitted.is_err() && left > 0 {
+        let first = &submissions[submissions.len() - left];
+        common::tell!(
+            "client: not confirmed: {first} ({left} in all); the first of them may have been accepted"
+        );
+    }
+    submitted
+}
+
+/// Waits until all that was in the stream at that entry is executed. Returns how many messages of these sessions are dead
+/// that came with it or after it.
+async fn wait(nats: Nats, last: u64) -> Result<u64, Error> {
+    let (mut state, mut waiting) = (State::new(), Waiting::default());
+    let (mut until, mut dead) = (None, 0);
+    loop {
+        heed_signals()?;
+        let Some(batch) = nats.read_from(state.next, TICK).await? else {
+            waiting.again("no answer", heed_signals).await?;
+            continue;
+        };
+        waiting.is_over();
+        for entry in &batch.entries {
+            let change = state.apply(entry);
+            if entry.sequence == last {
+                until = Some(state.session.messages);
+            }
+            match (change, until) {
+                (Change::Ended(_), Some(_)) => return Ok(dead),
+                (Change::Died(letter), Some(_)) if entry.sequence > last => {
+                    let _ = letter;
+                    dead += 1;
+                }
+                _ => {}
+            }
+            let frontier = state.frontier();
+            state.session.forget_before(frontier);
+            if until.is_some_and(|until| frontier >= until) {
+                return Ok(dead);
+            }
+        }
+    }
+}
