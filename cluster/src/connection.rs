@@ -243,6 +243,35 @@ impl Connection {
     /// Connects to one of the servers, for as long as it takes; and refuses what cannot keep the promises. The stream is
     /// made if it is not there.
     pub(crate) async fn open(&self, look: Look) -> Result<Nats, Error> {
+        let nats = self.connect(look).await?;
+        let config = Self::ensure(&nats, Some(self.replicas.into()), look).await?;
+        self.check_stream(&nats, &config)?;
+        Ok(nats)
+    }
+
+    /// The same for whoever only looks: the stream is as it is.
+    pub(crate) async fn find(&self, look: Look) -> Result<Nats, Error> {
+        let nats = self.connect(look).await?;
+        Self::ensure(&nats, None, look).await?;
+        Ok(nats)
+    }
+
+    async fn ensure(
+        nats: &Nats,
+        replicas: Option<usize>,
+        look: Look,
+    ) -> Result<async_nats::jetstream::stream::Config, Error> {
+        let mut waiting = Waiting::default();
+        loop {
+            if let Some(config) = nats.ensure(replicas).await? {
+                waiting.is_over();
+                return Ok(config);
+            }
+            waiting.again("the stream cannot be opened or made", look).await?;
+        }
+    }
+
+    async fn connect(&self, look: Look) -> Result<Nats, Error> {
         let context = self.context()?;
         let addresses = self.addresses(&context)?;
         let shown: Vec<_> =
@@ -272,16 +301,8 @@ impl Connection {
         };
         self.check_versions(&context, &addresses, &client).await?;
         self.check_sync().await?;
-        let nats = Nats::new(client, &self.instance);
-        let config = loop {
-            if let Some(config) = nats.ensure(self.replicas.into()).await? {
-                break config;
-            }
-            waiting.again("the stream cannot be opened or made", look).await?;
-        };
         waiting.is_over();
-        self.check_stream(&nats, &config)?;
-        Ok(nats)
+        Ok(Nats::new(client, &self.instance))
     }
 
     /// Each server that is named and answers: this process may be connected to another one soon.

@@ -83,15 +83,30 @@ impl Nats {
         &self.stream
     }
 
-    /// Makes the stream, if it is not there. `Ok(None)` where there was no answer that tells; else how the stream is.
-    pub(crate) async fn ensure(&self, replicas: usize) -> Result<Option<Config>, Error> {
+    /// How the stream is. If it is not there it is made, with so many replicas; without a number that is an error.
+    /// `Ok(None)` where there was no answer that tells.
+    pub(crate) async fn ensure(&self, replicas: Option<usize>) -> Result<Option<Config>, Error> {
+        use jetstream::context::GetStreamErrorKind::JetStream;
+        match self.context.get_stream(&*self.stream).await {
+            Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
+            Err(error) => match error.kind() {
+                JetStream(why) if why.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                JetStream(why) => return self.refused(&why).map(|()| None),
+                _ => return Ok(None),
+            },
+        }
+        let Some(num_replicas) = replicas else {
+            let what =
+                format!("these servers have no stream {}: nothing was submitted yet", self.stream);
+            return Err(Error::Own { what, code: exit::TROUBLE });
+        };
         let wanted = Config {
             name: self.stream.to_string(),
             subjects: vec![format!("{}>", self.prefix)],
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::New,
             storage: StorageType::File,
-            num_replicas: replicas,
+            num_replicas,
             deny_delete: true,
             deny_purge: true,
             // Answered by the leader only.
@@ -99,17 +114,6 @@ impl Nats {
             description: Some("Pipip's load balancer: do not write here by hand".to_owned()),
             ..Config::default()
         };
-        match self.context.get_stream(&*self.stream).await {
-            Ok(stream) => return Ok(Some(stream.cached_info().config.clone())),
-            Err(error) => {
-                use jetstream::context::GetStreamErrorKind::JetStream;
-                match error.kind() {
-                    JetStream(why) if why.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-                    JetStream(why) => return self.refused(&why).map(|()| None),
-                    _ => return Ok(None),
-                }
-            }
-        }
         match self.context.create_stream(wanted).await {
             Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
             Err(error) => match error.kind() {

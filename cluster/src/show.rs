@@ -74,7 +74,7 @@ async fn read_all(
 }
 
 async fn state(connection: &Connection) -> Result<(Nats, State), Error> {
-    let nats = connection.open(heed_signals).await?;
+    let nats = connection.find(heed_signals).await?;
     let mut state = State::new();
     read_all(&nats, |batch| {
         for entry in &batch.entries {
@@ -171,7 +171,7 @@ fn text(status: &Status<'_>) -> String {
 pub(crate) fn inspect(args: &args::Inspect) -> Result<u8, Error> {
     let runtime = runtime::begin()?;
     let all = async {
-        let nats = args.connection.open(heed_signals).await?;
+        let nats = args.connection.find(heed_signals).await?;
         read_all(&nats, |batch| {
             let mut text = String::new();
             for entry in &batch.entries {
