@@ -79,7 +79,8 @@ pub(crate) struct Connection {
         help_heading = "Servers"
     )]
     tlskey: Option<PathBuf>,
-    /// A context of the `nats` command line tool: what is not given here is taken from there.
+    /// A context of the `nats` command line tool: what is not given here is taken from there. Without this and --nats it is
+    /// the one that is selected there, if there is one.
     #[arg(long, env = "NATS_CONTEXT", value_name = "NAME", help_heading = "Servers")]
     context: Option<String>,
     /// The servers' monitoring ports, like http://a:8222: where they say whether their `sync_interval` is `always`.
@@ -130,12 +131,12 @@ fn usage(what: String) -> Error {
     Error::Own { what, code: exit::USAGE }
 }
 
-/// Where the `nats` command line tool has its contexts.
-fn context_file(name: &str) -> PathBuf {
+/// Where the `nats` command line tool has its settings.
+fn nats_config() -> PathBuf {
     let config = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    config.unwrap_or_default().join("nats/context").join(format!("{name}.json"))
+    config.unwrap_or_default().join("nats")
 }
 
 impl Connection {
@@ -169,8 +170,15 @@ impl Connection {
     }
 
     fn context(&self) -> Result<Context, Error> {
-        let Some(name) = &self.context else { return Ok(Context::default()) };
-        let file = context_file(name);
+        // The one that is selected there is meant if nothing is said.
+        let selected = || {
+            let name = std::fs::read_to_string(nats_config().join("context.txt")).ok()?;
+            Some(name.trim().to_owned()).filter(|name| !name.is_empty() && self.nats.is_empty())
+        };
+        let Some(name) = self.context.clone().or_else(selected) else {
+            return Ok(Context::default());
+        };
+        let file = nats_config().join("context").join(format!("{name}.json"));
         let text = std::fs::read_to_string(&file)
             .map_err(|why| usage(format!("context {name}: {}: {why}", file.display())))?;
         serde_json::from_str(&text)

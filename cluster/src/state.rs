@@ -359,3 +359,112 @@ pub(crate) fn listed(workers: impl IntoIterator<Item = WorkerId>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::grammar::message_id::MessageId;
+    use rstest::rstest;
+    use serde_json::json;
+
+    const SESSION: &str = "00000000000000ab";
+
+    /// Two workers; `a;3` was submitted. Worker 1 is held by `x` in generation 2, and has executed one of its two.
+    fn state() -> State {
+        let mut state = State::new();
+        for (subject, payload) in [
+            ("in.c", "last\na;3\n".to_owned()),
+            ("cfg", json!({"session": SESSION, "workers": 2, "after": 0}).to_string()),
+            ("run.1", run(1, Some("w"), 0)),
+            ("run.1", run(2, Some("x"), 0)),
+            ("run.1", run(2, Some("x"), 1)),
+        ] {
+            apply(&mut state, subject, &payload);
+        }
+        assert_eq!((state.ignored, state.frontier()), (0, 1));
+        state
+    }
+
+    fn apply(state: &mut State, subject: &str, payload: &str) -> Change {
+        let (sequence, time_ms) = (state.next, state.now_ms);
+        let (subject, payload) = (Subject::from(subject), payload.as_bytes().to_vec());
+        state.apply(&Entry { sequence, time_ms, subject, payload })
+    }
+
+    fn run(generation: u64, holder: Option<&str>, executed: u64) -> String {
+        let session = Some(SESSION.parse().unwrap());
+        let holder = holder.map(str::to_owned);
+        String::from_utf8(entry::write(&Run { session, generation, holder, executed })).unwrap()
+    }
+
+    fn dead(generation: u64, message: u64) -> String {
+        let session: SessionNumber = SESSION.parse().unwrap();
+        let letter = Letter {
+            id: MessageId { session: session.0, message },
+            text: "a".to_owned(),
+            index: 1,
+            worker: 1,
+            attempts: 1,
+            outcome: String::new(),
+            stderr: String::new(),
+            begun: String::new(),
+            died: String::new(),
+        };
+        String::from_utf8(entry::write(&Dead { session, generation, letter })).unwrap()
+    }
+
+    /// What the one who holds the number may write counts …
+    #[test]
+    fn what_follows_counts() {
+        let mut state = state();
+        assert!(matches!(apply(&mut state, "dead.1", &dead(2, 2)), Change::Died(_)));
+        assert!(matches!(apply(&mut state, "run.1", &run(2, Some("x"), 2)), Change::Executed));
+        apply(&mut state, "run.2", &run(1, Some("y"), 0));
+        apply(&mut state, "run.2", &run(1, Some("y"), 1));
+        assert!(state.is_all_executed());
+        let end = json!({"session": SESSION, "totals": [2, 1]}).to_string();
+        assert!(matches!(apply(&mut state, "end", &end), Change::Ended(_)));
+        assert_eq!((state.ignored, state.session.messages, state.ended_at), (0, 0, state.next - 1));
+    }
+
+    /// … and nothing else does, whoever writes it.
+    #[rstest]
+    #[case::an_older_generation("run.1", run(1, Some("x"), 2))]
+    #[case::a_generation_left_out("run.1", run(4, Some("y"), 1))]
+    #[case::another_holder("run.1", run(2, Some("y"), 2))]
+    #[case::nobody("run.1", run(2, None, 2))]
+    #[case::fewer_than_before("run.1", run(2, Some("x"), 0))]
+    #[case::more_than_there_are("run.1", run(2, Some("x"), 3))]
+    #[case::no_json("run.1", "{}".to_owned())]
+    #[case::a_letter_of_an_older_generation("dead.1", dead(1, 2))]
+    #[case::a_letter_that_is_not_the_next("dead.1", dead(2, 0))]
+    #[case::a_letter_of_another_worker("dead.2", dead(2, 1))]
+    #[case::another_n("cfg", json!({"session": "00000000000000ac", "workers": 3, "after": 0}).to_string())]
+    #[case::an_end_before_all_is_executed("end", json!({"session": SESSION, "totals": [1, 0]}).to_string())]
+    #[case::an_end_with_other_totals("end", json!({"session": SESSION, "totals": [2, 1]}).to_string())]
+    #[case::a_forbidden_character("in.c", "more\na\u{7}b;1\n".to_owned())]
+    #[case::another_subject("other", String::new())]
+    fn what_contradicts_is_passed_over(#[case] subject: &str, #[case] payload: String) {
+        let mut state = state();
+        assert!(matches!(apply(&mut state, subject, &payload), Change::Nothing));
+        let after = (state.ignored, state.frontier(), state.session.dead, state.session.messages);
+        assert_eq!(after, (1, 1, 0, 3), "{payload}");
+        let holder = state.holder(WorkerId::new(1_u32).unwrap());
+        assert_eq!((holder.generation, holder.executed), (2, 1));
+    }
+
+    #[test]
+    fn a_second_letter_and_a_late_configuration_are_passed_over() {
+        let mut state = state();
+        apply(&mut state, "dead.1", &dead(2, 2));
+        assert!(matches!(apply(&mut state, "dead.1", &dead(2, 2)), Change::Nothing));
+        assert_eq!((state.ignored, state.session.dead), (1, 1));
+        apply(&mut state, "run.1", &run(2, Some("x"), 2));
+        apply(&mut state, "run.2", &run(1, Some("y"), 0));
+        apply(&mut state, "run.2", &run(1, Some("y"), 1));
+        apply(&mut state, "end", &json!({"session": SESSION, "totals": [2, 1]}).to_string());
+        let late = json!({"session": SESSION, "workers": 2, "after": 0}).to_string();
+        apply(&mut state, "cfg", &late);
+        assert_eq!((state.ignored, state.session.workers), (2, None));
+    }
+}

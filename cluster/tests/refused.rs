@@ -13,7 +13,10 @@ use rstest::rstest;
 
 fn cluster(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("cluster").unwrap();
+    // Not those of whoever runs the tests.
+    let none = tempfile::tempdir().unwrap();
     command.args(args).env_remove("NATS_URL").env_remove("NATS_CONTEXT");
+    command.env("XDG_CONFIG_HOME", none.path());
     command
 }
 
@@ -103,6 +106,26 @@ fn a_server_that_cannot_do_it_is_refused_by_name(
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains(why), "{stderr}");
     assert!(output.stdout.is_empty());
+}
+
+/// The context that the `nats` tool has selected says who one is.
+#[test]
+fn the_context_of_the_nats_tool_is_used() {
+    let info = r#"{"server_id":"x","server_name":"alpha","version":"2.9.10","headers":true,"max_payload":1048576}"#;
+    let url = greeter(info, "PONG");
+    let dir = tempfile::tempdir().unwrap();
+    let contexts = dir.path().join("nats/context");
+    std::fs::create_dir_all(&contexts).unwrap();
+    std::fs::write(contexts.join("mine.json"), format!(r#"{{"url":"{url}"}}"#)).unwrap();
+    let run = |args: &[&str]| {
+        let output = cluster(args).env("XDG_CONFIG_HOME", dir.path()).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let named = run(&["client", "--context", "mine", "a;1"]);
+    assert!(named.contains("NATS server alpha"), "{named}");
+    std::fs::write(dir.path().join("nats/context.txt"), "mine\n").unwrap();
+    let selected = run(&["client", "a;1"]);
+    assert!(selected.contains("NATS server alpha"), "{selected}");
 }
 
 /// A monitoring port that says what a server with that setting says.

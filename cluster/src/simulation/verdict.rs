@@ -14,6 +14,9 @@ use crate::entry::Subject;
 use super::play::Facts;
 
 pub(super) fn judge(facts: &Facts, entries: &[Entry], workers: Workers) -> Result<(), String> {
+    if let Some(wrong) = facts.wrong.first() {
+        return Err(wrong.clone());
+    }
     let (log, dead) = &facts.logs[0];
     if facts.logs.iter().any(|other| (&other.0, &other.1) != (log, dead)) {
         return Err("the hosts' files differ".to_owned());
