@@ -11,6 +11,7 @@ use common::error::{Error, exit, heed_signals};
 use common::grammar::LOG_NAME;
 use common::instance::Instance;
 use common::instance::log_file;
+use common::program::advice::LOG;
 use common::program::pause::pause;
 use rustix::fs::OFlags;
 
@@ -55,12 +56,16 @@ impl Files {
 
     /// Whether the log is still the one that was opened, and nobody else has written to it.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let len = self.instance.checked_log_len()?;
-        if len == self.log.len {
-            Ok(())
-        } else {
-            Err(Error::LogForeign { at: self.log.len.min(len) })
-        }
+        let wrong = match self.instance.checked_log_len() {
+            Ok(len) if len == self.log.len => return Ok(()),
+            Ok(_) => "another program wrote to it",
+            Err(Error::LogReplaced) => "it was renamed, removed or replaced",
+            Err(error) => return Err(error),
+        };
+        let what =
+            format!("{LOG}: {wrong}; move away what is there and start again: it is written anew");
+        Err(Error::Own { what, code: exit::TROUBLE })
+    }
     }
 
     /// The log is compared or written up to here, and has bytes after that which the stream does not say.

@@ -2,6 +2,7 @@
 //! to the stream beside both.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -79,9 +80,10 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
         })
     };
     let (give, given) = sync_channel(AHEAD);
+    let is_over = Arc::new(AtomicBool::new(false));
     let reading = {
-        let handle = handle.clone();
-        thread::spawn(move || read(&handle, shares, &give))
+        let (handle, is_over) = (handle.clone(), is_over.clone());
+        thread::spawn(move || read(&handle, shares, &give, &is_over))
     };
     let mut executor = Executor::new(args.echo, &args.work)?;
     work::end_kept(&instance, worker)?;
@@ -94,6 +96,7 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
     let finished = executor.finish();
     let is_lost = own.lost.get().is_some();
     drop((own, given));
+    is_over.store(true, Relaxed);
     // Nobody reports any more: the number is given back.
     let last = runtime.block_on(async { timeout(LAST_WORD, hold).await });
     if last.is_err() && !is_lost {
@@ -102,7 +105,6 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
              once they do)"
         );
     }
-    // It sees that nobody takes what it reads.
     let read = reading.join().unwrap_or(Ok(()));
     drop(runtime);
     finished.and(executed).and(read).map(|()| 0)
@@ -121,11 +123,16 @@ fn refused(worker: WorkerId, taken: &Taken, args: &args::Worker) -> Error {
 }
 
 /// Reads what is to be executed, and a little ahead.
-fn read(handle: &Handle, mut shares: Shares<Nats>, give: &SyncSender<Given>) -> Result<(), Error> {
+fn read(
+    handle: &Handle,
+    mut shares: Shares<Nats>,
+    give: &SyncSender<Given>,
+    is_over: &AtomicBool,
+) -> Result<(), Error> {
     // The main thread is to be interrupted by signals, not this one.
     SigSet::all().thread_block().map_err(Error::system("sigprocmask"))?;
     let mut was_nothing = false;
-    loop {
+    while !is_over.load(Relaxed) {
         let given = handle.block_on(shares.next())?;
         let workers = shares.state().session.workers;
         if let Some(n) = workers.filter(|n| shares.worker().get() > n.get()) {
@@ -138,10 +145,11 @@ fn read(handle: &Handle, mut shares: Shares<Nats>, give: &SyncSender<Given>) -> 
         // That there is nothing matters only after there was something.
         let is_nothing = given == Given::Nothing;
         if (!is_nothing || !was_nothing) && give.send(given).is_err() {
-            return Ok(()); // the worker ends
+            break; // the worker ends
         }
         was_nothing = is_nothing;
     }
+    Ok(())
 }
 
 /// What is handed to COMMAND next.
