@@ -20,6 +20,8 @@ use crate::failure::{Failure, until, when};
 use crate::network::Network;
 use crate::server::Addresses;
 
+/// The name of a host's directory, its disk, begins so.
+pub(crate) const DISK: &str = "host";
 /// How long killed processes may take to go.
 const DYING: Duration = Duration::from_secs(10);
 /// How long a program may take that was asked to end. Workers have 5 s for what they are doing.

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use common::error::exit;
+use common::fence::signals;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use nix::sys::prctl::set_child_subreaper;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use crate::Args;
 use crate::checks;
 use crate::failure::{Failure, until, when};
 use crate::host;
+use crate::leash;
 use crate::load::Client;
 use crate::plan::{Fault, Kind};
 use crate::report::Report;
@@ -65,8 +65,10 @@ impl Place {
 
 /// Runs it. Returns the exit code.
 pub(crate) fn run(place: &Place, args: &Args) -> Result<ExitCode, Failure> {
+    // The guard leaves signals to a thread of its own; nothing that is started here may inherit that.
+    signals::start_clean().map_err(Failure::system("signals"))?;
     set_child_subreaper(true).map_err(Failure::system("prctl"))?;
-    end_with_guard(place.dir.clone(), place.networks);
+    leash::hold(place);
     let (kinds, left_out) = kinds(&args.only, place.networks)?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     if args.seed.is_none() {
@@ -147,22 +149,6 @@ fn end(site: &mut Site, report: &mut Report) -> Result<(), Failure> {
     })?;
     report.checks = checks::all(site, &last)?;
     site.end()
-}
-
-/// Once the guard has ended, even by SIGKILL, nothing may be left: its end closes the pipe that is our standard input.
-fn end_with_guard(dir: PathBuf, networks: bool) {
-    thread::spawn(move || {
-        let _ = std::io::stdin().read(&mut [0]);
-        host::kill_all();
-        if networks {
-            // The disks are below it. This process ends now: the mounts are its own.
-            for number in 1..=crate::site::HOSTS {
-                let _ = nix::mount::umount(&dir.join(format!("host{number}")));
-            }
-        }
-        let _ = fs::remove_dir_all(&dir);
-        std::process::exit(exit::TROUBLE.into());
-    });
 }
 
 /// Of the clock: it is printed, so that it can be given again.

@@ -1,6 +1,7 @@
 //! `cargo xtask cluster`: hosts, servers, links and disks fail under load, and every host's log must be the same.
 //!
 //! - [`guard`] starts the run as a process of its own, in namespaces, so that its end is the end of everything;
+//! - a [`leash`] ends the run when the guard is killed;
 //! - [`inside`] is that run: it makes a [`site`], plays the rounds, and checks what came of them;
 //! - a [`site`] is three [`host`]s on one switch ([`network`]), each with a [`disk`], a [`server`], a balancer and its
 //!   workers, and the clients that feed it ([`load`]);
@@ -16,6 +17,7 @@ mod guard;
 mod handler;
 mod host;
 mod inside;
+mod leash;
 mod load;
 mod network;
 mod plan;
@@ -68,6 +70,9 @@ struct Args {
 fn main() -> ExitCode {
     // Some thousand times: without a look at the other arguments.
     if let Some(code) = handler::be_command() {
+        return code;
+    }
+    if let Some(code) = leash::be_cleaner() {
         return code;
     }
     let outcome = match inside::Place::of_this_process() {

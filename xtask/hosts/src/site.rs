@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::disk::Disk;
 use crate::failure::{Failure, until, when};
 use crate::handler;
-use crate::host::{self, Host, directory};
+use crate::host::{self, DISK, Host, directory};
 use crate::inside::{PROGRAM, Place};
 use crate::load::{CLIENTS, Client, Record};
 use crate::network::{self, Network};
@@ -54,7 +54,7 @@ impl Site {
         };
         let mut hosts = Vec::new();
         for (number, &own) in (1..=HOSTS).zip(&addresses) {
-            let dir = place.dir.join(format!("host{number}"));
+            let dir = place.dir.join(format!("{DISK}{number}"));
             let notes = place.dir.join(format!("notes{number}"));
             directory(&dir)?;
             directory(&notes)?;
