@@ -66,7 +66,6 @@ impl Files {
             format!("{LOG}: {wrong}; move away what is there and start again: it is written anew");
         Err(Error::Own { what, code: exit::TROUBLE })
     }
-    }
 
     /// The log is compared or written up to here, and has bytes after that which the stream does not say.
     pub(crate) fn check_end(&self) -> Result<(), Error> {

@@ -64,6 +64,11 @@ impl Binaries {
         build(&["-p", package, "--example", name], profile, Progress::Shown)
     }
 
+    /// For tools: builds a package that is no part of the local product, and returns its program.
+    pub fn build_program(package: &str, profile: Profile) -> Result<PathBuf, String> {
+        build(&["-p", package], profile, Progress::Shown)
+    }
+
     /// For tools: builds the program of a package that is no member of the workspace, with these of its features.
     pub fn build_apart(directory: &str, features: &str) -> Result<PathBuf, String> {
         let what = ["--locked", "--features", features];

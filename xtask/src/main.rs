@@ -42,6 +42,8 @@ enum Task {
     Crash(tool::Args),
     /// Measure speed, as ratios within one run.
     Bench(tool::Args),
+    /// Fail hosts, servers, links and disks under load, and compare every host's log.
+    Cluster(tool::Args),
     /// Make an archive and a Debian package of the programs.
     Dist(tool::Args),
     /// Print what a directory's ledger and queues hold. The same as `lbctl inspect`.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Verify(args) => verify::run(&args),
         Task::Crash(args) => tool::run("crash", &args),
         Task::Bench(args) => tool::run("bench", &args),
+        Task::Cluster(args) => tool::run("hosts", &args),
         Task::Dist(args) => tool::run("dist", &args),
         Task::Inspect(args) => inspect::run(&args),
     }

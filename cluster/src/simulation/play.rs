@@ -13,7 +13,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::balance::{Balancer, Order, Step};
 use crate::entry::{SessionNumber, Subject};
@@ -36,23 +36,13 @@ pub(super) struct Facts {
     /// Texts and counts that a client was told are accepted; and those whose client was killed before it was told.
     pub(super) accepted: BTreeMap<String, u32>,
     pub(super) unknown: BTreeMap<String, u32>,
-    /// Messages that were executed, by session and number; of which letters were to be written; and of which they are.
-    pub(super) executed: BTreeSet<(u64, u64)>,
+    /// Messages that were executed, or given up, by session and number; and by a holder since which entry.
+    pub(super) executed: BTreeSet<((u64, u64), u64)>,
     pub(super) given_up: BTreeSet<(u64, u64)>,
-    pub(super) kept: BTreeMap<(u64, u64), Instant>,
     /// What must not happen.
     pub(super) wrong: Vec<String>,
     /// Each host's log and letters.
     pub(super) logs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Facts {
-    /// By a holder who holds the number since then. One who does not know yet that it was taken may.
-    fn about_to_execute(&mut self, name: (u64, u64), since: Instant) {
-        if self.kept.get(&name).is_some_and(|kept| *kept < since) {
-            self.wrong.push(format!("{name:?} was dead, and is executed"));
-        }
-    }
 }
 
 type Shared<T> = Arc<Mutex<T>>;
@@ -286,11 +276,11 @@ async fn work(
 ) {
     let mut shares = Shares::new(memory.clone(), worker, go_on);
     let name = format!("host{host}");
-    let since = Instant::now();
     let Ok(Ok(held)) = shares.take(&name, Take::Silent).await else {
         sleep(Duration::from_secs(1)).await;
         return;
     };
+    let since = held.since();
     let (report, reports) = watch::channel(Report::default());
     let (letter, letters) = mpsc::channel(1);
     let execute = execute(worker, shares, report, letter, facts, &mut rng, since);
@@ -309,7 +299,7 @@ async fn execute(
     letters: mpsc::Sender<ToKeep>,
     facts: Shared<Facts>,
     rng: &mut impl Rng,
-    since: Instant,
+    since: u64,
 ) {
     while let Ok(given) = shares.next().await {
         match given {
@@ -325,13 +315,10 @@ async fn execute(
                     sleep(Duration::from_millis(draw(rng, 0..=time))).await;
                     let message = share.workers.message_of(worker, own);
                     let name = (share.session.0, message);
-                    lock(&facts).about_to_execute(name, since);
+                    lock(&facts).executed.insert((name, since));
                     if draw(rng, 0..=19) == 0 {
                         lock(&facts).given_up.insert(name);
                         keep(worker, share.session, message, &share.text, &letters).await;
-                        lock(&facts).kept.entry(name).or_insert_with(Instant::now);
-                    } else {
-                        lock(&facts).executed.insert(name);
                     }
                     let is_busy = own + 1 < share.own + share.count;
                     report.send_modify(|report| {

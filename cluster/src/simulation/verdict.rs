@@ -54,11 +54,11 @@ pub(super) fn judge(facts: &Facts, entries: &[Entry], workers: Workers) -> Resul
         }
     }
     one_holder(entries)?;
-    let done: BTreeSet<_> = facts.executed.union(&facts.given_up).collect();
+    let done: BTreeSet<_> = facts.executed.iter().map(|(name, _)| name).collect();
     if (done.len() as u64) < messages {
         return Err(format!("{messages} messages are logged, and {} were executed", done.len()));
     }
-    letters(facts, dead)
+    letters(facts, dead, entries)
 }
 
 /// Of each number: generations ascend by one, within one there is one holder, and only he counts.
@@ -83,8 +83,9 @@ fn one_holder(entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
-/// Each message has one letter at most, and only one that was given up has any.
-fn letters(facts: &Facts, dead: &[u8]) -> Result<(), String> {
+/// Each message has one letter at most, and only one that was given up has any. Whoever takes its number after that does
+/// not execute it; one who had it before may not know of the letter.
+fn letters(facts: &Facts, dead: &[u8], entries: &[Entry]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for line in dead.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let letter: common::dead::Letter =
@@ -92,6 +93,15 @@ fn letters(facts: &Facts, dead: &[u8]) -> Result<(), String> {
         let name = (letter.id.session, letter.id.message);
         if !seen.insert(name) || !facts.given_up.contains(&name) {
             return Err(format!("{} has a letter too many", letter.id));
+        }
+        let is_it = |entry: &&Entry| {
+            let is_letter = matches!(entry.subject, Subject::Dead(_));
+            is_letter && String::from_utf8_lossy(&entry.payload).contains(&letter.id.to_string())
+        };
+        let written = entries.iter().filter(is_it).map(|entry| entry.sequence).max();
+        let late = facts.executed.range((name, written.unwrap_or(u64::MAX))..=(name, u64::MAX));
+        if late.count() > 0 {
+            return Err(format!("{} is executed by whoever came after its letter", letter.id));
         }
     }
     Ok(())
