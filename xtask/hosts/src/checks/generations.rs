@@ -12,7 +12,8 @@ use crate::stream::Entry;
 /// What is said with `run.<k>`.
 #[derive(Clone, Debug, Deserialize)]
 struct Run {
-    session: String,
+    /// None: it was taken before there was a session.
+    session: Option<String>,
     generation: u64,
     /// None: it was given back.
     holder: Option<String>,
@@ -36,6 +37,8 @@ struct End {
 pub(super) struct History {
     workers: Workers,
     session: Option<String>,
+    /// What is begun after its end, and in which nothing is submitted.
+    next: Option<String>,
     newest: BTreeMap<u32, Run>,
     totals: Option<Vec<u64>>,
     sequence: u64,
@@ -48,6 +51,7 @@ impl History {
         Self {
             workers,
             session: None,
+            next: None,
             newest: BTreeMap::new(),
             totals: None,
             sequence: 0,
@@ -110,10 +114,12 @@ impl History {
 
     fn configure(&mut self, payload: &Value) -> Result<(), String> {
         let it: Configuration = parsed(payload)?;
-        if let Some(session) = &self.session {
-            return Err(format!("session {} begins inside of {session}", it.session));
+        let place = if self.totals.is_some() { &mut self.next } else { &mut self.session };
+        let begun = place.get_or_insert_with(|| it.session.clone());
+        // The same again only asks the servers for the time.
+        if *begun != it.session {
+            return Err(format!("session {} begins inside of {begun}", it.session));
         }
-        self.session = Some(it.session);
         let workers = self.workers.get();
         if it.workers == workers { Ok(()) } else { Err(format!("not of {workers} workers")) }
     }
@@ -128,8 +134,17 @@ impl History {
         let number = worker.parse().ok().and_then(|number: u32| WorkerId::new(number).ok());
         let number = number.filter(|worker| worker.get() <= self.workers.get());
         let number = number.ok_or("there is no such worker")?.get();
-        let run: Run = parsed(payload)?;
-        self.is_of_session(&run.session)?;
+        let mut run: Run = parsed(payload)?;
+        let before_or_after = run.session.is_none() || run.session == self.next;
+        if before_or_after && run.executed > 0 {
+            return Err("something is counted outside of the session".to_owned());
+        }
+        if before_or_after {
+            // The number has changed hands, no more.
+            run.executed = self.newest.get(&number).map_or(0, |it| it.executed);
+        } else if let Some(session) = &run.session {
+            self.is_of_session(session)?;
+        }
         if self.totals.is_some()
             && self.newest.get(&number).is_none_or(|it| it.executed < run.executed)
         {
@@ -149,6 +164,9 @@ impl History {
         if new == old && run.holder.is_some() && run.holder != before.holder {
             let [was, is] = [before.holder, run.holder].map(Option::unwrap_or_default);
             return Err(format!("`{is}` holds generation {new}, and so did `{was}`"));
+        }
+        if new == old + 1 && run.executed != before.executed {
+            return Err("whoever takes a number counts with that".to_owned());
         }
         if run.executed < before.executed {
             return Err(format!("{} messages are counted after {}", run.executed, before.executed));
@@ -223,6 +241,7 @@ mod tests {
             [a.clone(), run(1, 3, "b", 2)],
             // What was counted is taken back, or not all is counted.
             [run(1, 1, "a", 3), run(1, 1, "a", 2)],
+            [a.clone(), run(1, 2, "b", 2)],
             [a.clone(), b.clone()],
             // It is of nobody.
             [run(1, 1, "a", 2), run(3, 1, "a", 0)],
@@ -232,6 +251,28 @@ mod tests {
             assert_eq!(problems(&wrong, [2, 1]).len(), 1, "{wrong:?}");
         }
         assert_eq!(problems(&[a, run(1, 1, "a", 2)], [1, 2]).len(), 1);
+    }
+
+    #[test]
+    fn the_next_session_is_none_of_its_affair() {
+        let mut history = History::new(Workers::new(1).unwrap());
+        let other = "00000000000000ac";
+        let outside = |session: Option<&str>, executed: u64| json!({"session": session, "generation": 1, "holder": "a", "executed": executed});
+        for (seq, (subject, payload)) in (1..).zip([
+            ("run.1", outside(None, 0)),
+            ("cfg", json!({"session": SESSION, "workers": 1})),
+            ("cfg", json!({"session": SESSION, "workers": 1})),
+            ("run.1", outside(Some(SESSION), 1)),
+            ("end", json!({"session": SESSION, "totals": [1]})),
+            ("cfg", json!({"session": other, "workers": 1})),
+            ("run.1", outside(Some(other), 0)),
+        ]) {
+            history.push(&Entry { seq, subject: subject.to_owned(), payload });
+        }
+        assert_eq!(history.problems, [] as [&str; 0]);
+        let payload = outside(Some(other), 1);
+        history.push(&Entry { seq: 9, subject: "run.1".to_owned(), payload });
+        assert_eq!(history.finish(1).len(), 1);
     }
 
     #[test]
