@@ -134,7 +134,7 @@ pub(crate) struct Worker {
     pub(crate) quiet: bool,
     /// This worker's number, from 1 to the load balancers' N.
     #[arg(value_name = "K")]
-    pub(crate) worker: WorkerId,
+    pub(crate) number: WorkerId,
     #[command(flatten)]
     pub(crate) work: Work,
 }

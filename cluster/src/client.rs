@@ -94,14 +94,14 @@ fn submit(
             printed => printed.map_err(Error::system("accepted, but standard output")),
         }
     };
-    let submitted = runtime.block_on(submitter.submit(submissions, more, confirm));
-    if submitted.is_err() && left > 0 {
+    let outcome = runtime.block_on(submitter.submit(submissions, more, confirm));
+    if outcome.is_err() && left > 0 {
         let first = &submissions[submissions.len() - left];
         common::tell!(
             "client: not confirmed: {first} ({left} in all); the first of them may have been accepted"
         );
     }
-    submitted
+    outcome
 }
 
 /// Waits until all that was in the stream at that entry is executed. Returns how many messages of these sessions are dead
@@ -123,10 +123,7 @@ async fn wait(nats: Nats, last: u64) -> Result<u64, Error> {
             }
             match (change, until) {
                 (Change::Ended(_), Some(_)) => return Ok(dead),
-                (Change::Died(letter), Some(_)) if entry.sequence > last => {
-                    let _ = letter;
-                    dead += 1;
-                }
+                (Change::Died(_), Some(_)) if entry.sequence > last => dead += 1,
                 _ => {}
             }
             let frontier = state.frontier();

@@ -24,7 +24,7 @@ const LOCAL: &str = "nats://127.0.0.1:4222";
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Connection {
-    /// The servers [default: the context's, or nats://127.0.0.1:4222]
+    /// The servers [default: the context's, or `nats://127.0.0.1:4222`]
     #[arg(
         long,
         env = "NATS_URL",
@@ -83,7 +83,7 @@ pub(crate) struct Connection {
     /// the one that is selected there, if there is one.
     #[arg(long, env = "NATS_CONTEXT", value_name = "NAME", help_heading = "Servers")]
     context: Option<String>,
-    /// The servers' monitoring ports, like http://a:8222: where they say whether their `sync_interval` is `always`.
+    /// The servers' monitoring ports, like `http://a:8222`: where they say whether their `sync_interval` is `always`.
     #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Servers")]
     monitor: Vec<String>,
 }

@@ -1,5 +1,5 @@
 //! What the protocol needs of a replicated log: three calls. JetStream has them ([`crate::nats`]); a test has them in
-//! memory, with delays, lost answers, and answers that come too late ([`crate::simulation`]).
+//! memory, with delays, lost answers, and answers that come too late (`simulation`).
 
 use std::future::Future;
 use std::time::Duration;

@@ -43,10 +43,10 @@ pub(crate) fn run(args: &args::Loadbalancer) -> Result<u8, Error> {
     let order = Order { workers: args.workers, serve: args.serve, take_over: args.take_over };
     let mut balancer = Balancer::new(nats, files, order, heed_signals);
     let mut crew = Crew::new(args);
-    let balanced = runtime.block_on(balance(&mut balancer, &mut crew, args, &name));
+    let outcome = runtime.block_on(balance(&mut balancer, &mut crew, args, &name));
     runtime.block_on(crew.end());
     drop(runtime);
-    balanced
+    outcome
 }
 
 async fn balance(
@@ -101,15 +101,12 @@ async fn balance(
 
 /// What is run here from the beginning.
 fn to_run(state: &State, args: &args::Loadbalancer, name: &str) -> BTreeSet<WorkerId> {
-    match &args.run {
-        Some(numbers) => numbers.of(args.workers).unwrap_or_default(),
-        None => {
-            let is_free = |worker: &WorkerId| {
-                state.holder(*worker).name.as_ref().is_none_or(|holder| holder == name)
-            };
-            args.workers.ids().filter(is_free).collect()
-        }
+    if let Some(numbers) = &args.run {
+        return numbers.of(args.workers).unwrap_or_default();
     }
+    let is_free =
+        |worker: &WorkerId| state.holder(*worker).name.as_ref().is_none_or(|holder| holder == name);
+    args.workers.ids().filter(is_free).collect()
 }
 
 /// Cares for numbers whose holders say nothing although messages wait for them.

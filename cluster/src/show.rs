@@ -38,11 +38,11 @@ struct Status<'a> {
     entries: u64,
     ignored: u64,
     is_fed: bool,
-    holders: Vec<Holder>,
+    holders: Vec<Number>,
 }
 
 #[derive(Serialize)]
-struct Holder {
+struct Number {
     worker: u32,
     holder: Option<String>,
     generation: u64,
@@ -101,7 +101,7 @@ pub(crate) fn status(args: &args::Status) -> Result<u8, Error> {
     let session = &state.session;
     let held = (session.workers.into_iter().flat_map(Workers::ids)).map(|worker| {
         let holder = state.holder(worker);
-        Holder {
+        Number {
             worker: worker.get(),
             holder: holder.name.clone(),
             generation: holder.generation,
@@ -164,7 +164,8 @@ fn text(status: &Status<'_>) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    text.push_str(&format!("{table}\n"));
+    text += &table.to_string();
+    text.push('\n');
     text
 }
 

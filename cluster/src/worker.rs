@@ -15,6 +15,7 @@ use common::instance::Instance;
 use common::instance::role::Role;
 use nix::sys::signal::SigSet;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use work::hand::Hand;
@@ -53,7 +54,7 @@ struct Own<'a> {
 
 pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
     let instance = Instance::open(&args.dir)?;
-    let worker = args.worker;
+    let worker = args.number;
     instance.hold(Role::Worker(worker))?;
     let runtime = runtime::begin()?;
     let handle = runtime.handle().clone();
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
     let (report, reports) = watch::channel(Report::default());
     let (letters, to_keep) = mpsc::channel(1);
     let lost = Arc::new(OnceLock::new());
-    let hold = {
+    let holding = {
         let lost = lost.clone();
         handle.spawn(async move {
             let held = hold::hold(&nats, held, reports, to_keep, || Ok(())).await;
@@ -98,8 +99,8 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
     drop((own, given));
     is_over.store(true, Relaxed);
     // Nobody reports any more: the number is given back.
-    let last = runtime.block_on(async { timeout(LAST_WORD, hold).await });
-    if last.is_err() && !is_lost {
+    let back = runtime.block_on(async { timeout(LAST_WORD, holding).await });
+    if back.is_err() && !is_lost {
         common::tell!(
             "worker {worker}: its number could not be given back: the servers do not answer (`cluster release {worker}` \
              once they do)"
@@ -307,7 +308,7 @@ impl<'a> Progress<'a> for Own<'a> {
         loop {
             self.look()?;
             if let Some(it) = to_keep.take() {
-                to_keep = self.letters.try_send(it).err().map(|error| error.into_inner());
+                to_keep = self.letters.try_send(it).err().map(TrySendError::into_inner);
             }
             match self.handle.block_on(async { timeout(TICK, &mut is_kept).await }) {
                 Ok(Ok(())) => return Ok(()),

@@ -70,12 +70,6 @@ impl Memory {
         Self { host, ..self.clone() }
     }
 
-    /// Without any trouble: for whoever checks.
-    pub(super) fn fair(&self) -> Self {
-        let weather = Weather { lost: 0, late: 0, unanswered: 0, stale: 0, delay_max_ms: 1 };
-        Self { host: u32::MAX, weather, ..self.clone() }
-    }
-
     /// A host reaches nothing for so long.
     pub(super) fn cut(&self, host: u32, time: Duration) {
         self.lock().cut.insert(host, Instant::now() + time);

@@ -97,6 +97,7 @@ impl Paper for Files {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a process may be asked to end here")]
 fn go_on() -> Result<(), Error> {
     Ok(())
 }
@@ -248,8 +249,8 @@ impl Play {
                     }
                     Ok(())
                 };
-                let submitted = submitter.submit(&submissions, round < rounds, told).await;
-                if let Err(why) = submitted {
+                let outcome = submitter.submit(&submissions, round < rounds, told).await;
+                if let Err(why) = outcome {
                     lock(&facts).wrong.push(why.to_string());
                     return;
                 }
@@ -284,10 +285,10 @@ async fn work(
     let (report, reports) = watch::channel(Report::default());
     let (letter, letters) = mpsc::channel(1);
     let execute = execute(worker, shares, report, letter, facts, &mut rng, since);
-    let hold = hold::hold(&memory, held, reports, letters, go_on);
-    tokio::pin!(hold);
+    let holding = hold::hold(&memory, held, reports, letters, go_on);
+    tokio::pin!(holding);
     tokio::select! {
-        _ = &mut hold => {}
+        _ = &mut holding => {}
         () = execute => {}
     }
 }

@@ -9,9 +9,10 @@ use std::process::{Command, ExitCode, Stdio};
 use common::error::exit;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::geteuid;
-use tests::{Binaries, Profile, TempDir};
+use tests::{Binaries, Profile, Programs, TempDir};
 
 use crate::Args;
+use crate::bench;
 use crate::failure::Failure;
 use crate::inside::{self, Place};
 use crate::server;
@@ -22,13 +23,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     set_child_subreaper(true).map_err(Failure::system("prctl"))?;
     tests::end_with_signals();
     let server = server::find()?;
-    let cluster = program(args.programs.as_deref())?;
-    let networks = if args.loopback { Err("--loopback".to_owned()) } else { probe() };
-    if let Err(why) = &networks {
+    let profile = if args.bench { Profile::Release } else { Profile::Dev };
+    let cluster = program(args.programs.as_deref(), profile)?;
+    let bench = args.bench.then(bench_programs).transpose()?;
+    let is_loopback = args.loopback || args.bench;
+    let networks = if is_loopback { Err("--loopback".to_owned()) } else { probe() };
+    if let Some(why) = networks.as_ref().err().filter(|_| !args.bench) {
         common::tell!("cluster: no namespaces ({why}): all hosts are on loopback ports");
     }
     let dir = TempDir::new("hosts-").map_err(Failure::system("a temp directory"))?;
-    let place = Place { dir: dir.path().to_owned(), cluster, server, networks: networks.is_ok() };
+    let networks = networks.is_ok();
+    let place = Place { dir: dir.path().to_owned(), cluster, server, networks, bench };
     let mut command = if place.networks { in_namespaces() } else { Command::new("/proc/self/exe") };
     if place.networks {
         command.arg(std::env::current_exe().map_err(Failure::system("/proc/self/exe"))?);
@@ -72,9 +77,16 @@ fn probe() -> Result<(), String> {
     Err(stderr.lines().last().unwrap_or("unshare has failed").to_owned())
 }
 
-fn program(directory: Option<&Path>) -> Result<PathBuf, Failure> {
+fn bench_programs() -> Result<bench::Programs, Failure> {
+    let local = Binaries::or_built(None, Profile::Release, Programs::System);
+    let publisher = Binaries::build_example(inside::PROGRAM, "publisher", Profile::Release);
+    let local = local.map_err(Failure::Build)?.directory().to_owned();
+    Ok(bench::Programs { publisher: publisher.map_err(Failure::Build)?, local })
+}
+
+fn program(directory: Option<&Path>, profile: Profile) -> Result<PathBuf, Failure> {
     let Some(directory) = directory else {
-        return Binaries::build_program("cluster", Profile::Dev).map_err(Failure::Build);
+        return Binaries::build_program(inside::PROGRAM, profile).map_err(Failure::Build);
     };
     let path = directory.join(inside::PROGRAM);
     path.canonicalize().map_err(Failure::system(path.display().to_string()))

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator;
 
 use crate::Args;
+use crate::bench;
 use crate::checks;
 use crate::failure::{Failure, until, when};
 use crate::host;
@@ -45,6 +46,8 @@ pub(crate) struct Place {
     pub(crate) server: PathBuf,
     /// It is in namespaces of its own.
     pub(crate) networks: bool,
+    /// Speed is measured, with these programs.
+    pub(crate) bench: Option<bench::Programs>,
 }
 
 impl Place {
@@ -69,6 +72,11 @@ pub(crate) fn run(place: &Place, args: &Args) -> Result<ExitCode, Failure> {
     signals::start_clean().map_err(Failure::system("signals"))?;
     set_child_subreaper(true).map_err(Failure::system("prctl"))?;
     leash::hold(place);
+    if let Some(programs) = &place.bench {
+        let measured = bench::run(place, programs);
+        host::kill_all();
+        return measured;
+    }
     let (kinds, left_out) = kinds(&args.only, place.networks)?;
     let seed = args.seed.unwrap_or_else(drawn_seed);
     if args.seed.is_none() {

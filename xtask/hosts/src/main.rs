@@ -7,9 +7,11 @@
 //!   workers, and the clients that feed it ([`load`]);
 //! - [`plan`] draws what fails in a round, [`round`] does it, and measures how long nothing goes on;
 //! - [`checks`] look at the logs, the stream and what COMMAND ([`handler`]) has written down;
+//! - [`mod@bench`] measures speed instead;
 //! - [`report`] says what was seen, and a [`witness`] keeps it if something is wrong.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod disk;
 mod failure;
@@ -53,6 +55,9 @@ struct Args {
     /// Only faults of these kinds.
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., value_name = "KIND")]
     only: Vec<Kind>,
+    /// Measure speed instead, beside a bare publisher and the local product: all on loopback ports, built for release.
+    #[arg(long, conflicts_with_all = ["rounds", "seed", "only", "keep", "json", "programs"])]
+    bench: bool,
     /// On loopback ports, also where namespaces are allowed.
     #[arg(long)]
     loopback: bool,

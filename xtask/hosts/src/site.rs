@@ -24,8 +24,8 @@ pub(crate) const HOSTS: u8 = 3;
 pub(crate) const WORKERS: u8 = 2 * HOSTS;
 /// The stream's name.
 const INSTANCE: &str = "hosts";
-/// A look at the stream may be given up so soon: it is done again.
-const LOOK: Duration = Duration::from_secs(3);
+/// A look at the whole stream may take so long; it is done again.
+const LOOK: Duration = Duration::from_secs(15);
 /// All of the stream is read.
 const READ_ALL: Duration = Duration::from_secs(300);
 /// How long servers may take until they are ready.
@@ -143,7 +143,7 @@ impl Site {
     fn start_client(&mut self, client: usize) -> Result<(), Failure> {
         let host = client % usize::from(HOSTS);
         if !self.clients[client].is_running() {
-            let command = self.program("client", host);
+            let command = self.program("client", host, INSTANCE);
             self.clients[client].start(&self.hosts[host], command)?;
         }
         Ok(())
@@ -157,7 +157,7 @@ impl Site {
         dir: &std::path::Path,
     ) -> Result<Command, Failure> {
         let at = usize::from(number) - 1;
-        let mut command = self.program("loadbalancer", at);
+        let mut command = self.program("loadbalancer", at, INSTANCE);
         let run = format!("{workers_of},{}", workers_of + HOSTS);
         command.arg("--dir").arg(dir).args(["--serve", "--take-over", "--run", &run]);
         // A kill may meet COMMAND before its worker: that attempt has failed, and is none of the message's fault.
@@ -175,12 +175,16 @@ impl Site {
         Ok(command)
     }
 
-    /// The program, as somebody on this host calls it (from 0): the server there comes first.
-    fn program(&self, role: &str, host: usize) -> Command {
+    /// The servers, as somebody on this host names them (from 0): the one there comes first.
+    pub(crate) fn urls(&self, host: usize) -> String {
         let order = (0..self.hosts.len()).map(|step| &self.hosts[(host + step) % self.hosts.len()]);
-        let urls: Vec<_> = order.map(|it| format!("nats://{}", it.addresses.clients)).collect();
+        order.map(|it| format!("nats://{}", it.addresses.clients)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The program, as somebody on this host calls it.
+    pub(crate) fn program(&self, role: &str, host: usize, instance: &str) -> Command {
         let mut command = Command::new(&self.place.cluster);
-        command.args([role, "--nats", &urls.join(","), "--instance", INSTANCE]);
+        command.args([role, "--nats", &self.urls(host), "--instance", instance]);
         command
     }
 
@@ -269,7 +273,7 @@ impl Site {
     }
 
     fn look(&self, role: &str) -> Result<Command, Failure> {
-        let mut command = self.program(role, 0);
+        let mut command = self.program(role, 0, INSTANCE);
         command.current_dir(&self.place.dir).stderr(self.hosts[0].notes(&format!("{role}.err"))?);
         Ok(command)
     }
