@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::hash::BuildHasher;
 use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::args;
 use crate::engine::Engine;
+use crate::entry::Subject;
 use crate::nats::Nats;
 use crate::put::Waiting;
 use crate::runtime;
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &args::Client) -> Result<u8, Error> {
         submit(&runtime, &mut submitter, &parts, false, args.quiet)?;
     }
     if args.wait && submitter.last() > 0 {
-        let dead = runtime.block_on(wait(nats, submitter.last()))?;
+        let dead = runtime.block_on(wait(nats, submitter.subject(), submitter.last()))?;
         if dead > 0 {
             let are = if dead == 1 { "message is" } else { "messages are" };
             common::tell!("client: {dead} {are} dead: see sistem.dead on any host");
@@ -104,11 +106,13 @@ fn submit(
     outcome
 }
 
-/// Waits until all that was in the stream at that entry is executed. Returns how many messages of these sessions are dead
-/// that came with it or after it.
-async fn wait(nats: Nats, last: u64) -> Result<u64, Error> {
+/// Waits until all that a run has submitted is executed; `last` is its last entry. Returns how many of these messages are
+/// dead.
+async fn wait(nats: Nats, run: &Subject, last: u64) -> Result<u64, Error> {
     let (mut state, mut waiting) = (State::new(), Waiting::default());
-    let (mut until, mut dead) = (None, 0);
+    // Its messages in the session that is being read.
+    let mut own: Vec<Range<u64>> = Vec::new();
+    let mut dead = 0;
     loop {
         heed_signals()?;
         let Some(batch) = nats.read_from(state.next, TICK).await? else {
@@ -117,18 +121,22 @@ async fn wait(nats: Nats, last: u64) -> Result<u64, Error> {
         };
         waiting.is_over();
         for entry in &batch.entries {
-            let change = state.apply(entry);
-            if entry.sequence == last {
-                until = Some(state.session.messages);
-            }
-            match (change, until) {
-                (Change::Ended(_), Some(_)) => return Ok(dead),
-                (Change::Died(_), Some(_)) if entry.sequence > last => dead += 1,
+            let before = state.session.messages;
+            match state.apply(entry) {
+                Change::Submitted(_) if entry.subject == *run => {
+                    own.push(before..state.session.messages);
+                }
+                Change::Died(letter) => {
+                    let is_own = own.iter().any(|own| own.contains(&letter.id.message));
+                    dead += u64::from(is_own);
+                }
+                Change::Ended(_) => own.clear(),
                 _ => {}
             }
             let frontier = state.frontier();
             state.session.forget_before(frontier);
-            if until.is_some_and(|until| frontier >= until) {
+            let is_over = own.last().is_none_or(|own| frontier >= own.end);
+            if state.next > last && is_over {
                 return Ok(dead);
             }
         }

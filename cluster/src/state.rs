@@ -18,6 +18,9 @@ use crate::entry::{self, Config, Dead, End, Lines, Run, SessionNumber, Subject};
 /// number whose messages wait.
 pub(crate) const SILENCE_MS: u64 = 15_000;
 
+/// More clients that feed are looked through for those that are silent.
+const FEEDING_MAX: usize = 1024;
+
 /// What an entry changed.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -158,6 +161,11 @@ impl State {
     fn submit(&mut self, run: &str, payload: &[u8]) -> Option<Change> {
         let Lines { more, submissions } = Lines::read(payload)?;
         if more {
+            // Those that are silent are not waited for; most have died.
+            if self.feeding.len() >= FEEDING_MAX {
+                let now_ms = self.now_ms;
+                self.feeding.retain(|_, time_ms| now_ms < *time_ms + SILENCE_MS);
+            }
             self.feeding.insert(run.to_owned(), self.now_ms);
         } else {
             self.feeding.remove(run);

@@ -26,6 +26,11 @@ impl<E: Engine> Submitter<E> {
         Self { engine, subject: Subject::In(run), last: 0, look }
     }
 
+    /// Where its entries are.
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// The entry that was accepted last.
     pub(crate) fn last(&self) -> u64 {
         self.last

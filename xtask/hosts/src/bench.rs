@@ -190,7 +190,16 @@ impl Bench<'_> {
         let [program, name, file] = handler;
         let work = ["--lines", WORKERS, "--", &program, &name, &file];
         let (ours, other) = self.both(&submission, f64::from(WORK), &work)?;
-        let what = format!("{WORK} messages with --lines; other: local");
+        // What the last turn has said to the stream.
+        let seconds = f64::from(WORK) / ours.last().copied().unwrap_or(f64::INFINITY);
+        let output = self.site.place.dir.join("entries");
+        let instance = format!("bench{}", self.instances);
+        stream::look(self.site.program("inspect", 0, &instance), &output, LIMIT)?;
+        let mut said = 0_u32;
+        stream::entries(&output, |entry| said += u32::from(entry.subject == "run.1"))?;
+        let said = f64::from(said) / seconds;
+        let what =
+            format!("{WORK} messages with --lines, {said:.0} words/s of a worker; other: local");
         Ok(Row { what, ours, other, unit: "/s", goal: 0.0 })
     }
 
