@@ -51,7 +51,7 @@ pub(crate) struct Shares<E> {
     /// The session whose messages are handed out, and how many are.
     session: Option<SessionNumber>,
     given: u64,
-    /// Sessions that have ended, of which nobody was told.
+    /// Sessions that have ended, which were not handed out.
     ended: u64,
 }
 

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::entry::{Subject, add_line, begin_lines};
 use crate::put::{Look, Put, put};
 
-/// No entry has more bytes; a server takes 1 MiB unless it is told otherwise (`max_payload`).
+/// No entry has more bytes; a server takes 1 MiB unless it is configured otherwise (`max_payload`).
 const ENTRY_LEN_MAX: usize = 256 << 10;
 
 /// One run of a client.

@@ -1,4 +1,4 @@
-//! Which System V IPC objects are left behind.
+//! Which System V IPC objects are left.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -78,7 +78,7 @@ impl Pairing {
     }
 }
 
-/// The submissions of which both lines stand in a log, as `TEXT;COUNT`.
+/// The submissions of which both lines are in a log, as `TEXT;COUNT`.
 #[must_use]
 pub fn submissions(log: &str) -> Vec<String> {
     let mut pairing = Pairing::default();

@@ -8,8 +8,8 @@ use common::program::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Stops a process with SIGSTOP and waits until it stands still: until then it may go on for a moment,
-/// and be handed a message that was sent after the signal. Returns whether it stands.
+/// Stops a process with SIGSTOP and waits until it is stopped: until then it may go on for a moment,
+/// and be handed a message that was sent after the signal. Returns whether it is stopped.
 #[must_use]
 pub fn stop(pid: i32) -> bool {
     let sent = kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok();

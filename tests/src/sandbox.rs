@@ -1,4 +1,4 @@
-//! A directory of its own, the programs in it, and nothing left behind.
+//! A directory of its own, the programs in it, and nothing left of it.
 
 use std::fmt::Write as _;
 use std::fs::File;

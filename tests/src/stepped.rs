@@ -35,7 +35,7 @@ pub fn killed_at(program: &Command, file: &Path, at: usize) -> Option<i32> {
     }
 }
 
-/// Runs a program, and sends it a signal as soon as it handles it. It stands still then at each system call until
+/// Runs a program, and sends it a signal as soon as it handles it. It is stopped then at each system call until
 /// another signal comes, or does not: as on a machine that has no time for it. Returns how it ended.
 #[must_use]
 pub fn signalled_at_once(program: &Command, signal: Signal, other: Signal) -> End {

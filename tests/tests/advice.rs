@@ -44,7 +44,7 @@ impl Elsewhere {
         ended.stderr
     }
 
-    /// Starts what stands between backticks in a message and begins so.
+    /// Starts what is between backticks in a message and begins so.
     fn paste(&self, message: &str, begin: &str) -> Process {
         let mut advised = message.split('`').skip(1).step_by(2);
         let line = advised.find(|line| line.starts_with(begin));

@@ -41,7 +41,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     let mut balancer = sandbox.start("loadbalancer", &["--no-spawn", "2"]);
     let expected = canonical_log(&[("Halo A", 4)], 2);
     sandbox.wait_for_log(expected.find("Worker2:").unwrap() as u64);
-    // Ctrl-Z: nobody was told.
+    // Ctrl-Z: nobody was informed.
     let told = "loadbalancer: worker 2 makes no progress: 2 messages wait for it; it seems to be stopped: \
                 continue or end it\n";
     sandbox.wait_until("it is reported", || balancer.stderr().contains(told));
@@ -54,7 +54,7 @@ fn a_stopped_worker_started_by_hand_is_waited_for() {
     sandbox.assert_clean();
 }
 
-/// Stopped where nothing but its total was missing: nobody was told either.
+/// Stopped where nothing but its total was missing: nobody was informed either.
 #[test]
 fn a_total_that_a_stopped_worker_owes_is_asked_for() {
     let sandbox = Sandbox::default();
@@ -75,7 +75,7 @@ fn a_total_that_a_stopped_worker_owes_is_asked_for() {
     sandbox.assert_clean();
 }
 
-/// In a debugger, or frozen with its container: alive, and not stopped by a signal. Nobody was told.
+/// In a debugger, or frozen with its container: alive, and not stopped by a signal. Nobody was informed.
 #[rstest]
 #[case::at_work(false, "2 messages wait for it")]
 #[case::at_the_end(true, "its total is missing")]
@@ -114,7 +114,7 @@ fn a_worker_that_is_held_was_waited_for_without_a_word(
     sandbox.assert_clean();
 }
 
-/// What stands in the file that `--worker-program` names, its mode, and what is said.
+/// What is in the file that `--worker-program` names, its mode, and what is said.
 #[rstest]
 #[case::is_missing("", "", "No such file or directory (os error 2)")]
 #[case::may_not_be_executed("#!/bin/sh\n", "600", "Permission denied (os error 13)")]

@@ -141,7 +141,7 @@ fn letters_are_dropped_and_submitted_again_once() {
     let expected = format!("accepted {TEXT};1 (was {})\naccepted c;1 (was {})\n", id(1), id(2));
     assert_eq!(retried.stdout, expected);
     assert!(retried.stderr.contains(&id(8)), "{retried:#?}");
-    // Again: what is so already is told, and no failure; what became something else is one.
+    // Again: what is so already is said, and no failure; what became something else is one.
     for (args, code) in [
         (["drop", &id(0)], 0),
         (["retry", &id(1)], 0),
@@ -457,7 +457,7 @@ fn a_closing_session_is_waited_for() {
     assert_clean(&sandbox);
 }
 
-/// Nothing is accepted, marked, or left behind. There is room for so many pages more: what is appended to the file
+/// Nothing is accepted, marked, or left. There is room for so many pages more: what is appended to the file
 /// about letters needs two, and the log two, of which an earlier submission has one.
 #[rstest]
 fn a_full_disk_refuses(

@@ -45,7 +45,7 @@ fn names(report: &Value, passed: bool) -> Vec<&str> {
     checks.filter(|c| c["passed"] == passed).map(|c| c["name"].as_str().unwrap()).collect()
 }
 
-/// As it stands in the README: builds the programs, and prints for people.
+/// As it is in the README: builds the programs, and prints for people.
 #[test]
 fn the_main_job() {
     let output = run(&["e2e", "--workers", "3", "--input", "Halo A;10"], 0);

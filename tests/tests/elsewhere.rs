@@ -57,7 +57,7 @@ fn a_client_in_another_ipc_namespace_was_accepted_for_nobody(
         assert_eq!(ended.stdout, "");
     }
     assert_eq!(sandbox.log().matches("Message from client").count(), before);
-    // Who only looks is told, too.
+    // Who only looks gets an answer, too.
     let Some(ended) = run_elsewhere(&sandbox, "lbctl", "status") else { return };
     sandbox.assert_code(&ended, 3);
     assert!(ended.stderr.contains("in another IPC namespace"), "{ended:#?}");
@@ -86,7 +86,7 @@ fn a_balancer_beside_a_worker_of_another_ipc_namespace_is_refused() {
     sandbox.assert_clean();
 }
 
-/// A session that was begun in one namespace and finished in another leaves a ledger behind that knows nothing of
+/// A session that was begun in one namespace and finished in another leaves a ledger that knows nothing of
 /// that. The advice was to cut off what had been accepted since.
 #[test]
 fn advice_beside_a_ledger_that_was_left_behind_cut_off_what_was_accepted() {
@@ -107,7 +107,7 @@ fn advice_beside_a_ledger_that_was_left_behind_cut_off_what_was_accepted() {
     sandbox.assert_clean();
 }
 
-/// Which namespace it is cannot be told.
+/// Which namespace it is cannot be known.
 #[test]
 fn without_proc_nothing_is_accepted() {
     in_namespace("without_proc_nothing_is_accepted", CloneFlags::CLONE_NEWNS, || {
@@ -222,8 +222,8 @@ fn a_log_that_others_could_open_let_them_stop_everybody(
     sandbox.assert_clean();
 }
 
-/// The log was made readable under a running service. Its private copy took its place, without the locks that told
-/// of the service: a client in another namespace was accepted for nobody, and a second balancer pushed the
+/// The log was made readable under a running service. Its private copy took its place, without the locks that showed
+/// the service: a client in another namespace was accepted for nobody, and a second balancer pushed the
 /// first one out.
 #[test]
 fn a_log_made_readable_under_a_service_let_others_in() {
@@ -253,7 +253,7 @@ fn a_log_made_readable_under_a_service_let_others_in() {
 }
 
 /// Many come at once to a log that others can open, and each wants to close it: one who was late left an empty
-/// copy behind.
+/// copy.
 #[test]
 fn a_log_is_closed_to_others_once_however_many_want_to() {
     for _ in 0..20 {

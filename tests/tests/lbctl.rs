@@ -67,7 +67,7 @@ fn usage() {
     }
 }
 
-/// The message of an unfinished log that cannot be read back can be followed as it stands.
+/// The message of an unfinished log that cannot be read back can be followed as it is.
 #[test]
 fn the_advice_of_an_unreadable_log_names_the_line() {
     let sandbox = Sandbox::default();

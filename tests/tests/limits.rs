@@ -206,7 +206,7 @@ fn a_worker_that_always_dies_at_its_start_is_given_up() {
     sandbox.assert_clean();
 }
 
-/// A log that may only grow, on which a write was cut short: what stands there can be taken back by nobody. The
+/// A log that may only grow, on which a write was cut short: what is there can be taken back by nobody. The
 /// client said "not accepted", and the next one found half a line and ended.
 #[test]
 fn what_could_not_be_taken_back_was_called_not_accepted() {

@@ -144,7 +144,7 @@ fn replaced_by_a_copy() {
     assert_eq!(waiting.sandbox.log(), waiting.before);
 }
 
-/// A client is told too, and nothing counts as accepted.
+/// A client is asked too, and nothing counts as accepted.
 #[test]
 fn a_client_is_not_accepted() {
     let waiting = waiting();
@@ -175,7 +175,7 @@ fn locked_by_others_for_a_while() {
     sandbox.assert_clean();
 }
 
-/// A shell's file keeps the lock that flock(1) took on it. The message told the user to end flock(1), which was
+/// A shell's file keeps the lock that flock(1) took on it. The message advised the user to end flock(1), which was
 /// gone: the number is free for any other process.
 #[test]
 fn a_dead_process_was_named_as_the_locks_holder() {

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rstest::rstest;
 use tests::{Process, Sandbox};
 
-/// The session's nonce, which stands behind the magic word: with it a frame is not a stranger's.
+/// The session's nonce, which comes after the magic word: with it a frame is not a stranger's.
 fn session(sandbox: &Sandbox) -> [u8; 8] {
     let id = sandbox.segment().unwrap();
     foreign::read_segment(id).unwrap()[8..16].try_into().unwrap()

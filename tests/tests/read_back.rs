@@ -216,7 +216,7 @@ fn half_a_line_that_could_not_be_cut_off_ended_every_start(#[case] line: &str, #
     sandbox.assert_clean();
 }
 
-/// What it is the half of cannot be told; or it can, but with it the log would look finished, as with the second of
+/// What it is the half of cannot be known; or it can, but with it the log would look finished, as with the second of
 /// three totals for one message.
 #[rstest]
 #[case::submission("Message from client: Halo A\nMess")]

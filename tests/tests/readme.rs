@@ -1,4 +1,4 @@
-//! The examples of README.md and docs/work.md that one can paste: each one is run as it stands there.
+//! The examples of README.md and docs/work.md that one can paste: each one is run as it is there.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! As a service: what the manager is told (`sd_notify(3)`), and what the programs' children do not see of it.
+//! As a service: what is said to the manager (`sd_notify(3)`), and what the programs' children do not see of it.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -65,7 +65,7 @@ impl Manager {
         }
     }
 
-    /// Waits until it is told this. Returns what it was told before.
+    /// Waits until this is said to it. Returns what was said before.
     fn wait_for(&self, sandbox: &Sandbox, line: &str) -> Vec<String> {
         let (start, mut before) = (Instant::now(), Vec::new());
         while start.elapsed() < Duration::from_secs(30) {

@@ -185,7 +185,7 @@ fn a_client_says_that_no_load_balancer_is_there() {
     sandbox.assert_clean();
 }
 
-/// What people type, and what they are told to type.
+/// What people type, and what they are asked to type.
 #[rstest]
 #[case::no_quotes("client", &["Halo", "A"], "a shell ends a command at `;`, so it needs quotes: `client 'Halo A;1'`")]
 #[case::no_quotes_with_blanks("client", &["Halo", "A;10"], "in quotes it is one: `client 'Halo A;10'`")]

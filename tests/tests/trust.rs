@@ -99,7 +99,7 @@ fn a_segment_of_another_user_is_stepped_over() {
     assert_eq!(foreign::read_segment(id).unwrap(), vec![0; SIZE]);
 }
 
-/// Ours is found although a stranger that stood before it is gone, or a new one stands there.
+/// Ours is found although a stranger that was before it is gone, or a new one is there.
 #[rstest]
 fn strangers_come_and_go_while_a_session_is_unfinished(#[values(false, true)] comes: bool) {
     let sandbox = Sandbox::default();

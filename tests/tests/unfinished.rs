@@ -172,7 +172,7 @@ fn another_n_is_refused_from_the_log_alone() {
     sandbox.assert_clean();
 }
 
-/// The client's lines were cut: it was never told `accepted`.
+/// The client's lines were cut: it never got `accepted`.
 #[test]
 fn half_a_submission_never_happened() {
     let lines = SAMPLE.find("Received").unwrap();

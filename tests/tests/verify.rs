@@ -85,7 +85,7 @@ fn good(
     assert!(!text.contains('\x1b'), "no colours where no terminal is: {text}");
 }
 
-/// A client may come at any moment of a session, but its two lines stand together.
+/// A client may come at any moment of a session, but its two lines are together.
 #[test]
 fn a_later_client_may_come_anywhere() {
     for at in 2..22 {
@@ -130,7 +130,7 @@ impl Damage {
 }
 
 /// Every kind of damage to the sample: N as prescribed (0: not), the first wrong line, what was
-/// expected there, and what a person is told about the rest of the session.
+/// expected there, and what is said to a person about the rest of the session.
 #[rstest]
 #[case::received_missing(
     Missing(5),

@@ -784,7 +784,7 @@ fn a_slow_message_holds_up_nobody_but_its_own_worker() {
     sandbox.wait_for_noted("begun", 7);
     sandbox.wait_for_noted("done", 6);
     let (worker, queues) = (sandbox.spawned_worker(2), sandbox.queues());
-    // Longer than a worker without a COMMAND may stand still.
+    // Longer than a worker without a COMMAND may are stopped.
     let start = Instant::now();
     sandbox.wait_until("four seconds are over", || start.elapsed() > Duration::from_secs(4));
     assert_eq!(sandbox.spawned_worker(2), worker, "it is not killed");

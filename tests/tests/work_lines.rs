@@ -242,7 +242,7 @@ fn what_happens_between_two_messages_costs_none(#[case] end: &str) {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", sandbox.noted("begun")[0]));
         stat.map_or(true, |stat| stat.contains(") Z "))
     };
-    // What is written stands behind the answer in one piece.
+    // What is written comes after the answer in one piece.
     sandbox.wait_until("it has ended", || !end.contains("exit") || has_ended());
     sandbox.ok("client", &["second;1"]);
     sandbox.wait_until("that is executed, too", || {
@@ -272,7 +272,7 @@ fn only_the_oldest_message_takes_too_long() {
     sandbox.assert_code(&ended, 1);
     let [letter] = &sandbox.take_letters()[..] else { panic!("one{}", sandbox.report()) };
     assert_eq!((letter.index, &letter.outcome[..]), (2, "timed out after 2s"));
-    // Asked a second time, those behind it have a second attempt.
+    // Asked a second time, those after it have a second attempt.
     assert_eq!(sandbox.noted("asked"), ["1 1", "2 1", "3 2", "4 2", "5 2"]);
     sandbox.assert_log(&canonical_log(&[("Halo A", 5)], 1));
     sandbox.assert_clean();

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// What is known when all is over.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    /// Texts and counts that a client was told are accepted; and those whose client was killed before it was told.
+    /// Texts and counts that a client knows are accepted; and those whose client was killed before it knew.
     pub(super) accepted: BTreeMap<String, u32>,
     pub(super) unknown: BTreeMap<String, u32>,
     /// Messages that were executed, or given up, by session and number; and by a holder since which entry.

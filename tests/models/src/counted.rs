@@ -1,4 +1,4 @@
-//! [`crate::cell`]: what a worker has executed is told by the smaller one of two counters.
+//! [`crate::cell`]: what a worker has executed is shown by the smaller one of two counters.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ fn one_counter_alone() {
     refute("less than before", PREEMPTIONS, move || explore(Ledger::die_and_live_again, first));
 }
 
-/// A worker's new generation is never told with its old queue.
+/// A worker's new generation is never shown with its old queue.
 fn generations() {
     let ledger = Ledger::new();
     let worker = Arc::clone(&ledger);

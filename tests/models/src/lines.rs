@@ -1,4 +1,4 @@
-//! No ready line is left behind: who finds the log's lock taken leaves his line to its holder, who looks
+//! No ready line is left: who finds the log's lock taken leaves his line to its holder, who looks
 //! again after letting it go, and rings for the balancer, since a holder may be one who does not.
 
 use std::sync::Arc;

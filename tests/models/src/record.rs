@@ -17,7 +17,7 @@ const WRONG: &str = "not what was accepted";
 
 /// One submission with no text.
 const LEN: u64 = record_len(1, 0);
-/// Words: room for one record. The second one begins behind the first one, and ends in its place.
+/// Words: room for one record. The second one begins after the first one, and ends in its place.
 const ROOM: usize = 4;
 
 /// Its cursors are the head and the tail.

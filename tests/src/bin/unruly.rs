@@ -260,7 +260,7 @@ fn be_stubborn(stubborn: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes a lock that nobody can have. Who has it, is told.
+/// Takes a lock that nobody can have. Who has it is reported.
 fn locked(dir: &Path, name: &str, attempt: u32) -> io::Result<File> {
     let path = dir.join("locks").join(name);
     let file = OpenOptions::new().append(true).create(true).open(&path)?;

@@ -27,7 +27,7 @@ const ALWAYS: Options = Options::PTRACE_O_TRACESYSGOOD
     .union(Options::PTRACE_O_TRACEEXEC)
     .union(Options::PTRACE_O_EXITKILL);
 
-/// Why a process stands still, or that it has ended.
+/// Why a process is stopped, or that it has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
     /// It has entered a call.

@@ -130,7 +130,7 @@ pub(super) fn count(messages: u32) -> String {
     }
 }
 
-/// `MESSAGESxBYTESxN`, as in `10000000x6x3`; with `xlines` behind it it is a file of lines, with `xlines8` one that
+/// `MESSAGESxBYTESxN`, as in `10000000x6x3`; with `xlines` after it it is a file of lines, with `xlines8` one that
 /// 8 clients read.
 impl FromStr for Case {
     type Err = String;

@@ -9,7 +9,7 @@ pub(super) struct Goal {
     /// `at least` or `at most` a number, with its unit.
     pub(super) wanted: String,
     pub(super) measured: f64,
-    /// Nothing when it cannot be told, since other programs kept the machine busy.
+    /// Nothing when it cannot be judged, since other programs kept the machine busy.
     pub(super) met: Option<bool>,
 }
 

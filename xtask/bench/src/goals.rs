@@ -34,7 +34,7 @@ pub(super) fn goals(report: &Report) -> Vec<Goal> {
         goals.push(Goal::at_most(what, 1.9, " ×", latency.ours.p50 / latency.ping_pong.p50));
     }
     if let Some(peak) = report.memory.iter().flatten().map(|peak| peak.bytes).max() {
-        // Below 2^32: a process of 4 GB would not be told from a greater one.
+        // Below 2^32: a process of 4 GB could not be distinguished from a greater one.
         let mb = f64::from(u32::try_from(peak).unwrap_or(u32::MAX)) / 1e6;
         let what = "memory of the process that has most";
         goals.push(Goal::at_most(what, MEMORY_MAX_MB, " MB", mb));

@@ -1,7 +1,7 @@
 //! What the messages carry: all the same text, or each a text of its own, a line of a file.
 //!
 //! The texts of a file differ in their last six bytes, which are the number of the line to the base of 36; before
-//! that stands what fills them up. Their lengths take turns.
+//! that comes what fills them up. Their lengths take turns.
 
 use std::fmt;
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! `cargo xtask crash --errors`: each system call of each process fails once, with each error that it can have.
 //!
 //! The scenarios, the stepper and the judgement are those of the kills: a failing call is a point as a death is.
-//! The call is not made; the process is told the error. Whatever it then does, the log ends as that of an
+//! The call is not made; the process gets the error. Whatever it then does, the log ends as that of an
 //! undisturbed run, or somebody ends with a clear error and the same command, given again, gets there. Calls
 //! of the linker, the C library and the Rust runtime before main are left alone, and so are those of a child
 //! of the load balancer before it has become a worker.

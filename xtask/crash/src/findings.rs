@@ -1,4 +1,4 @@
-//! What a tool has found, and how people and programs are told.
+//! What a tool has found, and how it is reported to people and programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::violation::Violation;
 
 /// Of those that are alike so many are named.
 const NAMED_MAX: usize = 10;
-/// Further behind in what is said stand texts of submissions.
+/// Later in what is said come texts of submissions.
 const CAUSE_MAX: usize = 80;
 
 /// A promise that was broken, and where.

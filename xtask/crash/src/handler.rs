@@ -1,8 +1,8 @@
 //! A COMMAND for scenarios with work: this program, called again as `crash handler DIR …`. It does with each message
 //! what the scenario wants, and writes down what it did, and whether two were at one message at once.
 //!
-//! A line of the record is `ID ATTEMPT WORD`, appended by one write. What stands for a message being worked on is a
-//! lock (`flock(2)`) that whoever is left behind has, too.
+//! A line of the record is `ID ATTEMPT WORD`, appended by one write. What shows a message being worked on is a
+//! lock (`flock(2)`) that whoever is left has, too.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};

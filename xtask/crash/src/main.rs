@@ -115,7 +115,7 @@ fn run(args: &Args) -> Result<bool, String> {
     Ok(passed.into_iter().all(|passed| passed))
 }
 
-/// Plays something. From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left behind.
+/// Plays something. From now on Ctrl-C is heeded between two looks at what is played, so that nothing is left.
 /// Once it has come, nothing is played any more.
 fn heeding_ctrl_c(play: impl FnOnce() -> Result<bool, String>) -> Result<bool, String> {
     // Then as before for a child's end, which is to interrupt nothing here.

@@ -41,11 +41,11 @@ pub(crate) fn cursors(dir: &Path) -> Option<Cursors> {
     }
 }
 
-/// Whether a process, which stands still, has committed a transaction and not finished it: one is
+/// Whether a process, which is stopped, has committed a transaction and not finished it: one is
 /// pending, and the log's lock is this process's.
 pub(crate) fn is_inside_transaction(dir: &Path, pid: Pid) -> bool {
     let pending = ledger(dir).is_some_and(|ledger| ledger.is_pending());
-    // It stands still, so one sight is enough; and the table, read while others lock, may lack lines.
+    // It is stopped, so one sight is enough; and the table, read while others lock, may lack lines.
     pending
         && (0..LOOKS).any(|look| {
             if look > 0 {

@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     Failed { program: String, why: String },
     #[error("{0}")]
     Programs(String),
-    /// What was made cannot be told.
+    /// What was made cannot be found out.
     #[error("{0}")]
     Report(common::error::Error),
     #[error(

@@ -1,4 +1,4 @@
-//! The man pages: `clap_mangen` makes what stands in the definitions of a command line; what `--help` shows before
+//! The man pages: `clap_mangen` makes them from the definitions of a command line; what `--help` shows before
 //! and after that becomes sections of their own.
 
 use std::io;

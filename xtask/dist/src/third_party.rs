@@ -13,7 +13,7 @@ const NAMES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"
 const RULE: &str =
     "--------------------------------------------------------------------------------";
 
-/// All of them as one text, in which each licence stands once.
+/// All of them as one text, in which each licence is once.
 pub(crate) fn licences(workspace: &Workspace) -> Result<String, Failure> {
     let linked = linked()?;
     let packages = workspace.packages.iter().filter(|package| package.source.is_some());

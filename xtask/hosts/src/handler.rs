@@ -1,5 +1,5 @@
 //! COMMAND: this program, called again as `hosts handler FILE`, with `--lines`. It writes down the ID of each message
-//! before it answers. What stands there has been executed, whatever the stream and the logs say.
+//! before it answers. What is there has been executed, whatever the stream and the logs say.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};

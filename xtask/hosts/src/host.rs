@@ -150,7 +150,7 @@ pub(crate) fn end(what: &str, child: &mut Option<Child>, with: Signal) -> Result
     Ok(())
 }
 
-/// Whether it runs. One that has ended is forgotten, and its exit status told.
+/// Whether it runs. One that has ended is forgotten, and its exit status returned.
 pub(crate) fn ended(child: &mut Option<Child>) -> Result<Option<String>, Failure> {
     let Some(running) = child else { return Ok(None) };
     let status = running.try_wait().map_err(Failure::system("waitpid"))?;

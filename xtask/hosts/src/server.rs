@@ -12,7 +12,7 @@ use crate::failure::Failure;
 const PROGRAM: &str = "nats-server";
 /// Clusters of older ones have acknowledged more than one winner of a compare-and-set (nats-server#4320).
 const VERSION_MIN: (u32, u32) = (2, 12);
-/// A server that stands still, or is cut off, does not answer at all.
+/// A server that is stopped, or is cut off, does not answer at all.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// Where the servers of a host listen.

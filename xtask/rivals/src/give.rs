@@ -41,7 +41,7 @@ pub(crate) fn run(mut way: impl Way, args: &Args) -> io::Result<()> {
     log.flush()
 }
 
-/// `TEXT;COUNT`: the text, and the count as it stands there and as a number.
+/// `TEXT;COUNT`: the text, and the count as it is there and as a number.
 fn parse(line: &[u8]) -> Option<(&[u8], &[u8], u32)> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let separator = line.iter().rposition(|&byte| byte == b';')?;

@@ -1,6 +1,6 @@
 //! The log, to which each process appends through a buffer of its own, whole lines with each write.
 //!
-//! The pieces of the lines stand here a second time: this is another program, and `bench` reads what it writes with the product's forms.
+//! The pieces of the lines are here a second time: this is another program, and `bench` reads what it writes with the product's forms.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -27,7 +27,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 /// Everybody's buffers: as much as a pipe holds.
 const BUFFER_LEN: usize = 64 << 10;
 
-/// What all processes of a run are told.
+/// What all processes of a run are given.
 struct Args {
     way: String,
     workers: usize,

@@ -1,4 +1,4 @@
-//! Whether submissions stand in an order that clients can have made: each client submitted the same
+//! Whether submissions are in an order that clients can have made: each client submitted the same
 //! ones, in the same order, all at the same time.
 
 use std::collections::BTreeSet;

@@ -57,7 +57,7 @@ impl Letters {
     }
 }
 
-/// Why a letter cannot be true behind those that are known.
+/// Why a letter cannot be true after those that are known.
 fn wrong(plan: &RunPlan<'_>, known: &BTreeSet<MessageId>, letter: &Letter) -> Option<String> {
     let id = letter.id;
     if known.contains(&id) {

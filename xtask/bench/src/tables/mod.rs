@@ -154,7 +154,7 @@ fn table<R: Into<Row>>(header: impl Into<Row>, rows: impl IntoIterator<Item = R>
     table
 }
 
-/// With figures behind the first column, that stand under each other.
+/// With figures after the first column, that are aligned under each other.
 fn figures<R: Into<Row>>(header: impl Into<Row>, rows: impl IntoIterator<Item = R>) -> Table {
     let mut table = table(header, rows);
     for column in table.column_iter_mut().skip(1) {

@@ -8,7 +8,7 @@ use super::steps::Steps;
 /// Before it opens the directory a process touches nothing of anyone's, so a kill at one call there
 /// is like a kill at any other: of these the quick set tries one in so many.
 const STRIDE_BEFORE_OPEN: u32 = 16;
-/// Runs differ a little in their number of calls, so the thorough set goes on behind those counted.
+/// Runs differ a little in their number of calls, so the thorough set goes on after those counted.
 const MARGIN_PERCENT: u32 = 10;
 
 /// How densely points lie.

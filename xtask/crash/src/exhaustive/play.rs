@@ -1,4 +1,4 @@
-//! Plays a scenario with real processes, strikes where it is told to, starts again what was killed or has
+//! Plays a scenario with real processes, strikes where it is asked to, starts again what was killed or has
 //! failed, and compares what comes out with what should.
 
 mod clients;
@@ -106,7 +106,7 @@ struct Play<'a> {
     /// Since when the load balancer has been seen to have its role.
     role_held_since: Option<Instant>,
     drained: bool,
-    /// The load balancer is going to be killed while a worker stands still.
+    /// The load balancer is going to be killed while a worker is stopped.
     outliving: bool,
     begun: Instant,
     /// Who was started and how each one ended, for a person.

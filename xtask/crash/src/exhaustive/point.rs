@@ -32,7 +32,7 @@ pub(crate) enum Moment {
     /// It is killed; the call has written only the first part.
     Torn(Portion),
     /// The call has happened; then the load balancer is killed and started again while this process, a
-    /// worker, stands still; and then it goes on, with what it knows from before.
+    /// worker, is stopped; and then it goes on, with what it knows from before.
     Outlive,
     /// The call fails; nobody is killed.
     Fails(Errno),

@@ -22,7 +22,7 @@ pub(crate) enum Target {
 pub(crate) struct Stop {
     /// Nowhere: then its calls are counted.
     pub(crate) at: Option<(At, Moment)>,
-    /// All other processes of the directory are killed first, while this one stands still.
+    /// All other processes of the directory are killed first, while this one is stopped.
     pub(crate) with_everyone: bool,
 }
 

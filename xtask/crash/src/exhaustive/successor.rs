@@ -1,4 +1,4 @@
-//! A load balancer that dies, and its successor, while a worker stands still.
+//! A load balancer that dies, and its successor, while a worker is stopped.
 
 use std::path::Path;
 use std::thread;
@@ -18,7 +18,7 @@ use crate::witness;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Kills the directory's load balancer, and waits until another one, which the play starts, has sent
-/// frames to the worker that stands still.
+/// frames to the worker that is stopped.
 pub(crate) fn replace_balancer(dir: &Path, worker: Pid) {
     let Some(number) = last_argument(worker).and_then(|number| number.parse().ok()) else { return };
     let before = queue_generation(dir, number);

@@ -40,7 +40,7 @@ struct Handled {
 }
 
 impl Work {
-    /// What to add to a load balancer's arguments: before N, and behind it.
+    /// What to add to a load balancer's arguments: before N, and after it.
     pub(crate) fn arguments(&self) -> (Vec<String>, Vec<String>) {
         let lines = self.lines.then_some("--lines");
         let options = lines.into_iter().chain(self.options.iter().copied());
@@ -99,7 +99,7 @@ impl Work {
                 }
                 (Some(_), None) => return Err(format!("message {index} has no letter")),
                 (Some(&(_, outcome)), Some(letter)) => {
-                    // With --lines only the first of those on their way stands in the ledger.
+                    // With --lines only the first of those on their way is in the ledger.
                     let begun = handled.and_then(|handled| handled.begun.iter().max().copied());
                     let begun = begun.filter(|_| !self.lines).unwrap_or(0);
                     judge_letter(letter, index, outcome, begun)?;

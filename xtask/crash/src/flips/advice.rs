@@ -1,4 +1,4 @@
-//! What an error advises, as far as it is a command that can be given as it stands.
+//! What an error advises, as far as it is a command that can be given as it is.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;

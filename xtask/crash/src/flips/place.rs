@@ -75,7 +75,7 @@ impl Place {
         }
     }
 
-    /// Flips it, once there is a ledger, while everyone stands still: so it is one bit, whoever writes
+    /// Flips it, once there is a ledger, while everyone is stopped: so it is one bit, whoever writes
     /// there. Returns nothing where there is no ledger.
     pub(super) fn flip(self, dir: &Path, workers: u32) -> Option<Flipped> {
         let start = Instant::now();
@@ -118,11 +118,11 @@ impl Place {
     }
 }
 
-/// Processes that stand still; they go on when this is dropped.
+/// Processes that are stopped; they go on when this is dropped.
 struct Held(Vec<i32>);
 
 impl Held {
-    /// All of a directory that do not stand still already.
+    /// All of a directory that do not are stopped already.
     fn all(dir: &Path) -> Self {
         let goes = |&pid: &i32| {
             tests::status_field(pid, "State:").is_some_and(|state| !state.starts_with('T'))

@@ -20,7 +20,7 @@ pub(super) enum Scene {
     Busy,
     /// Many submissions from standard input.
     Many,
-    /// A worker stands still in the middle.
+    /// A worker is stopped in the middle.
     Stopped,
     /// A service is asked to end.
     Drain,

@@ -20,7 +20,7 @@ fn set_room(sandbox: &mut Sandbox, bytes: usize) -> Result<(), String> {
 
 pub(super) fn client(setting: &Setting<'_>) -> Result<String, Failure> {
     own_mounts()?;
-    // More than the smallest 19 sizes hold; texts that are told apart.
+    // More than the smallest 19 sizes hold; texts that all differ.
     let texts: Vec<String> =
         (0..SIZES - 1).map(|i| format!("{i:02} {}", "x".repeat(PAGE - 3))).collect();
     let submissions: Vec<String> = texts.iter().map(|text| format!("{text};1")).collect();

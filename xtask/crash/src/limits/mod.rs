@@ -1,5 +1,5 @@
 //! `cargo xtask crash --limits`: what the system refuses. Full disks, file size limits, no descriptors, no
-//! processes, no IPC objects, storms of signals, workers that stand still or die. Each must end in a
+//! processes, no IPC objects, storms of signals, workers that are stopped or die. Each must end in a
 //! clear error or in the right log, and never in a hole or half a line.
 
 mod descriptors;

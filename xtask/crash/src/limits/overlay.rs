@@ -8,7 +8,7 @@ use super::namespaces::{own_mounts, own_objects};
 use super::{Failure, Setting};
 
 pub(super) fn lower_directory(setting: &Setting<'_>) -> Result<String, Failure> {
-    // If this fails there are two ledgers, of which only one can be told to be the sandbox's.
+    // If this fails there are two ledgers, of which only one can be seen to be the sandbox's.
     own_objects()?;
     own_mounts()?;
     let plain = undisturbed(setting, "Halo A;10")?;

@@ -1,4 +1,4 @@
-//! Workers that stand still, or do not stay.
+//! Workers that are stopped, or do not stay.
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;

@@ -9,10 +9,10 @@ use super::work_check;
 use common::dead;
 
 /// Everything accepted is there once; what is there was submitted; each client's are in its order,
-/// without a gap; and nothing is left behind.
+/// without a gap; and nothing is left.
 pub(crate) fn check(stage: &mut Stage<'_>) -> Result<(), String> {
     let log = read_log(stage.sandbox, stage.plan)?;
-    // Where each submission of each life stands in the log.
+    // Where each submission of each life is in the log.
     let mut places: HashMap<String, usize> = HashMap::new();
     for (place, submission) in log.submissions.iter().enumerate() {
         if places.insert(submission.to_string(), place).is_some() {

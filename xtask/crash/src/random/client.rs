@@ -48,7 +48,7 @@ impl Client {
         Self { index, feeding: feeding.clone(), lives: Vec::new(), is_running: false }
     }
 
-    /// Which of the plan's submissions no life was told about.
+    /// Which of the plan's submissions no life was given an answer about.
     pub(crate) fn left(&self) -> Result<Vec<usize>, String> {
         let mut left: Vec<usize> = (0..self.feeding.submissions.len()).collect();
         for life in &self.lives {

@@ -28,7 +28,7 @@ use tally::{Count, Tally};
 const LANES: usize = 3;
 /// How many rounds, if nothing is said.
 const ROUNDS: u64 = 1000;
-/// How often it is told how many there were.
+/// How often it is said how many there were.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Random faults.

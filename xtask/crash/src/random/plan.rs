@@ -207,8 +207,8 @@ fn feeding(rng: &mut ChaCha8Rng, work: Option<Work>) -> Feeding {
     Feeding { feed, durable: rng.random_ratio(1, 20), submissions }
 }
 
-/// Where a fault goes among the steps: anywhere behind the first; but most processes live so shortly
-/// that half of the faults come right behind a start of what they are to meet.
+/// Where a fault goes among the steps: anywhere after the first; but most processes live so shortly
+/// that half of the faults come right after a start of what they are to meet.
 fn place(rng: &mut ChaCha8Rng, steps: &[Step], fault: Step) -> usize {
     let starts: Vec<usize> = (0..steps.len())
         .filter(|&at| steps[at].deed == Deed::Start && steps[at].part == fault.part)

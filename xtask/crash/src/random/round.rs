@@ -17,7 +17,7 @@ use crate::witness;
 const HEALING: Duration = Duration::from_secs(5);
 /// The same with work to do.
 const HEALING_WITH_WORK: Duration = Duration::from_secs(30);
-/// What was started has surely come so far by then that it handles being told to end.
+/// What was started has surely come so far by then that it handles being asked to end.
 const READY: Duration = Duration::from_millis(100);
 
 /// Runs a round.
@@ -84,7 +84,7 @@ pub(crate) fn is_over(stage: &mut Stage<'_>) -> Result<bool, String> {
 }
 
 /// The work is done: the balancer ends by itself, unless it serves or came too late for any work; then
-/// workers by hand that came too late are told to go.
+/// workers by hand that came too late are asked to go.
 fn wind_up(stage: &mut Stage<'_>) -> Result<bool, String> {
     stage.reap()?;
     if stage.owed.iter().any(|part| !matches!(part, Part::Client(_))) {

@@ -39,7 +39,7 @@ pub(crate) enum Damage {
 }
 
 impl Damage {
-    /// Does it, while everyone stands still.
+    /// Does it, while everyone is stopped.
     pub(crate) fn inflict(self, sandbox: &Sandbox) -> io::Result<()> {
         let log = sandbox.log_path();
         let remove = |which: fn(&IpcObject) -> bool| {
@@ -70,7 +70,7 @@ impl Damage {
                 match log.try_lock() {
                     Ok(()) => {}
                     Err(TryLockError::WouldBlock) => {
-                        // Its holder stands still.
+                        // Its holder is stopped.
                         signal_all(&sandbox.dir(), Signal::SIGCONT);
                         log.lock()?;
                     }

@@ -72,7 +72,7 @@ impl<'a> Trial<'a> {
                 self.again(0)?;
             }
             Damage::Reboot => {
-                // Only once a worker's line stands does the log tell N.
+                // Only once a worker's line is there does the log tell N.
                 if matches!(self.phase, Phase::Executed | Phase::Totals) {
                     let refused = self.expect("loadbalancer", &[OTHER_WORKERS], 2)?;
                     says(&refused, "--fresh")?;

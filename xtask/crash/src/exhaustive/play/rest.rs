@@ -42,7 +42,7 @@ impl Play<'_> {
         let logged =
             self.scenario.serve && at.is_some_and(|at| at.submissions == all && at.all_logged());
         // Where only a redo was missing, the first worker by hand to come ends the session, and those
-        // behind it find nothing to do. Nobody else may: a load balancer that is started for what others
+        // after it find nothing to do. Nobody else may: a load balancer that is started for what others
         // left, and finds no session, would wait for ever; and one that serves, has finished what another
         // one was to drain and serves on.
         let waits_in_vain = at.is_none_or(|at| at.submissions == 0)

@@ -22,7 +22,7 @@ impl Stepper {
     pub(super) fn at_exit(&mut self, pid: Pid, result: i64) -> Result<bool> {
         match self.stop.at {
             Some((_, moment)) if self.inside => return self.leave_struck(pid, moment),
-            // It stands still: if there are two now, it has made the second one.
+            // It is stopped: if there are two now, it has made the second one.
             Some(_) if self.steps.failed && self.is_shmget => {
                 let second = witness::segments(&self.dir) > 1;
                 self.told.made_second_ledger.fetch_or(second, Ordering::SeqCst);
@@ -109,7 +109,7 @@ impl Stepper {
     }
 
     fn strike(&mut self, pid: Pid, torn: bool) {
-        // Looked at while it stands still: afterwards others may complete what it leaves.
+        // Looked at while it is stopped: afterwards others may complete what it leaves.
         let pending = witness::is_inside_transaction(&self.dir, pid);
         self.steps.struck = Some(Struck { pending, torn });
         if self.stop.with_everyone {

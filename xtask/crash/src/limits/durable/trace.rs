@@ -7,7 +7,7 @@ use nix::libc;
 use nix::unistd::Pid;
 use tests::ptrace::{self, Call, End, Event};
 
-/// As it stands in a register.
+/// As it is in a register.
 const IPC_RMID: u64 = libc::IPC_RMID as u64;
 
 /// What a completed call did.
