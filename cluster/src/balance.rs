@@ -9,15 +9,16 @@ use common::error::Error;
 use common::grammar::rotation::{WorkerId, Workers};
 use tokio::time::Instant;
 
-use crate::engine::{Engine, Expected};
+use crate::engine::{Appended, Engine, Expected};
 use crate::entry::{self, Config, End, SessionNumber, Subject};
 use crate::put::{Look, Waiting};
 use crate::scribe::{Done, Paper, Scribe, Written};
-use crate::state::{SILENCE_MS, State};
+use crate::state::{STEP_MAX_MS, State};
 
 /// How long nothing may come before signals and workers are looked at again.
 const TICK: Duration = Duration::from_millis(200);
-const SILENCE: Duration = Duration::from_millis(SILENCE_MS);
+/// After so long without an entry the stream is asked for the time, which goes on by no more than that.
+const ASK: Duration = Duration::from_millis(STEP_MAX_MS);
 
 /// How a balancer was asked to run.
 #[derive(Clone, Copy, Debug)]
@@ -117,11 +118,11 @@ impl<E: Engine, P: Paper> Balancer<E, P> {
             let (totals, last) = (state.totals(), state.next - 1);
             let end = entry::write(&End { session, totals });
             // Whether it is there is seen by reading on.
-            self.engine.append_if(&Subject::End, Expected::Last(last), &end).await;
-            return Ok(());
+            let ended = self.engine.append_if(&Subject::End, Expected::Last(last), &end).await;
+            return self.heed(ended).await;
         }
         let is_anyone_waiting = || workers.ids().any(|worker: WorkerId| state.is_due(worker));
-        if (ends || self.order.take_over && is_anyone_waiting()) && self.heard.elapsed() > SILENCE {
+        if (ends || self.order.take_over && is_anyone_waiting()) && self.heard.elapsed() > ASK {
             // Nothing moves the stream's clock. The same again says nothing but the time.
             self.heard = Instant::now();
             return self.configure(session).await;
@@ -129,12 +130,21 @@ impl<E: Engine, P: Paper> Balancer<E, P> {
         Ok(())
     }
 
-    async fn configure(&self, session: SessionNumber) -> Result<(), Error> {
+    /// A refusal is no trouble: something came before, and is read next.
+    async fn heed(&mut self, appended: Appended) -> Result<(), Error> {
+        match appended {
+            Appended::Unclear(why) => self.waiting.again(&why, self.look).await,
+            Appended::At(_) | Appended::Refused => Ok(()),
+        }
+    }
+
+    async fn configure(&mut self, session: SessionNumber) -> Result<(), Error> {
         let state = self.state();
         let (workers, after) = (self.order.workers.get(), state.ended_at);
         let config = Config { session, workers, after };
         let expected = Expected::LastOfSubject(state.config_at);
-        self.engine.append_if(&Subject::Config, expected, &entry::write(&config)).await;
-        Ok(())
+        let payload = entry::write(&config);
+        let appended = self.engine.append_if(&Subject::Config, expected, &payload).await;
+        self.heed(appended).await
     }
 }

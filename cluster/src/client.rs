@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::error::{Error, exit, heed_signals};
 use common::grammar::submission::Submission;
@@ -23,6 +23,8 @@ use crate::state::{Change, State};
 use crate::submit::Submitter;
 
 const TICK: Duration = Duration::from_millis(200);
+/// Nobody waits longer without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &args::Client) -> Result<u8, Error> {
     let parse = |(number, argument): (usize, &OsString)| {
@@ -100,7 +102,8 @@ fn submit(
     if outcome.is_err() && left > 0 {
         let first = &submissions[submissions.len() - left];
         common::tell!(
-            "client: not confirmed: {first} ({left} in all); the first of them may have been accepted"
+            "client: not confirmed: {first} ({left} in all); some of the first of them may have been accepted \
+             (`cluster inspect` shows what was)"
         );
     }
     outcome
@@ -113,8 +116,14 @@ async fn wait(nats: Nats, run: &Subject, last: u64) -> Result<u64, Error> {
     // Its messages in the session that is being read.
     let mut own: Vec<Range<u64>> = Vec::new();
     let mut dead = 0;
+    let (begun, mut reported) = (Instant::now(), false);
     loop {
         heed_signals()?;
+        if begun.elapsed() >= PATIENCE && !std::mem::replace(&mut reported, true) {
+            common::note!(
+                "client: waiting until all is executed: `cluster status` shows who executes, and who is silent"
+            );
+        }
         let Some(batch) = nats.read_from(state.next, TICK).await? else {
             waiting.again("no answer", heed_signals).await?;
             continue;

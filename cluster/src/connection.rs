@@ -140,33 +140,28 @@ fn nats_config() -> PathBuf {
 }
 
 impl Connection {
-    /// The same as arguments, for a worker. Passwords are inherited in the environment, where others cannot read them.
-    pub(crate) fn to_args(&self) -> Vec<OsString> {
-        let mut args = Vec::new();
-        let mut option = |name: &str, value: Option<OsString>| {
-            args.extend(value.map(|value| {
-                let mut arg = OsString::from(format!("--{name}="));
-                arg.push(value);
-                arg
-            }));
-        };
-        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
-        option("nats", (!self.nats.is_empty()).then(|| self.nats.join(",").into()));
-        option("instance", Some(self.instance.clone().into()));
-        option("replicas", Some(self.replicas.to_string().into()));
-        option("creds", path(&self.creds));
-        option("user", self.user.clone().map(Into::into));
-        option("nkey", path(&self.nkey));
-        option("tlsca", path(&self.tlsca));
-        option("tlscert", path(&self.tlscert));
-        option("tlskey", path(&self.tlskey));
-        option("context", self.context.clone().map(Into::into));
-        args
+    /// The same as arguments, for a worker …
+    pub(crate) fn to_args(&self) -> [String; 2] {
+        [format!("--instance={}", self.instance), format!("--replicas={}", self.replicas)]
     }
 
-    /// What a worker inherits in its environment.
-    pub(crate) fn to_env(&self) -> BTreeMap<&'static str, String> {
-        self.password.iter().map(|password| ("NATS_PASSWORD", password.clone())).collect()
+    /// … and as its environment, which only this user can read: URLs and names may be secrets.
+    pub(crate) fn to_env(&self) -> BTreeMap<&'static str, OsString> {
+        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+        let text = |text: &Option<String>| text.clone().map(OsString::from);
+        let nats = (!self.nats.is_empty()).then(|| self.nats.join(",").into());
+        let all = [
+            ("NATS_URL", nats),
+            ("NATS_CREDS", path(&self.creds)),
+            ("NATS_USER", text(&self.user)),
+            ("NATS_PASSWORD", text(&self.password)),
+            ("NATS_NKEY", path(&self.nkey)),
+            ("NATS_CA", path(&self.tlsca)),
+            ("NATS_CERT", path(&self.tlscert)),
+            ("NATS_KEY", path(&self.tlskey)),
+            ("NATS_CONTEXT", text(&self.context)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     fn context(&self) -> Result<Context, Error> {
@@ -345,17 +340,19 @@ impl Connection {
     /// What is acknowledged must be on a disk, or a power failure takes it: the servers' default is every two minutes.
     async fn check_sync(&self) -> Result<(), Error> {
         for url in &self.monitor {
-            let found = crate::monitor::sync_always(url).await.map_err(|why| {
-                trouble(format!(
-                    "--monitor {url}: {why}; give a server's monitoring port (`http: 8222`)"
-                ))
-            })?;
-            if !found {
-                let what = format!(
-                    "the NATS server at {url} does not write through: a power failure takes what was accepted; set \
-                     `sync_interval: always` in its `jetstream {{ }}`"
-                );
-                return Err(trouble(what));
+            match crate::monitor::sync_always(url).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let what = format!(
+                        "the NATS server at {url} does not write through: a power failure takes what was accepted; set \
+                         `sync_interval: always` in its `jetstream {{ }}`"
+                    );
+                    return Err(trouble(what));
+                }
+                // It may be the one that is down.
+                Err(why) => common::note!(
+                    "cluster: --monitor {url}: {why}: whether that server writes through is not known"
+                ),
             }
         }
         Ok(())

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::error::{Error, exit};
 use common::grammar::rotation::WorkerId;
+use common::program::children;
+use common::program::pause::pause;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -21,6 +23,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const ERRORS_MAX: u32 = 5;
 /// A worker that lived so long had no bad start.
 const LONG: Duration = Duration::from_secs(10);
+/// How long what was killed may take to go.
+const DYING: Duration = Duration::from_secs(1);
 /// How long a worker may take to end.
 const ENDING: Duration = Duration::from_secs(10);
 
@@ -61,6 +65,7 @@ impl<'a> Crew<'a> {
     pub(crate) fn look_after(&mut self, elsewhere: &BTreeSet<WorkerId>) -> Result<(), Error> {
         let mut again = Vec::new();
         let mut gone = Vec::new();
+        let mut is_any_dead = false;
         for (&worker, member) in &mut self.members {
             let ended = match &mut member.child {
                 Some(child) => child.try_wait().map_err(Error::system("waitpid"))?,
@@ -68,6 +73,7 @@ impl<'a> Crew<'a> {
             };
             if let Some(status) = ended {
                 member.child = None;
+                is_any_dead = true;
                 if elsewhere.contains(&worker) {
                     gone.push(worker);
                     continue;
@@ -77,6 +83,7 @@ impl<'a> Crew<'a> {
                     return Err(Error::Worker { worker: worker.get(), why });
                 }
                 let is_error = status.code().is_some_and(|code| code != 0);
+                let is_short = member.started.elapsed() < AGAIN;
                 if member.started.elapsed() > LONG {
                     member.errors = 0;
                 }
@@ -86,7 +93,7 @@ impl<'a> Crew<'a> {
                     return Err(Error::Worker { worker: worker.get(), why });
                 }
                 tell_ended(worker, status);
-                let pause = if is_error { AGAIN } else { Duration::ZERO };
+                let pause = if is_error || is_short { AGAIN } else { Duration::ZERO };
                 member.not_before = Instant::now() + pause;
             }
             if member.child.is_none() && Instant::now() >= member.not_before {
@@ -95,6 +102,9 @@ impl<'a> Crew<'a> {
         }
         for worker in gone {
             self.members.remove(&worker);
+        }
+        if is_any_dead {
+            self.end_orphans();
         }
         for worker in again {
             let child = self.start(worker, false)?;
@@ -113,6 +123,25 @@ impl<'a> Crew<'a> {
             sleep(Duration::from_millis(20)).await;
         }
         self.signal(Signal::SIGKILL);
+        let killed = Instant::now();
+        while self.is_any() && killed.elapsed() < DYING {
+            sleep(Duration::from_millis(5)).await;
+        }
+        self.end_orphans();
+    }
+
+    /// Kills what dead workers' COMMANDs have started: it has come here. What lives of a worker that lives is that one's.
+    fn end_orphans(&self) {
+        if !self.args.work.is_any() {
+            return;
+        }
+        let members = self.members.values().filter_map(|member| member.child.as_ref()?.id());
+        let spared: Vec<_> = members.map(|pid| Pid::from_raw(pid.cast_signed())).collect();
+        let start = Instant::now();
+        // What these have started comes here after their death.
+        while children::signal_all_but(&spared, Some(Signal::SIGKILL)) && start.elapsed() < DYING {
+            pause(Duration::from_millis(1));
+        }
     }
 
     fn is_any(&mut self) -> bool {

@@ -55,6 +55,8 @@ pub(crate) struct Run {
     pub(crate) generation: u64,
     /// None: it was given back.
     pub(crate) holder: Option<String>,
+    /// A number of this process alone: no two writers write the same.
+    pub(crate) life: u64,
     pub(crate) executed: u64,
 }
 

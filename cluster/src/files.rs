@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use common::dead;
@@ -56,8 +56,11 @@ impl Files {
 
     /// Whether the log is still the one that was opened, and nobody else has written to it.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let dead = self.dead.file.metadata().map_err(Error::Log)?;
+        let is_dead_there = dead.nlink() > 0 && dead.len() == self.dead.len;
         let wrong = match self.instance.checked_log_len() {
-            Ok(len) if len == self.log.len => return Ok(()),
+            Ok(len) if len == self.log.len && is_dead_there => return Ok(()),
+            Ok(len) if len == self.log.len => "sistem.dead beside it was touched",
             Ok(_) => "another program wrote to it",
             Err(Error::LogReplaced) => "it was renamed, removed or replaced",
             Err(error) => return Err(error),

@@ -2,6 +2,8 @@
 //! that he knows; from then on whatever the one before writes there is refused. So nobody needs a clock to be safe, and
 //! one that was cut off finds out by his next word.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use common::dead::Letter;
@@ -36,7 +38,10 @@ pub(crate) enum Take {
 pub(crate) struct Held {
     pub(crate) worker: WorkerId,
     name: String,
-    generation: u64,
+    life: u64,
+    pub(crate) generation: u64,
+    /// The generation before was this name's, too: nobody else has counted since.
+    pub(crate) follows_itself: bool,
     /// The last entries of `run.K` and `dead.K`.
     run_at: u64,
     dead_at: u64,
@@ -90,18 +95,22 @@ pub(crate) async fn take(
         return Ok(Err(Taken(before.name.clone())));
     }
     let generation = before.generation + 1;
+    let life = RandomState::new().hash_one(generation);
     let run = Run {
         session: state.session.number,
         generation,
         holder: name.map(str::to_owned),
+        life,
         executed: before.executed,
     };
     let payload = entry::write(&run);
     let subject = Subject::Run(worker);
     Ok(match put(engine, &subject, before.run_at, &payload, look).await? {
         Put::At(run_at) => {
+            let follows_itself = before.name.is_some() && before.name.as_deref() == name;
             let name = name.unwrap_or_default().to_owned();
-            Ok(Held { worker, name, generation, run_at, dead_at: before.dead_at })
+            let dead_at = before.dead_at;
+            Ok(Held { worker, name, life, generation, follows_itself, run_at, dead_at })
         }
         Put::Lost(entry) => Err(taken(&entry.payload)),
     })
@@ -160,9 +169,19 @@ pub(crate) async fn hold(
         }
         (shown, wrote) = (report, Instant::now());
         let dead = entry::write(&Dead { session, generation: held.generation, letter });
-        match put(engine, &Subject::Dead(held.worker), held.dead_at, &dead, look).await? {
-            Put::At(at) => held.dead_at = at,
-            Put::Lost(_) => return Ok(Err(Taken(None))),
+        let subject = Subject::Dead(held.worker);
+        loop {
+            match put(engine, &subject, held.dead_at, &dead, look).await? {
+                Put::At(at) => {
+                    held.dead_at = at;
+                    break;
+                }
+                // A late one of an earlier holder counts nothing.
+                Put::Lost(entry) if is_older(&entry.payload, held.generation) => {
+                    held.dead_at = entry.sequence;
+                }
+                Put::Lost(_) => return Ok(Err(Taken(None))),
+            }
         }
         let _ = kept.send(()); // or whoever waits has ended
     }
@@ -170,6 +189,7 @@ pub(crate) async fn hold(
         session: shown.session,
         generation: held.generation + 1,
         holder: None,
+        life: held.life,
         executed: shown.executed,
     };
     let subject = Subject::Run(held.worker);
@@ -177,6 +197,10 @@ pub(crate) async fn hold(
         Put::At(_) => Ok(()),
         Put::Lost(entry) => Err(taken(&entry.payload)),
     })
+}
+
+fn is_older(payload: &[u8], generation: u64) -> bool {
+    entry::read::<Dead>(payload).is_none_or(|dead| dead.generation < generation)
 }
 
 async fn write(
@@ -189,6 +213,7 @@ async fn write(
         session: report.session,
         generation: held.generation,
         holder: Some(held.name.clone()),
+        life: held.life,
         executed: report.executed,
     };
     let payload = entry::write(&run);

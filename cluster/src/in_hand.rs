@@ -22,6 +22,8 @@ const LEN: usize = 256;
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     session: SessionNumber,
+    /// Of the holder who wrote it.
+    generation: u64,
     own: u64,
     #[serde(flatten)]
     hand: InHand,
@@ -47,16 +49,36 @@ impl InHandFile {
 
     /// What an earlier life of this worker has left of its own message of that number.
     pub(crate) fn left(&self, session: SessionNumber, own: u64) -> Result<Option<Hand>, Error> {
-        let mut bytes = [0; LEN];
-        let len = self.0.read_at(&mut bytes, 0).map_err(Error::system("sistem.hand"))?;
-        // Whatever else it says, it says of no message of ours.
-        let line = serde_json::from_slice::<Line>(&bytes[..len]).ok();
-        let line = line.filter(|line| line.session == session && line.own == own);
+        let line = self.read()?.filter(|line| line.session == session && line.own == own);
         Ok(line.map(|line| Hand(line.hand)))
     }
 
-    pub(crate) fn set(&self, session: SessionNumber, own: u64, hand: &Hand) -> Result<(), Error> {
-        let mut bytes = crate::entry::write(&Line { session, own, hand: hand.0 });
+    /// Which message was the newest that a holder of that generation had in hand: those before it are executed, also where
+    /// he could not say so any more.
+    pub(crate) fn reached(
+        &self,
+        session: SessionNumber,
+        generation: u64,
+    ) -> Result<Option<u64>, Error> {
+        let is_it = |line: &Line| line.session == session && line.generation == generation;
+        Ok(self.read()?.filter(is_it).map(|line| line.own))
+    }
+
+    fn read(&self) -> Result<Option<Line>, Error> {
+        let mut bytes = [0; LEN];
+        let len = self.0.read_at(&mut bytes, 0).map_err(Error::system("sistem.hand"))?;
+        // Whatever else it says, it says of no message of ours.
+        Ok(serde_json::from_slice::<Line>(&bytes[..len]).ok())
+    }
+
+    pub(crate) fn set(
+        &self,
+        session: SessionNumber,
+        generation: u64,
+        own: u64,
+        hand: &Hand,
+    ) -> Result<(), Error> {
+        let mut bytes = crate::entry::write(&Line { session, generation, own, hand: hand.0 });
         bytes.resize(LEN - 1, b' ');
         bytes.push(b'\n');
         self.0.write_all_at(&bytes, 0).map_err(Error::system("sistem.hand"))
@@ -78,10 +100,13 @@ mod tests {
         let mut hand = Hand::default();
         hand.0.attempt = u32::MAX;
         hand.0.since_ms = u64::MAX;
-        file.set(session, u64::MAX, &hand).unwrap();
+        file.set(session, u64::MAX, u64::MAX, &hand).unwrap();
         let again = InHandFile::open(&instance, worker).unwrap();
         assert_eq!(again.left(session, u64::MAX).unwrap().map(|it| it.0), Some(hand.0));
         assert!(again.left(session, 0).unwrap().is_none());
         assert!(again.left(SessionNumber(1), u64::MAX).unwrap().is_none());
+        assert_eq!(again.reached(session, u64::MAX).unwrap(), Some(u64::MAX));
+        assert_eq!(again.reached(session, 1).unwrap(), None, "somebody else has counted since");
+        assert_eq!(again.reached(SessionNumber(1), u64::MAX).unwrap(), None);
     }
 }

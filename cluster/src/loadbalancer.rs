@@ -1,13 +1,15 @@
 //! The balancer as a process.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::error::{Error, exit, heed_signals};
-use common::grammar::rotation::WorkerId;
+use common::grammar::rotation::{WorkerId, Workers};
 use common::instance::Instance;
 use common::instance::objects;
 use common::instance::role::Role;
+use nix::sys::prctl;
 
 use crate::args;
 use crate::balance::{Balancer, Order, Step};
@@ -15,14 +17,22 @@ use crate::crew::Crew;
 use crate::files::Files;
 use crate::name;
 use crate::nats::Nats;
+use crate::numbers::Numbers;
 use crate::runtime;
 use crate::state::{State, listed};
+
+/// Nobody waits longer without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &args::Loadbalancer) -> Result<u8, Error> {
     args.work.check()?;
     if let Some(Err(beyond)) = args.run.as_ref().map(|numbers| numbers.of(args.workers)) {
         let what = format!("--run {beyond}: there are workers 1 to {}", args.workers);
         return Err(Error::Own { what, code: exit::USAGE });
+    }
+    if args.work.is_any() {
+        // What a dead worker's COMMAND leaves comes here, where it is found.
+        prctl::set_child_subreaper(true).map_err(Error::system("prctl"))?;
     }
     let instance = Instance::open(&args.dir)?;
     instance.hold(Role::Balancer(args.workers))?;
@@ -43,10 +53,15 @@ pub(crate) fn run(args: &args::Loadbalancer) -> Result<u8, Error> {
     let order = Order { workers: args.workers, serve: args.serve, take_over: args.take_over };
     let mut balancer = Balancer::new(nats, files, order, heed_signals);
     let mut crew = Crew::new(args);
-    let outcome = runtime.block_on(balance(&mut balancer, &mut crew, args, &name));
+    let worst = Cell::new(0);
+    let outcome = runtime.block_on(balance(&mut balancer, &mut crew, args, &name, &worst));
     runtime.block_on(crew.end());
     drop(runtime);
-    outcome
+    match outcome {
+        // It was asked to end, and has.
+        Err(Error::Aborted(_)) if args.serve => Ok(worst.get()),
+        outcome => outcome,
+    }
 }
 
 async fn balance(
@@ -54,9 +69,10 @@ async fn balance(
     crew: &mut Crew<'_>,
     args: &args::Loadbalancer,
     name: &str,
+    worst: &Cell<u8>,
 ) -> Result<u8, Error> {
     let start = Instant::now();
-    let (mut is_begun, mut ignored) = (false, 0);
+    let (mut is_begun, mut ignored, mut notices) = (false, 0, Notices::default());
     loop {
         let step = balancer.step().await?;
         if balancer.state().ignored > ignored {
@@ -71,11 +87,12 @@ async fn balance(
             if !std::mem::replace(&mut is_begun, true) {
                 balancer.paper().check_end()?;
                 common::note!("cluster: ready, as {name}");
-                for worker in to_run(balancer.state(), args, name) {
-                    crew.add(worker, false)?;
-                }
+            }
+            for worker in to_run(balancer.state(), args, name) {
+                crew.add(worker, false)?;
             }
             take_over(balancer.state(), crew, args, name)?;
+            notices.give(balancer.state(), args.workers);
         }
         if is_begun {
             let own: Vec<_> = crew.numbers().collect();
@@ -92,21 +109,54 @@ async fn balance(
                 done.messages,
                 done.dead
             );
+            if done.dead > 0 {
+                worst.set(exit::PARTLY);
+            }
             if !args.serve {
-                return Ok(if done.dead > 0 { exit::PARTLY } else { 0 });
+                return Ok(worst.get());
             }
         }
     }
 }
 
-/// What is run here from the beginning.
+/// What is to be run here and nobody else runs: at the beginning, or since it was given back.
 fn to_run(state: &State, args: &args::Loadbalancer, name: &str) -> BTreeSet<WorkerId> {
-    if let Some(numbers) = &args.run {
-        return numbers.of(args.workers).unwrap_or_default();
-    }
+    let wanted = args.run.as_ref().unwrap_or(&Numbers::All).of(args.workers).unwrap_or_default();
     let is_free =
         |worker: &WorkerId| state.holder(*worker).name.as_ref().is_none_or(|holder| holder == name);
-    args.workers.ids().filter(is_free).collect()
+    wanted.into_iter().filter(is_free).collect()
+}
+
+/// What is waited for, said once each.
+#[derive(Default)]
+struct Notices {
+    since: Option<Instant>,
+    submission: bool,
+    workers: BTreeSet<WorkerId>,
+}
+
+impl Notices {
+    fn give(&mut self, state: &State, workers: Workers) {
+        if self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            return;
+        }
+        if state.session.messages == 0 && !std::mem::replace(&mut self.submission, true) {
+            common::note!("cluster: waiting for a submission: `cluster client 'TEXT;COUNT'`");
+        }
+        let is_silent = |worker: &WorkerId| {
+            let holder = state.holder(*worker);
+            state.is_silent(*worker) || holder.name.is_none() && state.is_due(*worker)
+        };
+        for worker in workers.ids().filter(is_silent) {
+            if self.workers.insert(worker) {
+                let holder = state.holder(worker).name.as_deref().unwrap_or("nobody");
+                common::note!(
+                    "cluster: waiting for worker {worker}, which {holder} holds: run it with `--run {worker}`; if its \
+                     host is gone, first `cluster release {worker}`"
+                );
+            }
+        }
+    }
 }
 
 /// Cares for numbers whose holders say nothing although messages wait for them.

@@ -113,8 +113,6 @@ fn run(role: &Role) -> Result<u8, Error> {
         Role::Inspect(args) => show::inspect(args),
     };
     match outcome {
-        // It was asked to end, and has.
-        Err(Error::Aborted(_)) if matches!(role, Role::Loadbalancer(args) if args.serve) => Ok(0),
         Err(Error::Aborted(signal)) => Ok(signal_exit_code(signal)),
         outcome => outcome,
     }

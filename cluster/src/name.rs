@@ -23,7 +23,9 @@ pub(crate) fn of(instance: &Instance) -> Result<String, Error> {
         file.read_to_string(&mut name)?;
         if name.trim().is_empty() {
             let system = rustix::system::uname();
+            let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-.".contains(*c);
             let host = system.nodename().to_string_lossy();
+            let host: String = host.chars().filter(is_plain).take(64).collect();
             let number = RandomState::new().hash_one(()) as u32;
             name = format!("{host}-{number:08x}\n");
             file.write_all(name.as_bytes())?;

@@ -39,13 +39,27 @@ pub(crate) struct Nats {
     context: jetstream::Context,
     stream: Arc<str>,
     prefix: Arc<str>,
-    reader: Arc<Mutex<Option<Reader>>>,
+    reading: Arc<Mutex<Reading>>,
+}
+
+/// How far the stream is read, and by whom.
+#[derive(Default)]
+struct Reading {
+    reader: Option<Reader>,
+    /// When the stream was made: another one of its name is another stream.
+    made: Option<i128>,
+    /// The entry that was read last, and its time: it must still be there.
+    seen: Option<(u64, u64)>,
 }
 
 /// A consumer without acknowledgements, and which entry it hands out next.
 struct Reader {
     consumer: jetstream::consumer::Consumer<pull::Config>,
     next: u64,
+    /// The leader had so many when the reader began: a server that lags has fewer, which are not all.
+    known: u64,
+    /// It has read nothing yet.
+    is_fresh: bool,
 }
 
 /// The server's answer to an append.
@@ -74,7 +88,7 @@ impl Nats {
             context,
             stream: format!("pipip-{instance}").into(),
             prefix: format!("pipip.{instance}.").into(),
-            reader: Arc::default(),
+            reading: Arc::default(),
         }
     }
 
@@ -150,8 +164,21 @@ impl Nats {
         Entry { sequence, time_ms, subject: Subject::from(name), payload: payload.to_vec() }
     }
 
-    async fn begin_reading(&self, next: u64) -> Option<Reader> {
-        let stream = self.context.get_stream_no_info(&*self.stream).await.ok()?;
+    /// Begins at an entry. The one before it, which was read, is read again: it must be the same.
+    async fn begin_reading(
+        &self,
+        made: &mut Option<i128>,
+        next: u64,
+    ) -> Result<Option<Reader>, Error> {
+        let Ok(stream) = self.context.get_stream_no_info(&*self.stream).await else {
+            return Ok(None);
+        };
+        let Ok(info) = stream.get_info().await else { return Ok(None) };
+        let now_made = info.created.unix_timestamp_nanos();
+        if *made.get_or_insert(now_made) != now_made {
+            return Err(self.is_another("it was deleted and made anew"));
+        }
+        let known = info.state.last_sequence;
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
             ack_policy: AckPolicy::None,
@@ -161,41 +188,60 @@ impl Nats {
             memory_storage: true,
             ..pull::Config::default()
         };
-        let consumer = timeout(ANSWER, stream.create_consumer(config)).await.ok()?.ok()?;
-        Some(Reader { consumer, next })
+        let Ok(Ok(consumer)) = timeout(ANSWER, stream.create_consumer(config)).await else {
+            return Ok(None);
+        };
+        Ok(Some(Reader { consumer, next, known, is_fresh: true }))
     }
 
-    /// What there is, without waiting; then what comes within `wait`.
-    async fn read(&self, reader: &mut Reader, wait: Duration) -> Option<Batch> {
+    fn is_another(&self, why: &str) -> Error {
+        let what = format!(
+            "stream {} is not the one that it was: {why}. End all programs of this instance; then move sistem.log and \
+             sistem.dead away on every host, and start again",
+            self.stream
+        );
+        Error::Own { what, code: exit::TROUBLE }
+    }
+
+    /// What there is, without waiting; then what comes within `wait`. `Ok(None)`: no answer that tells.
+    async fn read(&self, reader: &mut Reader, wait: Duration) -> Result<Option<Batch>, Error> {
         let fetch = reader.consumer.fetch().max_messages(READ_MAX).max_bytes(READ_BYTES_MAX);
-        let messages = timeout(ANSWER, fetch.messages()).await.ok()?.ok()?;
-        let mut batch = self.collect(reader, messages).await?;
-        if batch.entries.is_empty() && !wait.is_zero() {
-            let first = reader.consumer.batch().max_messages(1).expires(wait);
-            let messages = timeout(ANSWER, first.messages()).await.ok()?.ok()?;
-            batch = self.collect(reader, messages).await?;
+        let Ok(Ok(messages)) = timeout(ANSWER, fetch.messages()).await else { return Ok(None) };
+        let batch = self.collect(reader, messages).await?;
+        if wait.is_zero() || batch.as_ref().is_none_or(|batch| !batch.entries.is_empty()) {
+            return Ok(batch);
         }
-        Some(batch)
+        let first = reader.consumer.batch().max_messages(1).expires(wait);
+        let Ok(Ok(messages)) = timeout(ANSWER, first.messages()).await else { return Ok(None) };
+        self.collect(reader, messages).await
     }
 
-    async fn collect(&self, reader: &mut Reader, messages: pull::Batch) -> Option<Batch> {
-        let mut messages = messages;
-        let mut batch = Batch { entries: Vec::new(), is_all: true };
-        while let Some(message) = timeout(ANSWER, messages.next()).await.ok()? {
-            let message = message.ok()?;
-            let info = message.info().ok()?;
-            let time_ms = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).ok()?;
-            // Nothing was ever deleted, so they follow each other.
+    async fn collect(
+        &self,
+        reader: &mut Reader,
+        mut messages: pull::Batch,
+    ) -> Result<Option<Batch>, Error> {
+        let mut batch = Batch { entries: Vec::new(), is_all: reader.next > reader.known };
+        loop {
+            let Ok(message) = timeout(ANSWER, messages.next()).await else { return Ok(None) };
+            let Some(message) = message else { return Ok(Some(batch)) };
+            let Ok(message) = message else { return Ok(None) };
+            let Ok(info) = message.info() else { return Ok(None) };
+            let published = info.published.unix_timestamp_nanos() / 1_000_000;
+            let time_ms = u64::try_from(published).unwrap_or_default();
+            // They follow each other. One that is not asked of anew may have lost some on the way.
             if info.stream_sequence != reader.next {
-                return None;
+                let is_gone = reader.is_fresh && info.stream_sequence > reader.next;
+                let gone = || self.is_another("entries were deleted");
+                return if is_gone { Err(gone()) } else { Ok(None) };
             }
+            reader.is_fresh = false;
             reader.next += 1;
-            batch.is_all = info.pending == 0;
+            batch.is_all = info.pending == 0 && reader.next > reader.known;
             let entry =
                 self.entry(info.stream_sequence, time_ms, &message.subject, &message.payload);
             batch.entries.push(entry);
         }
-        Some(batch)
     }
 }
 
@@ -234,18 +280,36 @@ impl Engine for Nats {
     }
 
     async fn read_from(&self, sequence: u64, wait: Duration) -> Result<Option<Batch>, Error> {
-        let mut place = self.reader.lock().await;
+        let mut reading = self.reading.lock().await;
+        let Reading { reader: place, made, seen } = &mut *reading;
+        // A new reader begins with the entry that was seen last.
+        let again = seen.filter(|(at, _)| *at + 1 == sequence);
+        let first = again.map_or(sequence, |(at, _)| at);
+        let mut is_new = false;
         let mut reader = match place.take().filter(|reader| reader.next == sequence) {
             Some(reader) => reader,
-            None => match self.begin_reading(sequence).await {
-                Some(reader) => reader,
+            None => match self.begin_reading(made, first).await? {
+                Some(reader) => {
+                    is_new = true;
+                    reader
+                }
                 None => return Ok(None),
             },
         };
-        let batch = self.read(&mut reader, wait).await;
+        let Some(mut batch) = self.read(&mut reader, wait).await? else { return Ok(None) };
+        if let Some((at, time_ms)) = again.filter(|_| is_new) {
+            match batch.entries.first() {
+                None => return Ok(None), // a server that lags
+                Some(entry) if (entry.sequence, entry.time_ms) != (at, time_ms) => {
+                    return Err(self.is_another("its entries are others"));
+                }
+                Some(_) => drop(batch.entries.remove(0)),
+            }
+        }
+        *seen = batch.entries.last().map(|entry| (entry.sequence, entry.time_ms)).or(*seen);
         // One that did not answer, or left something out, is not asked again.
-        *place = batch.is_some().then_some(reader);
-        Ok(batch)
+        *place = Some(reader);
+        Ok(Some(batch))
     }
 
     async fn last_of(&self, subject: &Subject) -> Result<Option<Option<Entry>>, Error> {

@@ -18,6 +18,16 @@ use crate::entry::{self, Config, Dead, End, Lines, Run, SessionNumber, Subject};
 /// number whose messages wait.
 pub(crate) const SILENCE_MS: u64 = 15_000;
 
+/// The stream's clock goes no further from one entry to the next: else whoever writes first after an outage of the servers
+/// would find all others silent, and a leader whose clock is ahead would, too.
+pub(crate) const STEP_MAX_MS: u64 = 5_000;
+/// Names are shown on terminals.
+const NAME_LEN_MAX: usize = 100;
+
+fn is_graphic(byte: u8) -> bool {
+    byte.is_ascii_graphic()
+}
+
 /// More clients that feed are looked through for those that are silent.
 const FEEDING_MAX: usize = 1024;
 
@@ -48,6 +58,7 @@ pub(crate) struct Holder {
     pub(crate) time_ms: u64,
     pub(crate) generation: u64,
     pub(crate) name: Option<String>,
+    life: u64,
     /// In this session.
     pub(crate) executed: u64,
     /// There is a letter for the message after these.
@@ -82,8 +93,9 @@ struct Stored {
 pub(crate) struct State {
     /// The number of the entry that comes next.
     pub(crate) next: u64,
-    /// The newest entry's time.
+    /// The stream's clock, and when the newest entry was written.
     pub(crate) now_ms: u64,
+    time_ms: u64,
     /// The last entry of `cfg`, and the one that ended the session before.
     pub(crate) config_at: u64,
     pub(crate) ended_at: u64,
@@ -101,6 +113,7 @@ impl State {
         Self {
             next: 1,
             now_ms: 0,
+            time_ms: 0,
             config_at: 0,
             ended_at: 0,
             session: Session::default(),
@@ -119,7 +132,8 @@ impl State {
     pub(crate) fn apply(&mut self, entry: &Entry) -> Change {
         debug_assert_eq!(entry.sequence, self.next, "entries follow each other");
         self.next = entry.sequence + 1;
-        self.now_ms = self.now_ms.max(entry.time_ms);
+        self.now_ms += entry.time_ms.saturating_sub(self.time_ms).min(STEP_MAX_MS);
+        self.time_ms = entry.time_ms;
         let change = match &entry.subject {
             Subject::Config => {
                 self.config_at = entry.sequence;
@@ -205,14 +219,21 @@ impl State {
         let holder = &mut self.holders[worker.index()];
         if run.generation == holder.generation.checked_add(1)? {
             // It changes hands; what was executed stays.
+            let is_name =
+                |name: &String| name.len() <= NAME_LEN_MAX && name.bytes().all(is_graphic);
+            if !run.holder.as_ref().is_none_or(is_name) {
+                return None;
+            }
             holder.generation = run.generation;
             holder.name = run.holder;
+            holder.life = run.life;
             holder.time_ms = now_ms;
             return Some(Change::Nothing);
         }
         let is_holders = run.generation == holder.generation
             && run.holder.is_some()
-            && run.holder == holder.name;
+            && run.holder == holder.name
+            && run.life == holder.life;
         if !is_holders {
             return None;
         }
@@ -394,7 +415,7 @@ mod tests {
     }
 
     fn apply(state: &mut State, subject: &str, payload: &str) -> Change {
-        let (sequence, time_ms) = (state.next, state.now_ms);
+        let (sequence, time_ms) = (state.next, state.time_ms);
         let (subject, payload) = (Subject::from(subject), payload.as_bytes().to_vec());
         state.apply(&Entry { sequence, time_ms, subject, payload })
     }
@@ -402,7 +423,8 @@ mod tests {
     fn run(generation: u64, holder: Option<&str>, executed: u64) -> String {
         let session = Some(SESSION.parse().unwrap());
         let holder = holder.map(str::to_owned);
-        String::from_utf8(entry::write(&Run { session, generation, holder, executed })).unwrap()
+        String::from_utf8(entry::write(&Run { session, generation, holder, life: 7, executed }))
+            .unwrap()
     }
 
     fn dead(generation: u64, message: u64) -> String {
@@ -440,6 +462,8 @@ mod tests {
     #[case::an_older_generation("run.1", run(1, Some("x"), 2))]
     #[case::a_generation_left_out("run.1", run(4, Some("y"), 1))]
     #[case::another_holder("run.1", run(2, Some("y"), 2))]
+    #[case::another_life("run.1", run(2, Some("x"), 2).replace("\"life\":7", "\"life\":8"))]
+    #[case::a_name_that_drives_terminals("run.1", run(3, Some("\u{1b}[2J"), 1))]
     #[case::nobody("run.1", run(2, None, 2))]
     #[case::fewer_than_before("run.1", run(2, Some("x"), 0))]
     #[case::more_than_there_are("run.1", run(2, Some("x"), 3))]
@@ -459,6 +483,23 @@ mod tests {
         assert_eq!(after, (1, 1, 0, 3), "{payload}");
         let holder = state.holder(WorkerId::new(1_u32).unwrap());
         assert_eq!((holder.generation, holder.executed), (2, 1));
+    }
+
+    /// After an outage somebody writes first; and a leader's clock may be ahead.
+    #[test]
+    fn the_clock_goes_on_by_what_is_said_and_not_by_leaps() {
+        let mut state = state();
+        let worker = WorkerId::new(1_u32).unwrap();
+        let mut at = |time_ms| {
+            let (subject, payload) = (Subject::In("d".to_owned()), b"more\n".to_vec());
+            state.apply(&Entry { sequence: state.next, time_ms, subject, payload });
+            state.is_silent(worker)
+        };
+        assert!(!at(1_000_000_000));
+        assert!(!at(1_000_004_000), "one leap, and 4 s");
+        assert!(!at(5), "back");
+        assert!(!at(5_000));
+        assert!(at(10_000), "15 s in steps");
     }
 
     #[test]

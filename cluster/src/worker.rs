@@ -45,6 +45,9 @@ struct Own<'a> {
     worker: WorkerId,
     handle: Handle,
     in_hand: InHandFile,
+    generation: u64,
+    /// The generation before, if this directory's worker had it.
+    before: Cell<Option<u64>>,
     session: Cell<Option<(SessionNumber, Workers)>>,
     report: watch::Sender<Report>,
     letters: mpsc::Sender<ToKeep>,
@@ -67,6 +70,8 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
         Err(taken) => return Err(refused(worker, &taken, args)),
     };
     common::note!("worker {worker}: ready, as {name}");
+    let generation = held.generation;
+    let before = Cell::new(held.follows_itself.then_some(generation - 1));
     let (report, reports) = watch::channel(Report::default());
     let (letters, to_keep) = mpsc::channel(1);
     let lost = Arc::new(OnceLock::new());
@@ -74,9 +79,9 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
         let lost = lost.clone();
         handle.spawn(async move {
             let held = hold::hold(&nats, held, reports, to_keep, || Ok(())).await;
-            if let Ok(Err(taken)) = &held {
-                let _ = lost.set(taken.clone());
-            }
+            // However it ends: from here on nothing counts.
+            let taken = held.as_ref().ok().and_then(|held| held.as_ref().err());
+            let _ = lost.set(taken.cloned().unwrap_or(Taken(None)));
             held
         })
     };
@@ -90,8 +95,18 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
     work::end_kept(&instance, worker)?;
     let in_hand = InHandFile::open(&instance, worker)?;
     let session = Cell::new(None);
-    let mut own =
-        Own { instance: &instance, worker, handle, in_hand, session, report, letters, lost };
+    let mut own = Own {
+        instance: &instance,
+        worker,
+        handle,
+        in_hand,
+        generation,
+        before,
+        session,
+        report,
+        letters,
+        lost,
+    };
     let is_plain = !args.work.is_any() && !args.echo;
     let executed = execute(&given, &mut executor, &mut own, is_plain);
     let finished = executor.finish();
@@ -106,7 +121,10 @@ pub(crate) fn run(args: &args::Worker) -> Result<u8, Error> {
              once they do)"
         );
     }
-    let read = reading.join().unwrap_or(Ok(()));
+    let read = reading.join().unwrap_or_else(|_| {
+        let why = "the thread that reads the stream has panicked".to_owned();
+        Err(Error::Worker { worker: worker.get(), why })
+    });
     drop(runtime);
     finished.and(executed).and(read).map(|()| 0)
 }
@@ -166,6 +184,9 @@ impl Supply<'_> {
     /// them; none if there are none now.
     fn hand_over(&mut self, executor: &mut Executor<'_>) -> Result<Option<u64>, Error> {
         let (mut left, mut all) = (AT_ONCE, None);
+        if self.next.is_some() {
+            return Ok(None); // it comes first
+        }
         while left > 0 {
             if self.rest.is_none() {
                 match self.given.try_recv() {
@@ -216,7 +237,15 @@ fn execute<'a>(
                 own.begin(session, workers, executed)?;
             }
             Ok(Given::Share(share)) if is_plain => own.count(share.own + share.count),
-            Ok(Given::Share(share)) => {
+            Ok(Given::Share(mut share)) => {
+                // An earlier life here has executed these, and could not say so any more.
+                let over = own.report.borrow().executed.saturating_sub(share.own).min(share.count);
+                share.own += over;
+                share.index += over as u32 * share.workers.get(); // within its submission
+                share.count -= over;
+                if share.count == 0 {
+                    continue;
+                }
                 own.report.send_modify(|report| report.is_busy = true);
                 supply.rest = Some(share);
                 while let Some(all) = supply.hand_over(executor)? {
@@ -232,10 +261,12 @@ impl Own<'_> {
     /// A session begins for this worker, or it goes on in one.
     fn begin(&self, session: SessionNumber, workers: Workers, executed: u64) -> Result<(), Error> {
         self.session.set(Some((session, workers)));
+        let reached = self.before.take().map(|before| self.in_hand.reached(session, before));
+        let executed = executed.max(reached.transpose()?.flatten().unwrap_or_default());
         // The life before may have died in an attempt.
         if let Some(mut hand) = self.in_hand.left(session, executed)? {
             hand.inherit();
-            self.in_hand.set(session, executed, &hand)?;
+            self.in_hand.set(session, self.generation, executed, &hand)?;
         }
         self.report.send_replace(Report { session: Some(session), executed, is_busy: false });
         Ok(())
@@ -286,7 +317,7 @@ impl<'a> Progress<'a> for Own<'a> {
 
     fn set_in_hand(&self, own: u64, hand: &Hand) -> Result<(), Error> {
         let (session, _) = self.in_session()?;
-        self.in_hand.set(session, own, hand)
+        self.in_hand.set(session, self.generation, own, hand)
     }
 
     fn count(&mut self, executed: u64) {
@@ -305,15 +336,19 @@ impl<'a> Progress<'a> for Own<'a> {
         let (session, _) = self.in_session()?;
         let (kept, mut is_kept) = oneshot::channel();
         let mut to_keep = Some(ToKeep { session, letter: letter.clone(), kept });
+        let mut is_gone = false;
         loop {
             self.look()?;
+            if is_gone {
+                thread::sleep(TICK); // whoever holds the number has ended; why is seen by the next look
+                continue;
+            }
             if let Some(it) = to_keep.take() {
                 to_keep = self.letters.try_send(it).err().map(TrySendError::into_inner);
             }
             match self.handle.block_on(async { timeout(TICK, &mut is_kept).await }) {
                 Ok(Ok(())) => return Ok(()),
-                // Whoever holds the number has ended; why is seen by the next look.
-                Ok(Err(_)) => thread::sleep(TICK),
+                Ok(Err(_)) => is_gone = true,
                 Err(_) => {}
             }
         }

@@ -145,7 +145,6 @@ fn monitor(jsz: &'static str) -> String {
 
 #[rstest]
 #[case(r#"{"config":{"sync_interval":120000000000}}"#, "set `sync_interval: always`")]
-#[case("no", "give a server's monitoring port")]
 fn a_server_that_does_not_write_through_is_refused(#[case] jsz: &'static str, #[case] why: &str) {
     let info = r#"{"server_id":"x","server_name":"alpha","version":"2.12.1","headers":true,"max_payload":1048576}"#;
     let (url, monitor) = (greeter(info, "PONG"), monitor(jsz));
