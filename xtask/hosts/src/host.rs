@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::grammar::LOG_NAME;
+use common::grammar::line::Line;
 use common::program::children;
 use common::program::process_stat::ProcessStat;
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +24,8 @@ use crate::server::Addresses;
 
 /// The name of a host's directory, its disk, begins so.
 pub(crate) const DISK: &str = "host";
+/// So much of what was added to a log is looked at: many times what is accepted while nothing is executed.
+const LOOK_LEN: usize = 8 << 20;
 /// How long killed processes may take to go.
 const DYING: Duration = Duration::from_secs(10);
 /// How long a program may take that was asked to end. Workers have 5 s for what they are doing.
@@ -54,6 +58,15 @@ impl Host {
     /// How long that is.
     pub(crate) fn log_len(&self) -> u64 {
         fs::metadata(self.log()).map_or(0, |log| log.len())
+    }
+
+    /// Whether its log says after so many bytes that something was executed.
+    pub(crate) fn logs_executed(&self, len: u64) -> bool {
+        let Ok(log) = File::open(self.log()) else { return false };
+        let mut bytes = vec![0; LOOK_LEN];
+        let read = log.read_at(&mut bytes, len).unwrap_or(0);
+        let mut lines = bytes[..read].split(|&byte| byte == b'\n').map(Line::parse_bytes);
+        lines.any(|line| matches!(line, Some(Line::Executed { .. })))
     }
 
     /// The file of COMMAND.

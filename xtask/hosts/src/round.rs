@@ -1,7 +1,7 @@
 //! A round: a fault, for some time, and then everybody must go on.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -14,8 +14,6 @@ use crate::site::Site;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So long two holders of the same workers can see each other.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// A program is started for each look at the stream.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Plays it. Returns the time from the fault until a submission is accepted that was given after it.
 pub(crate) fn play(site: &mut Site, fault: &Fault) -> Result<Duration, Failure> {
@@ -25,7 +23,9 @@ pub(crate) fn play(site: &mut Site, fault: &Fault) -> Result<Duration, Failure> 
     thread::sleep(fault.held);
     // Sought before the next mark, which forgets it.
     let already = site.record.first();
-    let healed = if already.is_some() { site.record.mark() } else { begun };
+    if already.is_some() {
+        site.record.mark();
+    }
     heal(site, fault)?;
     let first = match already {
         Some(first) => first,
@@ -34,7 +34,7 @@ pub(crate) fn play(site: &mut Site, fault: &Fault) -> Result<Duration, Failure> 
             Ok(site.record.first())
         })?,
     };
-    await_everybody(site, healed)?;
+    await_everybody(site)?;
     Ok(first - begun)
 }
 
@@ -100,45 +100,30 @@ fn heal(site: &mut Site, fault: &Fault) -> Result<(), Failure> {
     site.mend()
 }
 
-/// Every client has a submission accepted that was given later, more is executed, every host's log grows, and every
+/// Every client has a submission accepted that was given later, every host's log shows that more is executed, and every
 /// server is up to date.
-fn await_everybody(site: &mut Site, since: Instant) -> Result<(), Failure> {
+fn await_everybody(site: &mut Site) -> Result<(), Failure> {
     let lens: Vec<_> = site.hosts.iter().map(host::Host::log_len).collect();
-    let mut executed = None;
-    let mut looked = since;
-    let waiting = |site: &Site, goes_on: bool| {
-        let clients = site.record.waiting();
-        let logs = site.hosts.iter().zip(&lens).filter(|(host, len)| host.log_len() <= **len);
-        let logs: Vec<_> = logs.map(|(host, _)| host.number).collect();
-        // Servers are asked last: each look at them is a line of theirs.
-        let ill = |host: &&host::Host| !host.addresses.is_healthy();
-        if clients.is_empty() && logs.is_empty() && goes_on && !site.hosts.iter().any(|it| ill(&it))
-        {
-            return None;
-        }
-        Some((clients, logs, goes_on))
-    };
-    let mut goes_on = false;
+    let mut executes = vec![false; lens.len()];
     let outcome = until(PATIENCE, "everybody goes on", || {
         site.mend()?;
-        if !goes_on && looked.elapsed() > BETWEEN_LOOKS {
-            if let Some(status) = site.status()? {
-                goes_on = executed.is_some_and(|before| status.executed > before);
-                executed = executed.or(Some(status.executed));
-            }
-            looked = Instant::now();
+        for ((host, len), executes) in site.hosts.iter().zip(&lens).zip(&mut executes) {
+            *executes = *executes || host.logs_executed(*len);
         }
-        Ok(when(waiting(site, goes_on).is_none()))
+        let is_well = site.record.waiting().is_empty() && !executes.contains(&false);
+        // Servers are asked last: each look at them is a line of theirs.
+        Ok(when(is_well && site.hosts.iter().all(|host| host.addresses.is_healthy())))
     });
-    outcome.map_err(|failure| match (failure, waiting(site, goes_on)) {
-        (Failure::Broken(what), Some((clients, logs, goes_on))) => {
-            let executed = if goes_on { "more is executed" } else { "nothing more is executed" };
+    outcome.map_err(|failure| match failure {
+        Failure::Broken(what) => {
+            let clients = site.record.waiting();
             let healthy = site.hosts.iter().map(|host| host.addresses.is_healthy());
             let healthy: Vec<_> = healthy.collect();
             Failure::Broken(format!(
-                "{what}; waited for clients {clients:?}, logs of hosts {logs:?}; {executed}; servers are healthy: {healthy:?}"
+                "{what}; clients that wait: {clients:?}; hosts that log what is executed: {executes:?}; servers are \
+                 healthy: {healthy:?}"
             ))
         }
-        (failure, _) => failure,
+        failure => failure,
     })
 }

@@ -16,7 +16,7 @@ use crate::inside::{PROGRAM, Place};
 use crate::load::{CLIENTS, Client, Record};
 use crate::network::{self, Network};
 use crate::server::{self, Addresses};
-use crate::stream::{self, Status};
+use crate::stream;
 
 /// How many hosts there are.
 pub(crate) const HOSTS: u8 = 3;
@@ -24,7 +24,7 @@ pub(crate) const HOSTS: u8 = 3;
 pub(crate) const WORKERS: u8 = 2 * HOSTS;
 /// The stream's name.
 const INSTANCE: &str = "hosts";
-/// A look at the whole stream may take so long; it is done again.
+/// What was killed, and is waited for, may take so long.
 const LOOK: Duration = Duration::from_secs(15);
 /// All of the stream is read.
 const READ_ALL: Duration = Duration::from_secs(300);
@@ -248,18 +248,6 @@ impl Site {
             self.start_server(number)?;
         }
         Ok(())
-    }
-
-    /// How far the session has come, if that can be found out now.
-    pub(crate) fn status(&self) -> Result<Option<Status>, Failure> {
-        let output = self.place.dir.join("status.json");
-        let mut command = self.look("status")?;
-        command.arg("--json");
-        if stream::look(command, &output, LOOK)? {
-            stream::status(&output).map(Some)
-        } else {
-            Ok(None)
-        }
     }
 
     /// Every entry of the stream, in a file.

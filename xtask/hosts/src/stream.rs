@@ -1,4 +1,4 @@
-//! What `cluster status` and `cluster inspect` say about the stream.
+//! What `cluster inspect` says about the stream.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -13,12 +13,6 @@ use crate::failure::Failure;
 
 /// How often is looked whether a program has ended.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-
-/// How far the session has come.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Status {
-    pub(crate) executed: u64,
-}
 
 /// An entry.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,13 +46,6 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStat
         }
         std::thread::sleep(BETWEEN_LOOKS);
     }
-}
-
-/// Reads what `cluster status --json` has printed.
-pub(crate) fn status(output: &Path) -> Result<Status, Failure> {
-    let text = fs::read(output).map_err(Failure::system(output.display().to_string()))?;
-    let wrong = |error| Failure::Broken(format!("`cluster status --json`: {error}"));
-    serde_json::from_slice(&text).map_err(wrong)
 }
 
 /// Reads what `cluster inspect` has printed, entry by entry.
