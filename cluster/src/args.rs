@@ -31,6 +31,7 @@ Files:
   sistem.log   this host's copy of the log, in DIR: the same bytes on every host
   sistem.dead  likewise, messages whose execution failed for good
   sistem.host  by what name this directory holds worker numbers
+  sistem.hand.K  what worker K has in hand, and how often it was tried
 
 See also:
   docs/cluster.md";

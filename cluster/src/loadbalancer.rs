@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use common::error::{Error, exit, heed_signals};
-use common::grammar::rotation::{WorkerId, Workers};
+use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
 use common::instance::objects;
 use common::instance::role::Role;
@@ -92,7 +92,10 @@ async fn balance(
                 crew.add(worker, false)?;
             }
             take_over(balancer.state(), crew, args, name)?;
-            notices.give(balancer.state(), args.workers);
+            if step == Step::Goes {
+                let own = crew.numbers().collect();
+                notices.give(balancer.state(), args, &own);
+            }
         }
         if is_begun {
             let own: Vec<_> = crew.numbers().collect();
@@ -136,7 +139,8 @@ struct Notices {
 }
 
 impl Notices {
-    fn give(&mut self, state: &State, workers: Workers) {
+    /// `own`: what is run here.
+    fn give(&mut self, state: &State, args: &args::Loadbalancer, own: &BTreeSet<WorkerId>) {
         if self.since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
             return;
         }
@@ -145,14 +149,16 @@ impl Notices {
         }
         let is_silent = |worker: &WorkerId| {
             let holder = state.holder(*worker);
-            state.is_silent(*worker) || holder.name.is_none() && state.is_due(*worker)
+            let waits = holder.name.is_none() && state.is_due(*worker);
+            !own.contains(worker) && (waits || state.is_silent(*worker))
         };
-        for worker in workers.ids().filter(is_silent) {
+        for worker in args.workers.ids().filter(is_silent) {
             if self.workers.insert(worker) {
                 let holder = state.holder(worker).name.as_deref().unwrap_or("nobody");
                 common::note!(
                     "cluster: waiting for worker {worker}, which {holder} holds: run it with `--run {worker}`; if its \
-                     host is gone, first `cluster release {worker}`"
+                     host is gone, first `cluster release --instance {} {worker}`",
+                    args.connection.instance
                 );
             }
         }
