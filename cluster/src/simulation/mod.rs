@@ -2,6 +2,7 @@
 //! does not wait, with calls that are lost, late, unanswered or answered by somebody who does not know the newest; with
 //! kills, hosts that are cut off, and two that want one number. A schedule is drawn from a seed.
 
+mod facts;
 mod memory;
 mod play;
 mod verdict;

@@ -1,6 +1,5 @@
 //! One schedule: who is there, who is killed when, and what comes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::scribe::Paper;
 use crate::shares::{Given, Shares};
 use crate::submit::Submitter;
 
+use super::facts::Facts;
 use super::memory::{Memory, Weather, draw};
 use super::verdict;
 
@@ -29,21 +29,6 @@ const HOSTS: u32 = 3;
 const CLIENTS: u32 = 3;
 /// A schedule that takes longer, by its own clock, goes nowhere.
 const LIMIT: Duration = Duration::from_secs(3600);
-
-/// What is known when all is over.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    /// Texts and counts that a client knows are accepted; and those whose client was killed before it knew.
-    pub(super) accepted: BTreeMap<String, u32>,
-    pub(super) unknown: BTreeMap<String, u32>,
-    /// Messages that were executed, or given up, by session and number; and by a holder since which entry.
-    pub(super) executed: BTreeSet<((u64, u64), u64)>,
-    pub(super) given_up: BTreeSet<(u64, u64)>,
-    /// What must not happen.
-    pub(super) wrong: Vec<String>,
-    /// Each host's log and letters.
-    pub(super) logs: Vec<(Vec<u8>, Vec<u8>)>,
-}
 
 type Shared<T> = Arc<Mutex<T>>;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::engine::Entry;
 use crate::entry::Subject;
 
-use super::play::Facts;
+use super::facts::Facts;
 
 pub(super) fn judge(facts: &Facts, entries: &[Entry], workers: Workers) -> Result<(), String> {
     if let Some(wrong) = facts.wrong.first() {

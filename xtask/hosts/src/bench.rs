@@ -3,16 +3,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
-use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::handler;
-use crate::inside::Place;
+use crate::place::{Place, Programs};
 use crate::site::Site;
 use crate::stream;
 
@@ -30,15 +29,6 @@ const WORKERS: &str = "3";
 /// Nothing here takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
 const TEXT: &str = "Halo A";
-
-/// What else is needed for that.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Programs {
-    /// The bare publisher.
-    pub(crate) publisher: PathBuf,
-    /// Where the local product is.
-    pub(crate) local: PathBuf,
-}
 
 /// Ours, by the other's.
 struct Row {

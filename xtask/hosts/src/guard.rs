@@ -12,9 +12,8 @@ use nix::unistd::geteuid;
 use tests::{Binaries, Profile, Programs, TempDir};
 
 use crate::Args;
-use crate::bench;
 use crate::failure::Failure;
-use crate::inside::{self, Place};
+use crate::place::{self, Place};
 use crate::server;
 
 /// Runs it to its end.
@@ -77,17 +76,17 @@ fn probe() -> Result<(), String> {
     Err(stderr.lines().last().unwrap_or("unshare has failed").to_owned())
 }
 
-fn bench_programs() -> Result<bench::Programs, Failure> {
+fn bench_programs() -> Result<place::Programs, Failure> {
     let local = Binaries::or_built(None, Profile::Release, Programs::System);
-    let publisher = Binaries::build_example(inside::PROGRAM, "publisher", Profile::Release);
+    let publisher = Binaries::build_example(place::PROGRAM, "publisher", Profile::Release);
     let local = local.map_err(Failure::Build)?.directory().to_owned();
-    Ok(bench::Programs { publisher: publisher.map_err(Failure::Build)?, local })
+    Ok(place::Programs { publisher: publisher.map_err(Failure::Build)?, local })
 }
 
 fn program(directory: Option<&Path>, profile: Profile) -> Result<PathBuf, Failure> {
     let Some(directory) = directory else {
-        return Binaries::build_program(inside::PROGRAM, profile).map_err(Failure::Build);
+        return Binaries::build_program(place::PROGRAM, profile).map_err(Failure::Build);
     };
-    let path = directory.join(inside::PROGRAM);
+    let path = directory.join(place::PROGRAM);
     path.canonicalize().map_err(Failure::system(path.display().to_string()))
 }

@@ -1,8 +1,6 @@
 //! The run itself: hosts, rounds, the session's end, the checks, the report.
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +8,6 @@ use common::error::exit;
 use common::fence::signals;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use nix::sys::prctl::set_child_subreaper;
-use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator;
 
 use crate::Args;
@@ -20,51 +17,17 @@ use crate::failure::{Failure, until, when};
 use crate::host;
 use crate::leash;
 use crate::load::Client;
+use crate::place::Place;
 use crate::plan::{Fault, Kind};
 use crate::report::Report;
 use crate::round;
 use crate::site::{Site, WORKERS};
 use crate::witness;
 
-/// The program that is tested.
-pub(crate) const PROGRAM: &str = "cluster";
-/// The first argument of this program that makes it the run.
-const NAME: &str = "inside";
 /// How long it may take until everybody has begun.
 const BEGINNING: Duration = Duration::from_secs(60);
 /// All that is accepted is executed, and the session ended.
 const ENDING: Duration = Duration::from_secs(120);
-
-/// Where the run is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// Everything that it writes is in it.
-    pub(crate) dir: PathBuf,
-    /// The program that is tested.
-    pub(crate) cluster: PathBuf,
-    /// nats-server.
-    pub(crate) server: PathBuf,
-    /// It is in namespaces of its own.
-    pub(crate) networks: bool,
-    /// Speed is measured, with these programs.
-    pub(crate) bench: Option<bench::Programs>,
-}
-
-impl Place {
-    /// If this process is the run: where it is, and the arguments that a person gave.
-    pub(crate) fn of_this_process() -> Option<(Self, Vec<OsString>)> {
-        let mut args = std::env::args_os();
-        let program = args.next()?;
-        let place = args.next().filter(|arg| arg == NAME).and_then(|_| args.next())?;
-        let place = serde_json::from_str(place.to_str()?).ok()?;
-        Some((place, [program].into_iter().chain(args).collect()))
-    }
-
-    /// The arguments that make a process the run.
-    pub(crate) fn arguments(&self) -> [String; 2] {
-        [NAME.to_owned(), serde_json::json!(self).to_string()]
-    }
-}
 
 /// Runs it. Returns the exit code.
 pub(crate) fn run(place: &Place, args: &Args) -> Result<ExitCode, Failure> {

@@ -11,7 +11,7 @@ use common::error::exit;
 use nix::mount::{MntFlags, umount2};
 
 use crate::host::{self, DISK};
-use crate::inside::Place;
+use crate::place::Place;
 
 /// The first argument of this program that makes it clear a directory.
 const NAME: &str = "clear";

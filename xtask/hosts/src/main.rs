@@ -22,6 +22,7 @@ mod inside;
 mod leash;
 mod load;
 mod network;
+mod place;
 mod plan;
 mod report;
 mod round;
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     if let Some(code) = leash::be_cleaner() {
         return code;
     }
-    let outcome = match inside::Place::of_this_process() {
+    let outcome = match place::Place::of_this_process() {
         Some((place, args)) => inside::run(&place, &Args::parse_from(args)),
         None => guard::run(&Args::parse()),
     };

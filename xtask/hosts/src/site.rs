@@ -12,9 +12,9 @@ use crate::disk::Disk;
 use crate::failure::{Failure, until, when};
 use crate::handler;
 use crate::host::{self, DISK, Host, directory};
-use crate::inside::{PROGRAM, Place};
 use crate::load::{CLIENTS, Client, Record};
 use crate::network::{self, Network};
+use crate::place::{PROGRAM, Place};
 use crate::server::{self, Addresses};
 use crate::stream;
 
