@@ -270,6 +270,15 @@ impl Connection {
                 waiting.is_over();
                 return Ok(config);
             }
+            let server = nats.server();
+            if !server.jetstream {
+                let what = format!(
+                    "NATS server {} has no JetStream: give the servers a `jetstream {{ store_dir: …, sync_interval: \
+                     always }}`",
+                    server.server_name
+                );
+                return Err(trouble(what));
+            }
             waiting.again("the stream cannot be opened or made", look).await?;
         }
     }
@@ -292,6 +301,11 @@ impl Connection {
                              the `nats` tool"
                         );
                         return Err(trouble(what));
+                    }
+                    _ if why.to_string().contains("certificate") => {
+                        return Err(trouble(format!(
+                            "{shown}: {why}; --tlsca names the authority"
+                        )));
                     }
                     ConnectErrorKind::Tls => {
                         return Err(trouble(format!(

@@ -92,6 +92,11 @@ impl Nats {
         }
     }
 
+    /// The server that is connected to.
+    pub(crate) fn server(&self) -> async_nats::ServerInfo {
+        self.client.server_info()
+    }
+
     /// The name of the stream.
     pub(crate) fn stream(&self) -> &str {
         &self.stream

@@ -90,6 +90,11 @@ fn who_waits_for_a_server_says_so_and_ends_when_asked() {
     "PONG",
     "NATS server alpha is version 2.9.10"
 )]
+#[case::no_jetstream(
+    r#"{"server_id":"x","server_name":"alpha","version":"2.12.1","headers":true,"max_payload":1048576}"#,
+    "PONG",
+    "NATS server alpha has no JetStream"
+)]
 #[case::not_allowed(
     r#"{"server_id":"x","server_name":"alpha","version":"2.12.1","headers":true,"max_payload":1048576,"auth_required":true}"#,
     "-ERR 'Authorization Violation'",

@@ -13,12 +13,14 @@ use crate::{PREFIX, command_lines, completions, pages, third_party};
 
 /// Where the package's documents are, below the prefix.
 pub(crate) const DOCUMENTS: &str = "share/doc/pipip";
-const DOCUMENT_FILES: [&str; 6] = [
+const DOCUMENT_FILES: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "Containerfile",
+    "Containerfile.cluster",
     "compose.yaml",
+    "compose.cluster.yaml",
     "worker/examples/answer.rs",
 ];
 /// Files of directories whose names end so.
