@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Shares that are read before they are executed.
 const AHEAD: usize = 4096;
 /// Messages that are handed to COMMAND at once: with --lines so many may be on their way.
-const AT_ONCE: u64 = 512;
+const AT_ONCE: u64 = 4096;
 /// How long the last word may take: without it the number is free after 15 s, or by `cluster release`.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
