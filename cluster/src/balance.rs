@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::engine::{Appended, Engine, Expected};
 use crate::entry::{self, Config, End, SessionNumber, Subject};
-use crate::put::{Look, Waiting};
+use crate::put::{Look, Waiting, read_on};
 use crate::scribe::{Done, Paper, Scribe, Written};
 use crate::state::{STEP_MAX_MS, State};
 
@@ -74,12 +74,9 @@ impl<E: Engine, P: Paper> Balancer<E, P> {
 
     /// Reads on, writes what is ready, and does what follows.
     pub(crate) async fn step(&mut self) -> Result<Step, Error> {
-        (self.look)()?;
-        let Some(batch) = self.engine.read_from(self.state().next, TICK).await? else {
-            self.waiting.again("no answer", self.look).await?;
-            return Ok(Step::Goes);
-        };
-        self.waiting.is_over();
+        let (next, waiting) = (self.scribe.state().next, &mut self.waiting);
+        let batch = read_on(&self.engine, next, TICK, waiting, self.look).await?;
+        let Some(batch) = batch else { return Ok(Step::Goes) };
         if !batch.entries.is_empty() {
             self.heard = Instant::now();
         }

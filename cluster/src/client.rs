@@ -14,10 +14,9 @@ use common::program::input::Input;
 use tokio::runtime::Runtime;
 
 use crate::args;
-use crate::engine::Engine;
 use crate::entry::Subject;
 use crate::nats::Nats;
-use crate::put::Waiting;
+use crate::put::{Waiting, read_on};
 use crate::runtime;
 use crate::state::{Change, State};
 use crate::submit::Submitter;
@@ -118,17 +117,13 @@ async fn wait(nats: Nats, run: &Subject, last: u64) -> Result<u64, Error> {
     let mut dead = 0;
     let (begun, mut reported) = (Instant::now(), false);
     loop {
-        heed_signals()?;
         if begun.elapsed() >= PATIENCE && !std::mem::replace(&mut reported, true) {
             common::note!(
                 "client: waiting until all is executed: `cluster status` shows who executes, and who is silent"
             );
         }
-        let Some(batch) = nats.read_from(state.next, TICK).await? else {
-            waiting.again("no answer", heed_signals).await?;
-            continue;
-        };
-        waiting.is_over();
+        let batch = read_on(&nats, state.next, TICK, &mut waiting, heed_signals).await?;
+        let Some(batch) = batch else { continue };
         for entry in &batch.entries {
             let before = state.session.messages;
             match state.apply(entry) {

@@ -11,7 +11,7 @@ use common::error::{Error, exit};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::nats::Nats;
+use crate::nats::{GIVE_JETSTREAM, Nats};
 use crate::put::{Look, Waiting};
 
 /// The first version whose compare-and-set was tested to be one (nats-server#4320).
@@ -273,8 +273,7 @@ impl Connection {
             let server = nats.server();
             if !server.jetstream {
                 let what = format!(
-                    "NATS server {} has no JetStream: give the servers a `jetstream {{ store_dir: …, sync_interval: \
-                     always }}`",
+                    "NATS server {} has no JetStream: {GIVE_JETSTREAM}",
                     server.server_name
                 );
                 return Err(trouble(what));
@@ -302,12 +301,10 @@ impl Connection {
                         );
                         return Err(trouble(what));
                     }
-                    _ if why.to_string().contains("certificate") => {
-                        return Err(trouble(format!(
-                            "{shown}: {why}; --tlsca names the authority"
-                        )));
-                    }
-                    ConnectErrorKind::Tls => {
+                    // A certificate of nobody's is an error of reading.
+                    kind if kind == ConnectErrorKind::Tls
+                        || why.to_string().contains("certificate") =>
+                    {
                         return Err(trouble(format!(
                             "{shown}: {why}; --tlsca names the authority"
                         )));

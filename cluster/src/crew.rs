@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsString;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use common::error::{Error, exit};
@@ -92,7 +91,7 @@ impl<'a> Crew<'a> {
                     let why = format!("ended with an error {ERRORS_MAX} times in a row");
                     return Err(Error::Worker { worker: worker.get(), why });
                 }
-                tell_ended(worker, status);
+                common::tell!("cluster: worker {worker} has ended ({status}); starting it again");
                 let pause = if is_error || is_short { AGAIN } else { Duration::ZERO };
                 member.not_before = Instant::now() + pause;
             }
@@ -183,8 +182,4 @@ impl<'a> Crew<'a> {
         command.process_group(0);
         command.spawn().map_err(Error::system("a worker"))
     }
-}
-
-fn tell_ended(worker: WorkerId, status: ExitStatus) {
-    common::tell!("cluster: worker {worker} has ended ({status}); starting it again");
 }

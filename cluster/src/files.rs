@@ -40,17 +40,19 @@ pub(crate) struct Files {
     durable: bool,
 }
 
+/// Opens a file beside the log, closed to others. It is made if it is not there.
+pub(crate) fn open_beside(instance: &Instance, name: &str) -> Result<File, Error> {
+    let file = log_file::open_private(instance.directory(), name, OFlags::CREATE);
+    let path = || instance.path().join(name);
+    file.map_err(|why| Error::File { path: path(), source: why.into() })
+}
+
 impl Files {
     /// Those of a directory. The log's role must be held.
     pub(crate) fn open(instance: Instance, durable: bool) -> Result<Self, Error> {
         let log = instance.log().try_clone().map_err(Error::Log)?;
         let log = Copy::of(log, LOG_NAME)?;
-        let dead = log_file::open_private(instance.directory(), dead::NAME, OFlags::CREATE);
-        let dead = dead.map_err(|why| {
-            let path = instance.path().join(dead::NAME);
-            Error::File { path, source: why.into() }
-        })?;
-        let dead = Copy::of(dead, dead::NAME)?;
+        let dead = Copy::of(open_beside(&instance, dead::NAME)?, dead::NAME)?;
         Ok(Self { instance, log, dead, is_new: false, durable })
     }
 

@@ -53,6 +53,17 @@ impl Held {
         self.run_at
     }
 
+    /// What a holder says of himself.
+    fn run(&self, report: &Report) -> Run {
+        Run {
+            session: report.session,
+            generation: self.generation,
+            holder: Some(self.name.clone()),
+            life: self.life,
+            executed: report.executed,
+        }
+    }
+
     /// The last letter before that, which only shows once all up to it is read.
     pub(crate) fn with_dead_at(self, dead_at: u64) -> Self {
         Self { dead_at, ..self }
@@ -185,13 +196,7 @@ pub(crate) async fn hold(
         }
         let _ = kept.send(()); // or whoever waits has ended
     }
-    let back = Run {
-        session: shown.session,
-        generation: held.generation + 1,
-        holder: None,
-        life: held.life,
-        executed: shown.executed,
-    };
+    let back = Run { generation: held.generation + 1, holder: None, ..held.run(&shown) };
     let subject = Subject::Run(held.worker);
     Ok(match put(engine, &subject, held.run_at, &entry::write(&back), look).await? {
         Put::At(_) => Ok(()),
@@ -209,14 +214,7 @@ async fn write(
     report: &Report,
     look: Look,
 ) -> Result<Result<(), Taken>, Error> {
-    let run = Run {
-        session: report.session,
-        generation: held.generation,
-        holder: Some(held.name.clone()),
-        life: held.life,
-        executed: report.executed,
-    };
-    let payload = entry::write(&run);
+    let payload = entry::write(&held.run(report));
     Ok(match put(engine, &Subject::Run(held.worker), held.run_at, &payload, look).await? {
         Put::At(at) => {
             held.run_at = at;

@@ -8,13 +8,13 @@ use std::os::unix::fs::FileExt;
 use common::error::Error;
 use common::grammar::rotation::WorkerId;
 use common::instance::Instance;
-use common::instance::log_file;
 use common::ledger::cell::InHand;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use work::hand::Hand;
 
 use crate::entry::SessionNumber;
+use crate::files::open_beside;
 
 /// The line has this length, so that one write replaces it whole.
 const LEN: usize = 256;
@@ -37,14 +37,10 @@ impl InHandFile {
     /// This worker's, made if it is not there.
     pub(crate) fn open(instance: &Instance, worker: WorkerId) -> Result<Self, Error> {
         let name = format!("sistem.hand.{worker}");
-        let file = log_file::open_private(instance.directory(), &name, OFlags::CREATE);
-        let file = file.and_then(|file| {
-            // Written over, not appended to.
-            rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
-            Ok(file)
-        });
-        let path = || instance.path().join(&name);
-        file.map(Self).map_err(|why| Error::File { path: path(), source: why.into() })
+        let file = open_beside(instance, &name)?;
+        // Written over, not appended to.
+        rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(Error::system("fcntl"))?;
+        Ok(Self(file))
     }
 
     /// What an earlier life of this worker has left of its own message of that number.

@@ -19,7 +19,7 @@ use crate::name;
 use crate::nats::Nats;
 use crate::numbers::Numbers;
 use crate::runtime;
-use crate::state::{State, listed};
+use crate::state::State;
 
 /// Nobody waits longer without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -182,8 +182,7 @@ fn take_over(
         let holder = state.holder(worker).name.as_deref();
         if holder != Some(name) {
             common::note!(
-                "cluster: worker {} is taken over from {}",
-                listed([worker]),
+                "cluster: worker {worker} is taken over from {}",
                 holder.unwrap_or("nobody")
             );
         }

@@ -7,16 +7,14 @@ use std::io::{Read, Write};
 
 use common::error::Error;
 use common::instance::Instance;
-use common::instance::log_file;
-use rustix::fs::OFlags;
+
+use crate::files::open_beside;
 
 const NAME: &str = "sistem.host";
 
 /// The name, made when it is first asked for. Several processes may come at once.
 pub(crate) fn of(instance: &Instance) -> Result<String, Error> {
-    let path = || instance.path().join(NAME);
-    let file = log_file::open_private(instance.directory(), NAME, OFlags::CREATE);
-    let mut file = file.map_err(|why| Error::File { path: path(), source: why.into() })?;
+    let mut file = open_beside(instance, NAME)?;
     let mut find = || {
         file.lock()?;
         let mut name = String::new();
@@ -33,5 +31,5 @@ pub(crate) fn of(instance: &Instance) -> Result<String, Error> {
         file.unlock()?;
         Ok(name.trim().to_owned())
     };
-    find().map_err(|source| Error::File { path: path(), source })
+    find().map_err(|source| Error::File { path: instance.path().join(NAME), source })
 }

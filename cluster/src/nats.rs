@@ -32,6 +32,10 @@ const READER_LASTS: Duration = Duration::from_secs(60);
 /// `JSStreamWrongLastSequenceErrF` and `JSStreamWrongLastSequenceConstantErr` of the server.
 const WRONG_LAST: [u64; 2] = [10_071, 10_164];
 
+/// What to do about servers, or an account, without JetStream.
+pub(crate) const GIVE_JETSTREAM: &str = "give the servers a `jetstream { store_dir: …, sync_interval: always }`, and \
+                                         the account the right to use it";
+
 /// A stream on servers.
 #[derive(Clone)]
 pub(crate) struct Nats {
@@ -151,8 +155,7 @@ impl Nats {
         ]
         .contains(&code)
         {
-            "JetStream is not enabled: give the servers a `jetstream { store_dir: …, sync_interval: always }`, and the \
-             account the right to use it"
+            GIVE_JETSTREAM
         } else if [ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED, ErrorCode(10_052), ErrorCode(10_074)]
             .contains(&code)
         {

@@ -1,4 +1,5 @@
-//! An entry is appended, and nobody goes on before it is certain whether it was.
+//! An entry is appended, and nobody goes on before it is certain whether it was; and entries are read, for as long as it
+//! takes to have an answer.
 //!
 //! After an answer that does not tell, the same entry is appended again with the same expectation, until it is accepted
 //! or refused. Refused, the last entry of the subject tells which it was: this one, or somebody else's.
@@ -8,7 +9,7 @@ use std::time::Duration;
 use common::error::Error;
 use tokio::time::{Instant, sleep};
 
-use crate::engine::{Appended, Engine, Entry, Expected};
+use crate::engine::{Appended, Batch, Engine, Entry, Expected};
 use crate::entry::Subject;
 
 /// How long until the same is tried again.
@@ -54,6 +55,23 @@ impl Waiting {
             common::note!("cluster: the servers answer again");
         }
     }
+}
+
+/// Reads on. Without an answer that tells, nothing, after a moment.
+pub(crate) async fn read_on(
+    engine: &impl Engine,
+    next: u64,
+    wait: Duration,
+    waiting: &mut Waiting,
+    look: Look,
+) -> Result<Option<Batch>, Error> {
+    look()?;
+    let batch = engine.read_from(next, wait).await?;
+    match &batch {
+        Some(_) => waiting.is_over(),
+        None => waiting.again("no answer", look).await?,
+    }
+    Ok(batch)
 }
 
 /// Appends an entry after the one that its writer knows as its subject's last (0: there is none).

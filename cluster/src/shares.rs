@@ -9,7 +9,7 @@ use common::grammar::rotation::{WorkerId, Workers};
 use crate::engine::Engine;
 use crate::entry::SessionNumber;
 use crate::hold::{self, Held, Take, Taken};
-use crate::put::{Look, Waiting};
+use crate::put::{Look, Waiting, read_on};
 use crate::state::{Change, State};
 
 /// How long nothing may come before whoever asks is given nothing.
@@ -145,11 +145,9 @@ impl<E: Engine> Shares<E> {
     }
 
     async fn read(&mut self, wait: Duration) -> Result<(), Error> {
-        (self.look)()?;
-        let Some(batch) = self.engine.read_from(self.state.next, wait).await? else {
-            return self.waiting.again("no answer", self.look).await;
-        };
-        self.waiting.is_over();
+        let (next, waiting) = (self.state.next, &mut self.waiting);
+        let batch = read_on(&self.engine, next, wait, waiting, self.look).await?;
+        let Some(batch) = batch else { return Ok(()) };
         self.is_up_to_date = batch.is_all;
         for entry in &batch.entries {
             if let Change::Ended(_) = self.state.apply(entry) {

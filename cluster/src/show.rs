@@ -1,22 +1,22 @@
 //! What people look at, and act with: status, entries, and numbers that are given back.
 
-use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use common::error::{Error, exit, heed_signals};
 use common::grammar::rotation::Workers;
+use lbctl::terminal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args;
 use crate::connection::Connection;
-use crate::engine::{Batch, Engine};
+use crate::engine::Batch;
 use crate::entry::Subject;
 use crate::hold::{self, Take, Taken};
 use crate::nats::Nats;
-use crate::put::Waiting;
+use crate::put::{Waiting, read_on};
 use crate::runtime;
 use crate::state::State;
 
@@ -59,12 +59,8 @@ async fn read_all(
 ) -> Result<(), Error> {
     let (mut next, mut waiting) = (1, Waiting::default());
     loop {
-        heed_signals()?;
-        let Some(batch) = nats.read_from(next, Duration::ZERO).await? else {
-            waiting.again("no answer", heed_signals).await?;
-            continue;
-        };
-        waiting.is_over();
+        let batch = read_on(nats, next, Duration::ZERO, &mut waiting, heed_signals).await?;
+        let Some(batch) = batch else { continue };
         next += batch.entries.len() as u64;
         each(&batch)?;
         if batch.is_all {
@@ -86,13 +82,6 @@ async fn state(connection: &Connection) -> Result<(Nats, State), Error> {
     })
     .await?;
     Ok((nats, state))
-}
-
-fn print(text: &str) -> Result<(), Error> {
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(Error::system("standard output")),
-    }
 }
 
 pub(crate) fn status(args: &args::Status) -> Result<u8, Error> {
@@ -127,9 +116,9 @@ pub(crate) fn status(args: &args::Status) -> Result<u8, Error> {
     };
     if args.json {
         let json = serde_json::to_string(&status).unwrap_or_default();
-        return print(&format!("{json}\n")).map(|()| 0);
+        return terminal::print(&format!("{json}\n")).map(|()| 0);
     }
-    print(&text(&status)).map(|()| 0)
+    terminal::print(&text(&status)).map(|()| 0)
 }
 
 fn text(status: &Status<'_>) -> String {
@@ -193,7 +182,7 @@ pub(crate) fn inspect(args: &args::Inspect) -> Result<u8, Error> {
                 text.push_str(&line.to_string());
                 text.push('\n');
             }
-            print(&text)
+            terminal::print(&text)
         })
         .await
     };

@@ -2,7 +2,6 @@
 //! the entries before it is passed over, on every host alike.
 
 use std::collections::{HashMap, VecDeque};
-use std::iter;
 
 use common::dead::Letter;
 use common::error::{Error, exit};
@@ -377,16 +376,6 @@ impl Records for Session {
         let what = format!("the session in the stream contradicts itself: {why}");
         Error::Own { what, code: exit::TROUBLE }
     }
-}
-
-/// Worker numbers 1 to N, as text: `1, 2`.
-pub(crate) fn listed(workers: impl IntoIterator<Item = WorkerId>) -> String {
-    let mut text = String::new();
-    for (worker, comma) in workers.into_iter().zip(iter::once("").chain(iter::repeat(", "))) {
-        text.push_str(comma);
-        text.push_str(&worker.to_string());
-    }
-    text
 }
 
 #[cfg(test)]

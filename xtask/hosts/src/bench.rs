@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use lbctl::terminal;
 
 use crate::failure::Failure;
 use crate::handler;
@@ -53,8 +54,8 @@ pub(crate) fn run(place: &Place, programs: &Programs) -> Result<ExitCode, Failur
     for row in &rows {
         table.add_row(row.cells());
     }
-    println!("{table}");
     site.end()?;
+    terminal::print(&format!("{table}\n")).map_err(Failure::Report)?;
     Ok(ExitCode::SUCCESS)
 }
 
